@@ -1,0 +1,394 @@
+"""Curves over operating points, with intervals; speed at a recall; ratios inside a block; the noise floor.
+
+Everything is a function of arrays. Estimates over build seeds and rounds are geometric means, so that a ratio of two
+estimates is the mean of the ratios formed inside each block and round. Intervals are 95 % percentile intervals of the
+hierarchical bootstrap (`adamem.bench.bootstrap`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal, get_args
+
+import numpy as np
+
+from adamem.bench.bootstrap import (
+    RESAMPLES,
+    Draws,
+    draws,
+    identity,
+    resampled_log_means,
+    resampled_log_percentiles,
+    resampled_log_seconds,
+    resampled_means,
+)
+from adamem.errors import InvalidInput, UnknownName
+from adamem.types import DoubleArray, IdArray
+
+Quantity = Literal["qps", "qps_one", "p50", "p99", "p99_raw"]
+"""What is compared at a recall:
+
+* ``qps``      -- queries a second of one call with all queries;
+* ``qps_one``  -- queries a second asked one by one: 1 / mean seconds (ann-benchmarks' figure);
+* ``p50``, ``p99`` -- seconds: percentile over queries of the per-query median across rounds;
+* ``p99_raw``  -- seconds: percentile over all queries and rounds, with what the machine did meanwhile.
+"""
+
+QUANTITIES: Final[tuple[Quantity, ...]] = get_args(Quantity)
+LARGER_IS_BETTER: Final[frozenset[Quantity]] = frozenset(("qps", "qps_one"))
+NEAR: Final = 0.02
+"""A target counts as bracketed only with a point so near on each side."""
+
+Status = Literal["bracketed", "exceeds", "reference_exceeds", "both_exceed", "gap", "unreached", "unmeasured"]
+"""How a value at a target recall came about:
+
+* ``bracketed``  -- a point within `NEAR` on each side: interpolated;
+* ``exceeds``    -- every point is above the target (exact search always is): the cheapest point stands in, which is a
+  bound: at the target itself it could only be faster;
+* ``reference_exceeds``, ``both_exceed`` -- the same, of a ratio's reference or of both;
+* ``gap``        -- points on both sides, but one is too far away: no value;
+* ``unreached``  -- every point is below the target: no value;
+* ``unmeasured`` -- the quantity was not measured: no value.
+"""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One build of one contestant: s build seeds, p points in order of effort, r rounds, q queries.
+
+    The points are those chosen on the calibration queries (`front`); nothing here picks among them by a test figure.
+    """
+
+    blocks: tuple[str, ...]
+    """(s,): the key of the block that each seed was measured in."""
+    recall: DoubleArray
+    """float64 (s, p, q)."""
+    one: DoubleArray | None
+    """float64 (s, p, r, q): seconds of each query asked alone, NaN where it was not asked; None if never."""
+    batch: DoubleArray | None
+    """float64 (s, p, r): seconds of all q queries in one call; None if there is no such call."""
+
+    def __post_init__(self) -> None:
+        """Raises `InvalidInput` where the shapes do not fit."""
+        s, p, q = self.recall.shape
+        fits = len(self.blocks) == s and s > 0 and p > 0 and q > 0
+        if self.one is not None:
+            fits = fits and self.one.ndim == 4 and (*self.one.shape[:2], self.one.shape[3]) == (s, p, q)
+        if self.batch is not None:
+            fits = fits and self.batch.ndim == 3 and self.batch.shape[:2] == (s, p)
+        if not fits:
+            shapes = [None if array is None else array.shape for array in (self.recall, self.one, self.batch)]
+            raise InvalidInput(
+                f"a curve's arrays do not fit together: {len(self.blocks)} blocks; recall, one, batch: {shapes}; "
+                "expected (s, p, q), (s, p, r, q) and (s, p, r)"
+            )
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds were timed, 0 if none."""
+        if self.batch is not None:
+            return int(self.batch.shape[2])
+        return 0 if self.one is None else int(self.one.shape[2])
+
+    def measured(self, what: Quantity) -> bool:
+        """Whether the arrays for that quantity are there."""
+        return (self.batch if what == "qps" else self.one) is not None
+
+    def take(self, points: Sequence[int] | IdArray) -> Curve:
+        """The same curve with only these points, in this order."""
+        chosen = np.asarray(points, dtype=np.int64)
+        return replace(
+            self,
+            recall=self.recall[:, chosen],
+            one=None if self.one is None else self.one[:, chosen],
+            batch=None if self.batch is None else self.batch[:, chosen],
+        )
+
+    def within(self, blocks: Sequence[str]) -> Curve:
+        """The same curve with only these blocks, in this order."""
+        chosen = [self.blocks.index(block) for block in blocks]
+        return Curve(
+            tuple(blocks),
+            self.recall[chosen],
+            None if self.one is None else self.one[chosen],
+            None if self.batch is None else self.batch[chosen],
+        )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval; NaN where there is none."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class AtRecall(Estimate):
+    """A quantity, or a ratio of two, at a target recall."""
+
+    what: Quantity
+    status: Status
+    points: tuple[int, ...]
+    """The point or the two neighbours that the contestant's value rests on."""
+
+    @property
+    def mark(self) -> str:
+        """"≥" or "≤" where the value is a bound, "" where it is not (or nothing is known of a ratio of two bounds)."""
+        up = {"exceeds": True, "reference_exceeds": False}.get(self.status)
+        return "" if up is None else "≥" if up == (self.what in LARGER_IS_BETTER) else "≤"
+
+
+@dataclass(frozen=True)
+class Band:
+    """A quantity at every point of a curve: float64 (p,) each."""
+
+    value: DoubleArray
+    low: DoubleArray
+    high: DoubleArray
+
+
+@dataclass(frozen=True)
+class NoiseFloor:
+    """What two builds of one and the same thing differ by."""
+
+    relative: float
+    """Differences below this share are noise: 0.04 says "below 4 %". NaN if there was nothing to tell it by."""
+    log_ratios: DoubleArray
+    """float64 (m,): ln(twin / reference), one for each block and point."""
+
+
+def band(curve: Curve, what: Quantity | Literal["recall"], *, resamples: int = RESAMPLES, seed: int = 0) -> Band:
+    """A quantity, or recall, at every point with its interval. Raises `InvalidInput` if it was not measured."""
+    once, many = _draws(curve, resamples, seed)
+    if what == "recall":
+        value, drawn = resampled_means(curve.recall, once)[0], resampled_means(curve.recall, many)
+    else:
+        value, drawn = np.exp(_logs(curve, what, once)[0]), np.exp(_logs(curve, what, many))
+    low, high = np.nanpercentile(drawn, (2.5, 97.5), axis=0)
+    return Band(np.asarray(value), np.asarray(low), np.asarray(high))
+
+
+def at_recall(curve: Curve, target: float, what: Quantity, *, resamples: int = RESAMPLES, seed: int = 0) -> AtRecall:
+    """The quantity where the curve's mean recall is `target`.
+
+    Recall and the quantity are first averaged over seeds at each point, as a user sets one parameter for whatever graph
+    he gets; then ln(quantity) is interpolated linearly in recall between the neighbours. Each resample finds its own
+    neighbours; where the target lies just outside its points, it goes on along the slope of the estimate's outermost
+    points. See `Status` for what has no value.
+    """
+    once, many = _draws(curve, resamples, seed)
+    status, points, value = _at(curve, target, what, once)
+    if value is None:
+        return AtRecall(np.nan, np.nan, np.nan, what, status, points)
+    drawn = _at_draws(curve, target, what, cheapest=_stand_in(status, points), drawn=many)
+    return AtRecall(*_interval(value, drawn), what, status, points)
+
+
+def ratio_at_recall(
+    curve: Curve, reference: Curve, target: float, what: Quantity, *, resamples: int = RESAMPLES, seed: int = 0
+) -> AtRecall:
+    """The contestant's quantity at `target` over the reference's, formed inside the blocks that both were measured in.
+
+    Both are resampled with the same seeds, rounds and queries, so the interval is that of the ratio itself.
+
+    Raises
+    ------
+    InvalidInput
+        if they share no block, or not the queries and rounds: ratios never cross blocks.
+    """
+    shared = [block for block in curve.blocks if block in reference.blocks]
+    if not shared:
+        raise InvalidInput("the two curves share no block; timings of different blocks cannot be compared")
+    curve, reference = curve.within(shared), reference.within(shared)
+    if (curve.rounds, curve.recall.shape[2]) != (reference.rounds, reference.recall.shape[2]):
+        raise InvalidInput("two curves of one block differ in rounds or queries; the raw results are not of one run")
+    once, many = _draws(curve, resamples, seed)
+    mine, my_points, my_value = _at(curve, target, what, once)
+    other, other_points, other_value = _at(reference, target, what, once)
+    status = _combined(mine, other)
+    if my_value is None or other_value is None:
+        return AtRecall(np.nan, np.nan, np.nan, what, status, my_points)
+    drawn = _at_draws(curve, target, what, cheapest=_stand_in(mine, my_points), drawn=many)
+    drawn = drawn - _at_draws(reference, target, what, cheapest=_stand_in(other, other_points), drawn=many)
+    return AtRecall(*_interval(my_value - other_value, drawn), what, status, my_points)
+
+
+def noise_floor(pairs: Sequence[tuple[Curve, Curve]], what: Quantity) -> NoiseFloor:
+    """What differences are noise, from every cohort's (reference, twin).
+
+    The twin is built as the reference is, with the same seed, in a process of its own; whatever it differs by is noise.
+    One sample is the ratio of their values at one point in one block, over all its rounds: as the report's values are,
+    but for the pooling over seeds, so the floor errs on the wide side. The floor is the smallest sample that at least
+    95 % of |ln ratio| do not exceed.
+    """
+    samples = []
+    for reference, twin in pairs:
+        shared = [block for block in reference.blocks if block in twin.blocks]
+        if reference.measured(what) and twin.measured(what):
+            for block in shared:
+                one, two = reference.within([block]), twin.within([block])
+                samples.append(_logs(two, what, _once(two))[0] - _logs(one, what, _once(one))[0])
+    logs = np.concatenate(samples) if samples else np.empty(0)
+    logs = logs[np.isfinite(logs)]
+    floor = float(np.expm1(np.quantile(np.abs(logs), 0.95, method="higher"))) if logs.size else np.nan
+    return NoiseFloor(floor, logs)
+
+
+def geometric_ratio(values: DoubleArray, reference: DoubleArray) -> Estimate:
+    """The geometric mean of `values / reference`, paired (s,), as of build times by seed.
+
+    The interval is Student's t on the logs. A bootstrap of three values has ten outcomes and is far too narrow; t is not. One pair has no interval (NaN).
+    """
+    from scipy import stats as scipy_stats  # noqa: PLC0415  (takes a third of a second, and only this needs it)
+
+    logs = np.log(np.asarray(values, dtype=np.float64)) - np.log(np.asarray(reference, dtype=np.float64))
+    centre = float(logs.mean())
+    if logs.size < 2:
+        return Estimate(float(np.exp(centre)), np.nan, np.nan)
+    reach = float(scipy_stats.t.ppf(0.975, logs.size - 1) * logs.std(ddof=1) / np.sqrt(logs.size))
+    return Estimate(float(np.exp(centre)), float(np.exp(centre - reach)), float(np.exp(centre + reach)))
+
+
+def mean_estimate(values: DoubleArray, *, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
+    """The mean of `values` (s, q) over seeds and queries with its interval.
+
+    Queries that are NaN in any seed are left out; all is NaN where no query is left.
+    """
+    kept = values[:, np.isfinite(values).all(axis=0)]
+    if kept.shape[1] == 0:
+        return Estimate(np.nan, np.nan, np.nan)
+    drawn = resampled_means(kept[:, None], draws(kept.shape[0], 0, kept.shape[1], resamples=resamples, seed=seed))
+    low, high = np.percentile(drawn, (2.5, 97.5))
+    return Estimate(float(kept.mean()), float(low), float(high))
+
+
+def front(recall: DoubleArray, seconds: DoubleArray) -> IdArray:
+    """The points (p,) that none beats in both mean recall and seconds, by rising recall; of equals the first."""
+    order = np.lexsort((np.arange(recall.size), seconds, -recall))
+    kept: list[int] = []
+    best = np.inf
+    for point in order:
+        if seconds[point] < best:
+            kept.append(int(point))
+            best = float(seconds[point])
+    return np.asarray(kept[::-1], dtype=np.int64)
+
+
+# -- the workings ------------------------------------------------------------------------------------------------------
+
+
+def _draws(curve: Curve, resamples: int, seed: int) -> tuple[Draws, Draws]:
+    many = draws(curve.recall.shape[0], curve.rounds, curve.recall.shape[2], resamples=resamples, seed=seed)
+    return _once(curve), many
+
+
+def _once(curve: Curve) -> Draws:
+    return identity(curve.recall.shape[0], curve.rounds, curve.recall.shape[2])
+
+
+def _logs(curve: Curve, what: Quantity, drawn: Draws) -> DoubleArray:
+    """float64 (b, p): ln of the quantity at each point in each draw."""
+    if what not in QUANTITIES:
+        raise UnknownName.of("quantity", what, QUANTITIES)
+    if what == "qps":
+        if curve.batch is None:
+            raise InvalidInput("qps was not measured: this index has no batch call; ask for qps_one, p50 or p99")
+        return np.asarray(np.log(curve.recall.shape[2]) - resampled_log_seconds(curve.batch, drawn))
+    if curve.one is None:
+        raise InvalidInput(f"{what} was not measured: no query was asked alone; ask for qps")
+    if what == "qps_one":
+        return -resampled_log_means(curve.one, drawn)
+    return resampled_log_percentiles(curve.one, drawn, 50 if what == "p50" else 99, raw=what == "p99_raw")
+
+
+def _at(curve: Curve, target: float, what: Quantity, once: Draws) -> tuple[Status, tuple[int, ...], float | None]:
+    """Status, points, and ln of the quantity at the target (None where it has none)."""
+    if not curve.measured(what):
+        return "unmeasured", (), None
+    recalls = resampled_means(curve.recall, once)[0]
+    if (recalls > target).all():
+        status: Status = "exceeds"
+        points: tuple[int, ...] = (_cheapest(curve, once),)
+    elif (recalls < target).all():
+        return "unreached", (), None
+    else:
+        low = int(np.where(recalls <= target, recalls, -np.inf).argmax())
+        high = int(np.where(recalls >= target, recalls, np.inf).argmin())
+        points = (low,) if recalls[low] == recalls[high] else (low, high)
+        if target - recalls[low] > NEAR + 1e-12 or recalls[high] - target > NEAR + 1e-12:
+            return "gap", points, None
+        status = "bracketed"
+    value = float(_at_draws(curve, target, what, cheapest=_stand_in(status, points), drawn=once)[0])
+    return status, points, value
+
+
+def _at_draws(
+    curve: Curve, target: float, what: Quantity, *, cheapest: int | None, drawn: Draws
+) -> DoubleArray:
+    """float64 (b,): ln of the quantity at the target, or at the point `cheapest` where there is one, in each draw."""
+    if cheapest is not None:
+        return _logs(curve.take([cheapest]), what, drawn)[:, 0]
+    recalls = resampled_means(curve.recall, drawn)  # (b, p)
+    under, over = recalls <= target, recalls >= target
+    low = np.where(under, recalls, -np.inf).argmax(axis=1)
+    high = np.where(over, recalls, np.inf).argmin(axis=1)
+    low = np.where(under.any(axis=1), low, high)
+    high = np.where(over.any(axis=1), high, low)
+    used, place = np.unique(np.stack([low, high]), return_inverse=True)
+    place = place.reshape(2, -1)
+    logs = _logs(curve.take(used), what, drawn)  # only the points that some draw needs
+    each = np.arange(low.size)
+    low_value, high_value = logs[each, place[0]], logs[each, place[1]]
+    low_recall, high_recall = recalls[each, low], recalls[each, high]
+    width = high_recall - low_recall
+    share = np.divide(target - low_recall, width, out=np.zeros_like(width), where=width > 0)
+    out = low_value + share * (high_value - low_value)
+    outside = ~(under.any(axis=1) & over.any(axis=1))
+    if outside.any():
+        bottom, top = _end_slopes(curve, what)
+        slope = np.where(over.any(axis=1), bottom, top)
+        out = np.where(outside, low_value + slope * (target - low_recall), out)
+    return np.asarray(out)
+
+
+def _end_slopes(curve: Curve, what: Quantity) -> tuple[float, float]:
+    """The slopes d ln(quantity) / d recall at the lower and the upper end, over a step in recall of at least 0.005.
+
+    0 where there is no such step.
+    """
+    once = _once(curve)
+    recalls, logs = resampled_means(curve.recall, once)[0], _logs(curve, what, once)[0]
+    slopes = []
+    for end in (int(recalls.argmin()), int(recalls.argmax())):
+        step = np.abs(recalls - recalls[end])
+        far = np.where(step >= 0.005, step, np.inf)
+        other = int(far.argmin())
+        reached = np.isfinite(far[other])
+        slopes.append(float((logs[other] - logs[end]) / (recalls[other] - recalls[end])) if reached else 0.0)
+    return slopes[0], slopes[1]
+
+
+def _stand_in(status: Status, points: tuple[int, ...]) -> int | None:
+    return points[0] if status == "exceeds" else None
+
+
+def _cheapest(curve: Curve, once: Draws) -> int:
+    """One point for all quantities, so that a row of a table is about one setting."""
+    return int(_logs(curve, "qps" if curve.batch is not None else "qps_one", once)[0].argmax())
+
+
+def _combined(mine: Status, other: Status) -> Status:
+    for none in ("unmeasured", "unreached", "gap"):
+        if none in (mine, other):
+            return none
+    if mine == other:
+        return "both_exceed" if mine == "exceeds" else "bracketed"
+    return "exceeds" if mine == "exceeds" else "reference_exceeds"
+
+
+def _interval(centre: float, drawn: DoubleArray) -> tuple[float, float, float]:
+    low, high = np.nanpercentile(drawn, (2.5, 97.5))
+    return float(np.exp(centre)), float(np.exp(low)), float(np.exp(high))
