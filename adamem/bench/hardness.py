@@ -10,24 +10,26 @@ import numpy as np
 
 from adamem.bench.metrics import own_units
 from adamem.bench.truth import Truth
+from adamem.data.dataset import Dataset
 from adamem.types import AnyArray, DoubleArray, FloatArray, IdArray, Metric
 
 SAMPLE = 1000
 """Base rows that the mean distance is estimated from."""
+NEIGHBOUR = 10
+"""The neighbour that the contrast refers to: with the first one, a query that has a copy in the base would have none."""
 
 
-def hardness(
-    base: FloatArray, queries: FloatArray, truth: Truth, *, metric: Metric, k: int, seed: int
-) -> dict[str, AnyArray]:
-    """The arrays of raw/hardness.npz for the queries `queries[truth.rows]`.
+def hardness(dataset: Dataset, truth: Truth, *, seed: int) -> dict[str, AnyArray]:
+    """The arrays of raw/hardness.npz for the queries of `truth`, with the contrast at its `NEIGHBOUR`-th neighbour.
 
-    The mean distance is that to `SAMPLE` rows of `base`, drawn by `seed` without replacement (all, if there are fewer).
+    The mean distance is that to `SAMPLE` rows of the base, drawn by `seed` without replacement (all, if it has fewer).
     """
-    random = np.random.default_rng([seed, base.shape[0]])
-    rows = np.sort(random.choice(base.shape[0], size=min(SAMPLE, base.shape[0]), replace=False))
-    means = mean_distances(np.asarray(base[rows]), np.asarray(queries[truth.rows]), metric=metric)
-    distances = own_units(truth.distances, metric)
-    return {"relative_contrast": relative_contrast(means, distances, k), "lid": lid(distances)}
+    n = dataset.base.shape[0]
+    rows = np.sort(np.random.default_rng([seed, n]).choice(n, size=min(SAMPLE, n), replace=False))
+    sample, queries = np.asarray(dataset.base[rows]), np.asarray(dataset.queries[truth.rows])
+    means = mean_distances(sample, queries, metric=dataset.metric)
+    distances = own_units(truth.distances, dataset.metric)
+    return {"relative_contrast": relative_contrast(means, distances, NEIGHBOUR), "lid": lid(distances)}
 
 
 def mean_distances(sample: FloatArray, queries: FloatArray, *, metric: Metric) -> DoubleArray:

@@ -117,7 +117,7 @@ def _wanted(answers: Answers, truth: Truth, k: int) -> int:
     """How many true neighbours can be found, after the checks."""
     places = answers.ranks.shape[1]
     if not 1 <= k <= places:
-        raise InvalidInput(f"recall at k={k} needs as many places, the answers have {places}; ask for a k of 1..{places}")
+        raise InvalidInput(f"recall at k={k} needs as many places, the answers have {places}; ask for 1..{places}")
     return min(k, truth.depth)
 
 

@@ -35,6 +35,7 @@ class TaskQuality(NamedTuple):
 def task_quality(answers: Answers, truth: Truth, qrels: Qrels, k: int) -> TaskQuality:
     """Score the first k documents of each answer.
 
+    `qrels` are those of raw/qrels.npz: ``query`` is the query's position in `truth`, not its row in the data set.
     Where several rows belong to one document, an answer of k rows may hold fewer than k documents; it is scored on
     those. Give every contestant answers of equal width.
 
@@ -46,8 +47,9 @@ def task_quality(answers: Answers, truth: Truth, qrels: Qrels, k: int) -> TaskQu
     if k < 1:
         raise InvalidInput(f"task quality at k={k} is undefined; ask for k >= 1")
     ids = answers.ids(truth)
-    start = np.searchsorted(qrels.query, truth.rows, side="left")
-    stop = np.searchsorted(qrels.query, truth.rows, side="right")
+    positions = np.arange(truth.rows.size)
+    start = np.searchsorted(qrels.query, positions, side="left")
+    stop = np.searchsorted(qrels.query, positions, side="right")
     discounts = 1.0 / np.log2(np.arange(2, k + 2))
     out = np.full((5, truth.rows.size), np.nan)
     for query in np.flatnonzero(stop > start):
@@ -73,13 +75,14 @@ def documents(ids: IdArray, document_of_row: IdArray) -> IdArray:
     return np.asarray(found[np.sort(np.unique(found, return_index=True)[1])])
 
 
-def qrels_arrays(qrels: Qrels) -> dict[str, AnyArray]:
-    """Judgements for raw/qrels.npz: ``query``, ``document``, ``grade``, ``document_of_row``, all int32."""
-    return {name: getattr(qrels, name).astype(np.int32) for name in _FIELDS}
-
-
 def qrels_from_arrays(arrays: dict[str, AnyArray]) -> Qrels:
-    """The inverse of `qrels_arrays`. Raises `CorruptResult` if an array is missing or they do not fit together."""
+    """The judgements of raw/qrels.npz, ``query`` being the position in the test queries' `Truth`.
+
+    Raises
+    ------
+    CorruptResult
+        if an array is missing or they do not fit together.
+    """
     try:
         qrels = Qrels(**{name: arrays[name].astype(np.int64) for name in _FIELDS})
     except KeyError as error:
