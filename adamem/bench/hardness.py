@@ -16,7 +16,7 @@ from adamem.types import AnyArray, DoubleArray, FloatArray, IdArray, Metric
 SAMPLE = 1000
 """Base rows that the mean distance is estimated from."""
 NEIGHBOUR = 10
-"""The neighbour that the contrast refers to: with the first one, a query that has a copy in the base would have none."""
+"""The neighbour that the contrast refers to: with the first, a query with a copy in the base would have none."""
 
 
 def hardness(dataset: Dataset, truth: Truth, *, seed: int) -> dict[str, AnyArray]:

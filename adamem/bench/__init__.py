@@ -1,0 +1,25 @@
+"""The methodology: config -> plan -> workers in fresh processes -> raw results -> metrics and statistics."""
+
+from adamem.bench.config import ContestantConfig, DatasetConfig, Experiment, MeasureConfig
+from adamem.bench.context import Reporter
+from adamem.bench.forecast import forecast
+from adamem.bench.plan import sweep_grid
+from adamem.bench.runner import run_experiment
+from adamem.bench.store import Measured, RunFolder
+from adamem.bench.toml import override, read, validate
+
+__all__ = [
+    "ContestantConfig",
+    "DatasetConfig",
+    "Experiment",
+    "Measured",
+    "MeasureConfig",
+    "Reporter",
+    "RunFolder",
+    "forecast",
+    "override",
+    "read",
+    "run_experiment",
+    "sweep_grid",
+    "validate",
+]

@@ -1,0 +1,113 @@
+"""An experiment as data: what a TOML file may say, checked whole before anything runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from adamem.types import Metric, ParamValue
+
+Grid = dict[str, ParamValue | list[ParamValue]]
+"""Parameter name -> one value, or the list of values to try; several lists are crossed."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatasetConfig(_Section):
+    """Which data, and how much of it."""
+
+    name: str
+    """A card's name (`adamem data list`), or the path of a file or folder."""
+    metric: Metric | None = None
+    """l2, cosine or ip; the card's own where left out."""
+    encoder: str | None = None
+    """For text sets: minilm, lsa, hashing, a hub name or a folder."""
+    limit: Annotated[int, Field(ge=1)] | None = None
+    """Use only the first so many base vectors."""
+    queries: Annotated[int, Field(ge=2)] = 2000
+    """Distinct queries to draw; half calibrate, half are the test."""
+
+
+class MeasureConfig(_Section):
+    """How often and how long."""
+
+    k: list[Annotated[int, Field(ge=1, le=100)]] = [10]
+    """The first is the one on which everything is chosen; the others are timed at the points that this one needs."""
+    recall_at: list[Annotated[int, Field(ge=1, le=100)]] = [1, 4, 10]
+    """Recall is reported at these k, cut from the answer of the smallest timed k that covers them."""
+    rounds: Annotated[int, Field(ge=1, le=100)] = 5
+    build_seeds: Annotated[int, Field(ge=1, le=100)] = 3
+    front_builds: Annotated[int, Field(ge=1, le=100)] = 2
+    """Stage 2 keeps at most so many builds of each contestant: those on its stage-1 front at the targets."""
+    build_threads: Annotated[int, Field(ge=1, le=1024)] = 2
+    seed: Annotated[int, Field(ge=0)] = 0
+    timeout_seconds: Annotated[float, Field(gt=0)] = 1800.0
+    """For one build, and for one worker's turn in a round."""
+    memory_limit_mb: Annotated[int, Field(ge=1)] | None = None
+    """For one worker's own memory; where left out, half of what the machine has free."""
+    query_seconds: Annotated[float, Field(gt=0)] = 4.0
+    """A slow point asks only as many single queries a round as fit in this time (at least 50)."""
+
+
+class ContestantConfig(_Section):
+    """One index, with the grid of its builds and of its efforts."""
+
+    name: Annotated[str, Field(min_length=1)]
+    """Unique in this experiment; the report calls it so."""
+    index: str
+    """The registry's name (`adamem index list`)."""
+    build: Grid = {}
+    search: Grid = {}
+    reference: bool = False
+    """Ratios refer to this one; it is in every cohort, together with its twin. The build is the middle of its grid
+    unless `reference_build` says otherwise."""
+    reference_build: dict[str, ParamValue] = {}
+
+
+class Experiment(_Section):
+    """A whole experiment."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    """The report's folder below reports/."""
+    title: str
+    study: str = "sweep"
+    expected: str = ""
+    """What its author expects to see, in words: so that a surprise is seen as one."""
+    machine: str = ""
+    """Where the committed figures come from."""
+    wall_minutes: Annotated[float, Field(gt=0)] | None = None
+    """How long it took there."""
+    launch: str = ""
+    """The line that runs it."""
+    targets: list[Annotated[float, Field(gt=0, lt=1)]] = [0.90, 0.95, 0.99]
+    """Recalls (at the first k) at which speed is compared."""
+    dataset: DatasetConfig
+    measure: MeasureConfig = MeasureConfig()
+    contestant: Annotated[list[ContestantConfig], Field(min_length=1)]
+
+    @field_validator("targets")
+    @classmethod
+    def _ascending(cls, value: list[float]) -> list[float]:
+        if sorted(set(value)) != value:
+            raise ValueError("must rise from one to the next")
+        return value
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Experiment:
+        names = [one.name for one in self.contestant]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two contestants are called {name!r}; give each a name of its own")
+        if sum(one.reference for one in self.contestant) > 1:
+            raise ValueError("only one contestant may be the reference")
+        return self
+
+    def resolved(self) -> dict[str, Any]:
+        """As plain JSON, every default filled in."""
+        return self.model_dump(mode="json")
+
+
+Stage = Literal["sweep", "measure"]

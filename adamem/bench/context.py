@@ -1,0 +1,168 @@
+"""All that the two stages share: the data on disk where workers can map it, the truth, and where results go."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from adamem import __version__
+from adamem.bench import machine
+from adamem.bench.adapter import adapter_hash
+from adamem.bench.config import Experiment
+from adamem.bench.plan import ContestantPlan
+from adamem.bench.process import WorkerProcess
+from adamem.bench.store import RunFolder
+from adamem.bench.truth import Truth
+from adamem.data.dataset import Dataset
+from adamem.errors import StorageError
+from adamem.types import FloatArray
+
+
+class Reporter(Protocol):
+    """Where a run tells a person how far it is."""
+
+    def stage(self, what: str, total: float) -> None:
+        """A new stretch of work, of `total` steps, begins."""
+        ...
+
+    def now(self, what: str) -> None:
+        """What is being done at this moment."""
+        ...
+
+    def advance(self, steps: float = 1.0) -> None:
+        """So many steps are done."""
+        ...
+
+    def say(self, sentence: str) -> None:
+        """Something worth a line of its own."""
+        ...
+
+
+@dataclass
+class Context:
+    """One run at work."""
+
+    experiment: Experiment
+    plans: list[ContestantPlan]
+    dataset: Dataset
+    folder: RunFolder
+    scratch: Path
+    reporter: Reporter
+    calibration: Truth
+    test: Truth
+    base: dict[str, Any]
+    """Where the base vectors lie: path, offset, rows, dim."""
+    queries: dict[str, Path]
+    """``calibration`` and ``test``: float32 .npy files in the truth's order."""
+    machine: str = field(default_factory=lambda: str(machine.describe()["fingerprint"]))
+
+    @property
+    def memory_limit(self) -> int:
+        """Bytes of its own that one worker may take."""
+        limit = self.experiment.measure.memory_limit_mb
+        return limit * 2**20 if limit else machine.free_memory() // 2
+
+    def spec(self, **more: Any) -> dict[str, Any]:
+        """What every block's key is made of, and more.
+
+        Wording, contestants' names and targets are left out: they change no measurement of a given build.
+        """
+        measure = self.experiment.measure
+        return {
+            "adamem": __version__.split("+")[0],
+            "dataset": self.dataset.fingerprint,
+            "metric": self.dataset.metric,
+            "queries": {"calibration": self.calibration.rows.tolist(), "test": self.test.rows.tolist()},
+            "threads": measure.build_threads,
+            "query_seconds": measure.query_seconds,
+            "seed": measure.seed,
+            "machine": self.machine,
+            "versions": machine.library_versions(),
+            "adapters": {plan.config.index: adapter_hash(plan.config.index) for plan in self.plans},
+            **more,
+        }
+
+    def start(self, name: str) -> WorkerProcess:
+        """A fresh worker process."""
+        measure = self.experiment.measure
+        return WorkerProcess(
+            log=self.scratch / f"{name}.log",
+            build_threads=measure.build_threads,
+            memory_limit=self.memory_limit,
+            timeout=measure.timeout_seconds,
+        )
+
+    def build(self, process: WorkerProcess, plan: ContestantPlan, build: dict[str, Any], seed: int) -> dict[str, Any]:
+        """Have a worker build its index. Raises `TrialFailed`."""
+        return process.ask(
+            "build",
+            index=plan.config.index,
+            metric=self.dataset.metric,
+            base=self.base,
+            build=build,
+            seed=seed,
+            threads=self.experiment.measure.build_threads,
+            queries=str(self.queries["calibration"]),
+        )
+
+
+@contextmanager
+def scratch_folder(run: Path) -> Iterator[Path]:
+    """A folder for what lives no longer than the process; also the lock that keeps a second run out of the same folder.
+
+    Raises
+    ------
+    StorageError
+        if another process is running this experiment into the same folder, or nothing can be written there.
+    """
+    import fcntl
+
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        lock = open(run / ".lock", "w", encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"cannot write into {run}: {error.strerror}; choose another folder with --out") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StorageError(f"another process is running into {run}; wait for it, or choose another folder with --out") from error
+        scratch = run / ".scratch"
+        shutil.rmtree(scratch, ignore_errors=True)  # a killed run's leavings
+        scratch.mkdir()
+        try:
+            yield scratch
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+            (run / ".lock").unlink(missing_ok=True)
+
+
+def locate_vectors(base: FloatArray, scratch: Path) -> dict[str, Any]:
+    """Where workers can map `base`: the file behind it if it is a whole leading part of one, else a copy in `scratch`."""
+    rows, dim = base.shape
+    root: Any = base
+    while isinstance(root, np.ndarray) and not (
+        isinstance(root, np.memmap) and not isinstance(root.base, np.memmap)
+    ):
+        root = root.base
+    if (
+        isinstance(root, np.memmap)
+        and root.filename is not None
+        and root.dtype == np.float32
+        and base.flags.c_contiguous
+        and base.ctypes.data == root.ctypes.data
+    ):
+        return {"path": os.fspath(root.filename), "offset": int(root.offset), "rows": rows, "dim": dim}
+    path = scratch / "base.f32"
+    with open(path, "wb") as stream:
+        step = max(1, (1 << 22) // dim)
+        for start in range(0, rows, step):
+            stream.write(np.ascontiguousarray(base[start : start + step], dtype=np.float32).tobytes())
+    return {"path": str(path), "offset": 0, "rows": rows, "dim": dim}

@@ -1,0 +1,72 @@
+"""Whether two things measured on the same queries differ: the mean difference, its interval, a test, an effect size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from adamem.types import DoubleArray
+
+PERMUTATIONS = 9999
+
+
+@dataclass(frozen=True)
+class Paired:
+    """b - a over the queries on which both are known."""
+
+    queries: int
+    difference: float
+    """Mean of b - a; NaN without queries."""
+    low: float
+    high: float
+    """95 % percentile bootstrap over queries."""
+    p_value: float
+    """Two-sided sign-flip permutation test of "no difference"; 1 if no query differs."""
+    effect: float
+    """Cohen's d_z: the mean difference over the standard deviation of the differences; 0 if no query differs."""
+    better: float
+    """Share of the queries on which b is higher."""
+    worse: float
+
+
+def paired(a: DoubleArray, b: DoubleArray, *, permutations: int = PERMUTATIONS, seed: int = 0) -> Paired:
+    """Compare `a` and `b`, float64 (q,) each, query by query; a query that is NaN in either is left out.
+
+    Under "no difference" each query's difference is as likely to have the other sign; the p-value is the share of sign
+    patterns, the observed one among them, whose mean is at least as far from 0 (Phipson and Smyth, "Permutation
+    p-values should never be zero", 2010).
+    """
+    change = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
+    change = change[np.isfinite(change)]
+    n = change.size
+    if n == 0:
+        return Paired(0, *([np.nan] * 7))
+    mean = float(change.mean())
+    better, worse = float((change > 0).mean()), float((change < 0).mean())
+    if not change.any():
+        return Paired(n, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
+    random = np.random.default_rng([seed, n])
+    weights = random.multinomial(n, np.full(n, 1 / n), size=1000)
+    low, high = np.percentile(weights @ change / n, (2.5, 97.5))
+    extreme = 1
+    told = change[change != 0]  # a zero keeps its sign's no effect
+    for start in range(0, permutations, 500):
+        signs = random.integers(0, 2, size=(min(500, permutations - start), told.size), dtype=np.int8) * 2.0 - 1.0
+        extreme += int((np.abs(signs @ told) >= abs(told.sum()) * (1 - 1e-12)).sum())
+    spread = float(change.std(ddof=1)) if n > 1 else 0.0
+    effect = mean / spread if spread > 0 else float(np.copysign(np.inf, mean))
+    return Paired(n, mean, float(low), float(high), extreme / (permutations + 1), effect, better, worse)
+
+
+def holm(p_values: DoubleArray) -> DoubleArray:
+    """P-values (m,) corrected for being m: Holm's step-down, which bounds the chance of any false alarm.
+
+    S. Holm, "A simple sequentially rejective multiple test procedure", 1979. NaN stays NaN and is not counted.
+    """
+    out = np.full(np.shape(p_values), np.nan)
+    known = np.flatnonzero(np.isfinite(p_values))
+    order = known[np.argsort(np.asarray(p_values)[known], kind="stable")]
+    factors = np.arange(order.size, 0, -1)
+    out[order] = np.minimum(1.0, np.maximum.accumulate(np.asarray(p_values)[order] * factors))
+    return out

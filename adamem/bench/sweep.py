@@ -1,0 +1,149 @@
+"""Stage 1: every build of every contestant once, on the calibration queries, to find out what is worth measuring.
+
+Each build is a block of its own, so that a run can stop after any of them and go on later.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from adamem.bench.context import Context
+from adamem.bench.machine import Watch
+from adamem.bench.plan import ContestantPlan, Params
+from adamem.bench.process import WorkerProcess
+from adamem.bench.records import FORMAT, Block
+from adamem.bench.trial import Ask, Tally, take_turn, worker_record
+from adamem.errors import TrialFailed
+from adamem.files import content_key
+
+_QUERY_SECONDS = 0.05
+"""Stage 1 chooses by whole batches; the few single queries are there to be seen, not to be relied on."""
+_NARROW = 0.01
+"""Calibration halves the bracket around a target until its ends differ by no more than this in recall ..."""
+_STEPS = 4
+"""... or so many points have been spent on it."""
+
+
+def sweep_key(context: Context, plan: ContestantPlan, build: Params) -> tuple[str, dict[str, object]]:
+    """The key of a stage-1 block, and what it is the hash of."""
+    spec = context.spec(
+        stage="sweep",
+        index=plan.config.index,
+        build=build,
+        searches=plan.searches,
+        default_search=plan.default_search,
+        targets=context.experiment.targets,
+        k=context.experiment.measure.k[0],
+    )
+    spec["adapters"] = {plan.config.index: spec["adapters"][plan.config.index]}
+    return content_key(spec), spec
+
+
+def sweep_one(context: Context, plan: ContestantPlan, build: Params) -> Block:
+    """Build once, measure the grid of efforts, calibrate to the targets, write the block. Failures are results too."""
+    key, spec = sweep_key(context, plan, build)
+    started, watch, clock = datetime.now(UTC), Watch.now(), time.perf_counter()
+    process = context.start(f"sweep-{key[:16]}")
+    tally = Tally()
+    built, failure = None, ""
+    try:
+        built = context.build(process, plan, build, context.experiment.measure.seed)
+        _measure_grid(context, plan, process, tally)
+    except TrialFailed as error:
+        failure = str(error)
+    finally:
+        living = process.cpu_seconds()
+        fitness = watch.since(living)
+        process.close()
+    worker = worker_record(
+        built,
+        tally,
+        contestant=plan.name,
+        role="contestant",
+        kind=plan.kind,
+        build=build,
+        seed=context.experiment.measure.seed,
+        threads=context.experiment.measure.build_threads,
+        truth=context.calibration,
+        failure=failure,
+    )
+    block = Block(
+        format=FORMAT,
+        key=key,
+        stage="sweep",
+        cohort=0,
+        seed=context.experiment.measure.seed,
+        rounds=1,
+        order=[[0]],
+        started=started.isoformat(timespec="seconds"),
+        wall_seconds=round(time.perf_counter() - clock, 3),
+        machine=context.machine,
+        fitness=fitness,
+        workers=[worker],
+        spec=spec,
+    )
+    context.folder.write_block(block, [tally.arrays()])
+    return block
+
+
+def _measure_grid(context: Context, plan: ContestantPlan, process: WorkerProcess, tally: Tally) -> None:
+    k = context.experiment.measure.k[0]
+    ceiling = max([*context.experiment.targets, 0.0])
+    for group in _groups(plan.searches, plan.effort):
+        for search in group:
+            _ask(context, process, tally, Ask(search, k, "grid"))
+            # Past the highest target and all but perfect, more effort can only cost time: the front ends here.
+            if plan.effort and tally.recall(context.calibration, len(tally.asks) - 1) >= max(ceiling, 0.9995):
+                break
+        if plan.effort:
+            for target in context.experiment.targets:
+                _calibrate(context, plan.effort, process, tally, group[0], target)
+    default = Ask(plan.default_search, k, "default")
+    if all(ask.search != default.search for ask in tally.asks):
+        _ask(context, process, tally, default)
+
+
+def _calibrate(
+    context: Context, effort: str, process: WorkerProcess, tally: Tally, example: Params, target: float
+) -> None:
+    """Close in on the least effort that reaches `target`, by halving the (geometric) bracket that the grid gave."""
+    k = context.experiment.measure.k[0]
+    for _ in range(_STEPS):
+        seen = sorted(
+            (int(ask.search[effort]), tally.recall(context.calibration, p))
+            for p, ask in enumerate(tally.asks)
+            if {**ask.search, effort: 0} == {**example, effort: 0}
+        )
+        above = [(value, score) for value, score in seen if score >= target]
+        below = [(value, score) for value, score in seen if score < target]
+        if not above or not below:
+            return
+        (high, high_score), (low, low_score) = min(above), max(below)
+        middle = round((low * high) ** 0.5)
+        if high_score - low_score <= _NARROW or middle in (low, high) or low > high:
+            return
+        _ask(context, process, tally, Ask({**example, effort: middle}, k, "calibrated"))
+
+
+def _ask(context: Context, process: WorkerProcess, tally: Tally, ask: Ask) -> None:
+    take_turn(
+        process,
+        tally,
+        [ask],
+        queries=context.queries["calibration"],
+        truth=context.calibration,
+        dataset=context.dataset,
+        order_seed=len(tally.asks),
+        query_seconds=_QUERY_SECONDS,
+        scratch=context.scratch,
+    )
+
+
+def _groups(searches: list[Params], effort: str | None) -> list[list[Params]]:
+    """Points that differ in effort alone, together, by rising effort."""
+    groups: dict[str, list[Params]] = {}
+    for search in searches:
+        others = sorted((name, value) for name, value in search.items() if name != effort)
+        groups.setdefault(repr(others), []).append(search)
+    return list(groups.values())

@@ -1,0 +1,1 @@
+"""`adamem data list | show | fetch | check | import`."""

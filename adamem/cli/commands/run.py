@@ -1,0 +1,63 @@
+"""`adamem run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adamem.bench import override, read
+from adamem.cli.app import app
+from adamem.cli.terminal import TerminalReporter, output
+from adamem.errors import ConfigError
+from adamem.studies import Study, study_class
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="An experiment: a TOML file, such as experiments/quick.toml.")],
+    out: Annotated[Path | None, typer.Option(help="The run's folder; reports/NAME where left out.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a value; may be given several times.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done, and about how long it takes.")] = False,
+) -> None:
+    """Run an experiment, or go on with one that was interrupted, and write its report.
+
+    Whatever was measured whole is never measured again: Ctrl-C, or even a power cut, costs the block in flight.
+
+    \b
+    adamem run experiments/quickstart.toml
+    adamem run experiments/fashion-mnist.toml --dry-run
+    adamem run experiments/quick.toml --set measure.rounds=2 --set contestant.hnsw.build.M="[8, 16]" --out /tmp/try
+    """
+    tables = override(read(config), settings or [])
+    study = study_of(tables, source=str(config))
+    if dry_run:
+        with TerminalReporter() as reporter:
+            told = study.forecast(reporter=reporter)
+        output.print(told, markup=False)
+        return
+    finish(study, out or Path("reports") / study.folder_name)
+
+
+def study_of(tables: dict[str, object], *, source: str) -> Study:
+    """The study that a config names."""
+    name = tables.get("study", "sweep")
+    if not isinstance(name, str):
+        raise ConfigError(f"{source}: study = {name!r}: expected a string, such as \"sweep\"")
+    return study_class(name).from_tables(tables, source=source)
+
+
+def finish(study: Study, out: Path) -> None:
+    """Run a study and show what came of it."""
+    from adamem import report
+
+    with TerminalReporter() as reporter:
+        folder = study.run(out, reporter=reporter)
+        reporter.stage("writing the report", 1)
+        page = report.write(folder)
+        reporter.advance()
+    output.print(report.summary(folder))
+    output.print(f"report: {page}", markup=False)
