@@ -1,0 +1,117 @@
+"""Which row of the index holds which of the caller's ids."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adamem.types import IdArray
+
+_MOST_RECENT = 4096
+
+
+class RowLabels:
+    """Rows 0, 1, 2 ... and the ids they bear; a deleted row bears -1 and is never given another id.
+
+    Ids to rows goes through one sorted array, built at the first question, plus a small dictionary of what came since;
+    an entry whose row no longer bears the id is stale, which makes forgetting free.
+    """
+
+    def __init__(self, ids: IdArray) -> None:
+        self._labels: IdArray = ids.astype(np.int64, copy=True)
+        self.rows = int(ids.size)
+        """Rows in use, the deleted ones among them."""
+        self.live = int(np.count_nonzero(self._labels >= 0))
+        """Ids held."""
+        self.version = 0
+        """Grows with every change, so that what was derived from the rows can be known to be stale."""
+        self._index: tuple[IdArray, IdArray] | None = None
+        self._recent: dict[int, int] = {}
+
+    @property
+    def of_rows(self) -> IdArray:
+        """int64 (rows,): the id of every row, -1 where it was deleted. A view: do not write."""
+        return self._labels[: self.rows]
+
+    @property
+    def dead(self) -> int:
+        """Rows whose id was deleted."""
+        return self.rows - self.live
+
+    def live_rows(self) -> IdArray:
+        """int64 (live,), ascending."""
+        return np.flatnonzero(self.of_rows >= 0)
+
+    def rows_of(self, ids: IdArray) -> IdArray:
+        """int64, the shape of `ids` (m,): the row of each id, -1 for one that is absent."""
+        found = np.full(ids.size, -1, dtype=np.int64)
+        if self.rows == 0:
+            return found
+        sorted_ids, sorted_rows = self._index or self._sort()
+        if sorted_ids.size:
+            place = np.minimum(np.searchsorted(sorted_ids, ids), sorted_ids.size - 1)
+            hit = sorted_ids[place] == ids
+            found[hit] = sorted_rows[place[hit]]
+        if self._recent:
+            recent = self._recent
+            for position, label in enumerate(ids.tolist()):
+                row = recent.get(label)
+                if row is not None:
+                    found[position] = row
+        # a row that was dropped, or bears another id by now; -1 looks at the last row, and stays -1 either way
+        stale = (found >= self.rows) | (self.of_rows[np.minimum(found, self.rows - 1)] != ids)
+        found[stale] = -1
+        return found
+
+    def append(self, ids: IdArray) -> int:
+        """Give the ids (m,), all absent, the next m rows; returns the first of them."""
+        self.version += 1
+        first, count = self.rows, int(ids.size)
+        if first + count > self._labels.size:
+            grown = np.full(max(first + count, self._labels.size * 3 // 2, 16), -1, dtype=np.int64)
+            grown[:first] = self._labels[:first]
+            self._labels = grown
+        self._labels[first : first + count] = ids
+        self.rows += count
+        self.live += count
+        self._remember(ids, np.arange(first, first + count))
+        return first
+
+    def forget(self, rows: IdArray) -> None:
+        """Mark rows (m,), all live, as deleted."""
+        self.version += 1
+        self._labels[rows] = -1
+        self.live -= int(rows.size)
+
+    def move(self, source: int, target: int) -> None:
+        """Let a deleted row `target` take over the id of the last row, `source`, which is then dropped."""
+        self.version += 1
+        label = self._labels[source]
+        self._labels[target] = label
+        self._labels[source] = -1
+        self._remember(np.array([label]), np.array([target]))
+
+    def truncate(self, rows: int) -> None:
+        """Drop the rows from `rows` on, all deleted."""
+        self.rows = rows
+
+    def nbytes(self) -> int:
+        """Bytes of both directions."""
+        index = sum(part.nbytes for part in self._index) if self._index else 0
+        return self._labels.nbytes + index + 120 * len(self._recent)  # a dictionary entry with its two numbers
+
+    def _remember(self, ids: IdArray, rows: IdArray) -> None:
+        if self._index is None:
+            return
+        if ids.size + len(self._recent) > max(_MOST_RECENT, self.live // 16):
+            self._index = None
+            self._recent = {}
+        else:
+            self._recent.update(zip(ids.tolist(), rows.tolist(), strict=True))
+
+    def _sort(self) -> tuple[IdArray, IdArray]:
+        rows = self.live_rows()
+        ids = self.of_rows[rows]
+        order = np.argsort(ids, kind="stable")  # linear where the ids ascend already
+        self._recent = {}
+        self._index = (ids[order], rows[order])
+        return self._index

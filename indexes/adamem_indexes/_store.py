@@ -1,0 +1,141 @@
+"""A saved index: content files under fresh names, and a manifest that names them, replaced last and atomically.
+
+A kill at any moment leaves the former manifest and the files it names; what the killed call wrote beside them is swept
+by the next save. Every file is known by size and SHA-256, which `Snapshot.read` checks before anything is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from adamem.errors import CorruptResult, StorageError
+from adamem.files import fsync_folder, sha256_file, storage_error, write_json
+from adamem.types import AnyArray
+
+MANIFEST = "manifest.json"
+_FORMAT = "adamem-index"
+_OURS = re.compile(r"[a-z_]+-[0-9a-f]{16}\.(npy|bin)")
+
+Part = AnyArray | Callable[[Path], None]
+"""An array, saved as .npy, or a function that writes the file whose path it is given."""
+
+
+def save_snapshot(folder: Path, *, index: str, version: int, meta: dict[str, Any], parts: dict[str, Part]) -> None:
+    """Write the parts and then the manifest into `folder`, made if it is absent.
+
+    Raises
+    ------
+    StorageError
+        if the folder or a file cannot be written; what was saved there before stays.
+    """
+    token = secrets.token_hex(8)
+    written: list[Path] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files = {}
+        for name, part in parts.items():
+            path = folder / f"{name}-{token}.{'npy' if isinstance(part, np.ndarray) else 'bin'}"
+            written.append(path)
+            _write(path, part)
+            files[name] = {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
+        fsync_folder(folder)
+        manifest = {"format": _FORMAT, "index": index, "version": version, "meta": meta, "files": files}
+        write_json(folder / MANIFEST, manifest)
+    except OSError as error:
+        for path in written:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+        raise storage_error(error, folder) from error
+    keep = {path.name for path in written}
+    for path in folder.iterdir():
+        if _OURS.fullmatch(path.name) and path.name not in keep:
+            with contextlib.suppress(OSError):  # a leftover costs space, not truth
+                path.unlink()
+
+
+class Snapshot:
+    """What `save_snapshot` wrote, checked."""
+
+    def __init__(self, folder: Path, meta: dict[str, Any], files: dict[str, Path]) -> None:
+        self.folder = folder
+        self.meta = meta
+        self._files = files
+
+    @classmethod
+    def read(cls, folder: Path, *, index: str, version: int) -> Snapshot:
+        """Open the snapshot in `folder` and check every file it names.
+
+        Raises
+        ------
+        StorageError
+            if there is no such folder, or it cannot be read.
+        CorruptResult
+            if it is not a snapshot of this index, or a file is missing, truncated or altered.
+        """
+        path = folder / MANIFEST
+        if not folder.is_dir():
+            raise StorageError(f"cannot read {folder}: there is no such folder; check the path, or save an index there")
+        try:
+            manifest = json.loads(path.read_bytes())
+            kind, holds, found = manifest["format"], manifest["index"], manifest["version"]
+            meta, entries = dict(manifest["meta"]), dict(manifest["files"])
+            expected = {
+                name: (folder / Path(entry["file"]).name, int(entry["bytes"]), str(entry["sha256"]))
+                for name, entry in entries.items()
+            }
+        except FileNotFoundError as error:
+            raise CorruptResult(
+                f"{folder} holds no {MANIFEST}, so it is no saved index; name the folder that save was given"
+            ) from error
+        except OSError as error:
+            raise StorageError(f"cannot read {path}: {error.strerror or error}; check its permissions") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CorruptResult(f"{path} is not a manifest as save writes it; save the index again") from error
+        if kind != _FORMAT or holds != index:
+            raise CorruptResult(f"{folder} holds a saved {holds!r}, expected {index!r}; load it with that index")
+        if found != version:
+            raise CorruptResult(
+                f"{folder} was saved in format version {found}, but this {index} reads version {version}; "
+                "build the index again"
+            )
+        for file, size, digest in expected.values():
+            if not file.is_file():
+                raise CorruptResult(f"{file} is missing, though {MANIFEST} names it; save the index again")
+            if file.stat().st_size != size:
+                raise CorruptResult(f"{file} has {file.stat().st_size} bytes, expected {size}; save the index again")
+            if sha256_file(file) != digest:
+                raise CorruptResult(f"{file} was altered: its SHA-256 is not that of {MANIFEST}; save the index again")
+        return cls(folder, meta, {name: file for name, (file, _, _) in expected.items()})
+
+    def array(self, name: str) -> AnyArray:
+        """A part that was saved as an array."""
+        return cast("AnyArray", np.load(self.file(name), allow_pickle=False))
+
+    def file(self, name: str) -> Path:
+        """The path of a part."""
+        try:
+            return self._files[name]
+        except KeyError as error:
+            raise CorruptResult(f"{self.folder} lacks the part {name!r}; save the index again") from error
+
+
+def _write(path: Path, part: Part) -> None:
+    if isinstance(part, np.ndarray):
+        with open(path, "xb") as stream:
+            np.lib.format.write_array(stream, part, allow_pickle=False)
+    else:
+        part(path)
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
