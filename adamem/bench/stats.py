@@ -307,11 +307,17 @@ def _logs(curve: Curve, what: Quantity, drawn: Draws) -> DoubleArray:
     return resampled_log_percentiles(curve.one, drawn, 50 if what == "p50" else 99, raw=what == "p99_raw")
 
 
+def _recalls(curve: Curve, target: float, drawn: Draws) -> DoubleArray:
+    """Mean recalls (b, p); one that is the target but for rounding is the target."""
+    recalls = resampled_means(curve.recall, drawn)
+    return np.where(np.abs(recalls - target) < 1e-9, target, recalls)
+
+
 def _at(curve: Curve, target: float, what: Quantity, once: Draws) -> tuple[Status, tuple[int, ...], float | None]:
     """Status, points, and ln of the quantity at the target (None where it has none)."""
     if not curve.measured(what):
         return "unmeasured", (), None
-    recalls = resampled_means(curve.recall, once)[0]
+    recalls = _recalls(curve, target, once)[0]
     if (recalls > target).all():
         status: Status = "exceeds"
         points: tuple[int, ...] = (_cheapest(curve, once),)
@@ -334,7 +340,7 @@ def _at_draws(
     """float64 (b,): ln of the quantity at the target, or at the point `cheapest` where there is one, in each draw."""
     if cheapest is not None:
         return _logs(curve.take([cheapest]), what, drawn)[:, 0]
-    recalls = resampled_means(curve.recall, drawn)  # (b, p)
+    recalls = _recalls(curve, target, drawn)  # (b, p)
     under, over = recalls <= target, recalls >= target
     low = np.where(under, recalls, -np.inf).argmax(axis=1)
     high = np.where(over, recalls, np.inf).argmin(axis=1)

@@ -82,7 +82,8 @@ class RunFolder:
         """The arrays of a raw .npz file."""
         path = self.raw / name
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            # Opened here, because numpy leaves its own handle open when it refuses a file.
+            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
                 return {key: archive[key] for key in archive.files}
         except FileNotFoundError as error:
             raise CorruptResult(f"the raw file {path} is missing; run the experiment again to measure it anew") from error

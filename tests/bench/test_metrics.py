@@ -49,7 +49,7 @@ def test_only_the_first_k_answers_count():
 
 
 def test_an_id_that_stands_twice_counts_once():
-    """An index that repeats its best answer gets no credit for the repetitions; nor by ann-benchmarks' definition here."""
+    """An index that repeats its best answer gets no credit for the repetitions, by either definition."""
     truth, answer = on_a_line(LINE, [0], depth=6)
     assert recall(answer([[0, 0, 0, 0]]), truth, 4)[0] == 0.25
     assert recall_annb(answer([[0, 0, 0, 0]]), truth, 4, "l2")[0] == 0.25
@@ -147,7 +147,7 @@ def test_a_run_is_scored_by_the_version_it_recorded():
     """The current version is known; one from the future is refused with the way out."""
     assert metrics_of(METRICS_VERSION).recall is recall
     assert metrics_of(METRICS_VERSION).version == METRICS_VERSION
-    with pytest.raises(UnknownName, match="unknown metrics version 99.*upgrade adamem"):
+    with pytest.raises(UnknownName, match=r"unknown metrics version 99.*upgrade adamem"):
         metrics_of(99)
 
 
@@ -179,7 +179,7 @@ def answered(found, *, n):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_ndcg_is_that_of_scikit_learn(seed):
-    """Graded nDCG@10 equals `sklearn.metrics.ndcg_score` over all documents, unanswered ones scored below the answers."""
+    """Graded nDCG@10 equals `sklearn.metrics.ndcg_score` over all documents, unanswered ones last."""
     rng = np.random.default_rng(seed)
     qrels = judged(seed)
     found = np.stack([rng.permutation(40)[:15] for _ in range(12)])
@@ -200,7 +200,7 @@ def test_ndcg_is_that_of_scikit_learn(seed):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_other_task_measures_are_what_a_loop_says(seed):
-    """MRR@k and recall any, fraction and all, document by document, rows of one document counted where it first stands."""
+    """MRR@k and recall any, fraction and all, document by document, each where it first stands."""
     rng = np.random.default_rng(seed)
     qrels = judged(seed, per_document=3)
     found = np.stack([rng.permutation(40)[:15] for _ in range(12)])
@@ -252,7 +252,8 @@ def test_task_quality_at_zero_is_refused():
 
 def test_damaged_judgements_are_refused():
     """A missing array, arrays of different lengths, and unsorted queries are each a sentence."""
-    good = {name: getattr(judged(1), name).astype(np.int32) for name in ("query", "document", "grade", "document_of_row")}
+    names = ("query", "document", "grade", "document_of_row")
+    good = {name: getattr(judged(1), name).astype(np.int32) for name in names}
     assert np.array_equal(qrels_from_arrays(good).document, judged(1).document)
     with pytest.raises(CorruptResult, match="lack the array 'grade'"):
         qrels_from_arrays({name: array for name, array in good.items() if name != "grade"})

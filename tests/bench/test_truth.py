@@ -97,7 +97,7 @@ def test_an_id_that_is_not_in_the_collection_is_refused():
 
 
 def test_cosine_distances_of_near_duplicates_keep_their_digits():
-    """1 - cos of vectors that differ in the seventh digit is right to 1e-6 relative, where 1 - x.q has lost half of it."""
+    """1 - cos of vectors that differ in the seventh digit is right to 1e-6, where 1 - x.q has lost half of it."""
     q = np.array([[1.0, 0.0]], dtype=np.float32)
     x = np.array([[1.0, 2e-7]], dtype=np.float32)
     angle = float(np.float64(x[0, 1]))
