@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,13 +42,10 @@ def assemble(
     Raises
     ------
     InvalidInput
-        if `limit` or `queries` is below 1, or too few rows would be left.
+        if more queries are to be held out than there are rows.
     DataError
         if names do not match the rows.
     """
-    for label, value in (("limit", limit), ("queries", queries)):
-        if value is not None and value < 1:
-            raise InvalidInput(f"{label} = {value}; expected at least 1, or leave it out for all")
     notes = dict(whole.provenance)
     dropped = {part: len(found.dropped) for part, found in whole.parts.items() if found.dropped}
     if dropped:
@@ -61,7 +58,7 @@ def assemble(
         query_ids = _kept_names(query_ids, asked, "queries")
         topics = None if topics is None else np.delete(topics, asked.dropped)
         qrels = None if qrels is None else _without(qrels, asked.dropped, base.dropped)
-        chosen = _sample(pool, queries, seed)
+        chosen = None if queries is None else pick_distinct([_row_key(row) for row in pool], queries, seed)
         if chosen is not None:
             notes["queries"] = f"{len(chosen)} of {asked.rows}, a sample of the distinct ones with seed {seed}"
     else:
@@ -78,14 +75,14 @@ def assemble(
         notes["base"] = f"the first {limit} of {base.rows} rows"
         base_ids = base_ids[:limit] if base_ids else None
         if qrels is not None:
-            qrels = _limited(qrels, limit)
+            qrels = limit_qrels(qrels, limit)
     vectors, query_sha = pool, asked.sha256
     if chosen is not None:
         vectors = np.ascontiguousarray(pool[chosen])
         query_sha = _sha256(vectors)
         query_ids = tuple(query_ids[row] for row in chosen) if query_ids else None
         topics = None if topics is None else topics[chosen]
-        qrels = None if qrels is None else _chosen(qrels, chosen)
+        qrels = None if qrels is None else pick_qrels(qrels, chosen)
     return Dataset(
         name=whole.name,
         metric=whole.metric,
@@ -101,12 +98,12 @@ def assemble(
     )
 
 
-def _sample(vectors: FloatArray, wanted: int | None, seed: int) -> IdArray | None:
-    """Rows of `wanted` distinct vectors in ascending order, or all distinct ones where they are fewer; None for all."""
-    if wanted is None:
-        return None
-    first = list({_row_key(row): number for number, row in zip(range(len(vectors))[::-1], vectors[::-1], strict=True)}.values())
-    distinct = np.sort(np.array(first, np.int64))
+def pick_distinct(items: Sequence[Hashable], wanted: int, seed: int) -> IdArray:
+    """Places of `wanted` distinct items (the first of equal ones) in ascending order; of all where they are fewer."""
+    first: dict[Hashable, int] = {}
+    for place, item in enumerate(items):
+        first.setdefault(item, place)
+    distinct = np.array(list(first.values()), np.int64)
     if len(distinct) <= wanted:
         return distinct
     return np.sort(np.random.default_rng(seed).choice(distinct, wanted, replace=False))
@@ -162,7 +159,7 @@ def _kept_names(names: tuple[str, ...] | None, part: Prepared, label: str) -> tu
         return None
     rows = part.rows + len(part.dropped)
     if len(names) != rows:
-        raise DataError(f"{part.path}: {rows} {label} rows but {len(names)} names; expected one each; mend the ids file")
+        raise DataError(f"{part.path}: {rows} {label} rows but {len(names)} names; expected one each; mend the ids")
     if not part.dropped:
         return names
     gone = set(part.dropped)
@@ -181,14 +178,14 @@ def _without(qrels: Qrels, queries: Sequence[int], rows: Sequence[int]) -> Qrels
     )
 
 
-def _limited(qrels: Qrels, rows: int) -> Qrels:
+def limit_qrels(qrels: Qrels, rows: int) -> Qrels:
     """Judgements of the documents that the first rows still have; what cannot be found is not asked for."""
     documents = qrels.document_of_row[:rows]
     stays = np.isin(qrels.document, documents)
     return Qrels(qrels.query[stays], qrels.document[stays], qrels.grade[stays], documents)
 
 
-def _chosen(qrels: Qrels, queries: IdArray) -> Qrels:
+def pick_qrels(qrels: Qrels, queries: IdArray) -> Qrels:
     """Judgements of the chosen queries (ascending rows), renumbered."""
     stays = np.isin(qrels.query, queries)
     return Qrels(

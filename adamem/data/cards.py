@@ -13,7 +13,9 @@ from adamem.data.places import cache_folder
 from adamem.errors import DataError, UnknownName
 from adamem.types import Metric
 
-Role = Literal["all", "base", "queries", "learn", "base_ids", "query_ids", "corpus", "qrels", "labelled", "archive", "extra"]
+Role = Literal[
+    "all", "base", "queries", "learn", "base_ids", "query_ids", "corpus", "qrels", "labelled", "archive", "extra"
+]
 """What a file is to its data set; `all` is one file with every part (HDF5, npz), `archive` is unpacked on fetch."""
 
 
@@ -27,6 +29,8 @@ class CardFile(BaseModel):
     role: Role
     bytes: int | None = None
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    md5: str | None = Field(default=None, pattern="^[0-9a-f]{32}$")
+    """Where the source publishes nothing better."""
     unpacked_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     """Of a gzipped file's content: the same data may have been packed by another gzip."""
     url: str | None = None
@@ -111,7 +115,9 @@ def _read(path: Path, _changed: int) -> Card:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"])
-        raise DataError(f"{path}: key {where!r} is {first.get('input')!r}: {first['msg']}; mend or delete it") from error
+        raise DataError(
+            f"{path}: key {where!r} is {first.get('input')!r}: {first['msg']}; mend or delete it"
+        ) from error
     if found.name != path.stem:
         raise DataError(f"{path}: key 'name' is {found.name!r}, expected the file's own name {path.stem!r}; mend it")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
@@ -27,10 +28,8 @@ def known_sha256(path: Path) -> str:
         pass  # no note, or not one of ours: read the file
     found = sha256_file(path)
     if stamp_of(path) == stamp and time.time_ns() - stamp["changed"] > _SETTLED_NS:
-        try:
+        with contextlib.suppress(StorageError):  # a read-only cache costs time, not correctness
             write_json(note, {"path": str(path), "stamp": stamp, "sha256": found})
-        except StorageError:
-            pass  # a read-only cache costs time, not correctness
     return found
 
 

@@ -7,6 +7,7 @@ numbers are kept, so that ids and qrels stay aligned and a report can say how ma
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -27,6 +28,9 @@ from adamem.files import atomic_folder, content_key, write_json
 from adamem.types import FloatArray, Metric
 
 _VERSION = 1
+MIN_SQUARE = 1e-30
+"""A squared length up to this counts as zero under cosine, as the indexes' own validator has it."""
+
 _HEADER = 128  # bytes of a .npy header that _write_header pads to
 _MANIFEST = "manifest.json"
 
@@ -103,14 +107,13 @@ def _copy(source: VectorSource, target: Path | None, zeros_go: bool, tell: Progr
     """Check every row; write those that stay to `target`, if there is one."""
     digest, kept, seen = hashlib.sha256(), 0, 0
     dropped: list[int] = []
-    stream: IO[bytes] | None = open(target, "xb") if target else None
-    try:
+    with open(target, "xb") if target else contextlib.nullcontext() as stream:
         if stream:
             _write_header(stream, source.rows, source.dim)
         for block in source.blocks(rows_per_block(source.dim)):
             rows = _as_float32(block, source, seen)
             if zeros_go:
-                zero = ~rows.any(axis=1)
+                zero = np.einsum("ij,ij->i", rows, rows, dtype=np.float64) <= MIN_SQUARE
                 if zero.any():
                     dropped.extend((np.flatnonzero(zero) + seen).tolist())
                     rows = rows[~zero]
@@ -123,9 +126,6 @@ def _copy(source: VectorSource, target: Path | None, zeros_go: bool, tell: Progr
         if stream:
             stream.seek(0)
             _write_header(stream, kept, source.dim)
-    finally:
-        if stream:
-            stream.close()
     if not kept:
         raise DataError(f"{source.path} has no rows to search among; choose another file")
     return {"rows": kept, "dim": source.dim, "sha256": digest.hexdigest(), "dropped": dropped}
@@ -158,19 +158,22 @@ def _read(folder: Path, sources: Mapping[str, VectorSource]) -> dict[str, Prepar
     except FileNotFoundError:
         return None
     except (OSError, ValueError):
-        return _discard(folder, "its manifest cannot be read")
+        _discard(folder, "its manifest cannot be read")
+        return None
     found = {}
     try:
         for part, source in sources.items():
             entry = manifest["parts"][part]
             path = source.path if entry["in_place"] else folder / f"{part}.npy"
-            if not entry["in_place"] and stamp_of(path) | {"inode": 0} != entry["stamp"] | {"inode": 0}:
+            if not entry["in_place"] and stamp_of(path) != entry["stamp"]:
                 if not _same_bytes(path, entry):
-                    return _discard(folder, f"{path.name} is not what was written")
+                    _discard(folder, f"{path.name} is not what was written")
+                    return None
                 _restamp(folder, manifest, part)
             found[part] = Prepared(path, entry["rows"], entry["dim"], entry["sha256"], tuple(entry["dropped"]))
     except (OSError, KeyError, TypeError) as error:
-        return _discard(folder, f"{type(error).__name__}: {error}")
+        _discard(folder, f"{type(error).__name__}: {error}")
+        return None
     return found
 
 
@@ -179,12 +182,13 @@ def _same_bytes(path: Path, entry: Mapping[str, Any]) -> bool:
         return False
     with open(path, "rb") as stream:
         stream.seek(_HEADER)
-        return hashlib.file_digest(stream, "sha256").hexdigest() == entry["sha256"]
+        return hashlib.file_digest(stream, "sha256").hexdigest() == str(entry["sha256"])
 
 
 def _restamp(folder: Path, manifest: dict[str, Any], part: str) -> None:
     manifest["parts"][part]["stamp"] = stamp_of(folder / f"{part}.npy")
-    write_json(folder / _MANIFEST, manifest)
+    with contextlib.suppress(StorageError):  # a read-only cache costs another reading, no more
+        write_json(folder / _MANIFEST, manifest)
 
 
 def _discard(folder: Path, why: str) -> None:

@@ -1,18 +1,148 @@
-"""Opening the files of a vector data set by its card."""
+"""Opening the files of a vector data set: by its card's roles, or by the names of one's own files."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 from adamem.data.cards import Card
+from adamem.data.formats.flat import open_flat
+from adamem.data.formats.hdf5 import open_hdf5
 from adamem.data.formats.idx import open_idx
-from adamem.data.formats.npy import open_npy
-from adamem.data.formats.source import VectorParts
+from adamem.data.formats.npy import open_npy, open_npz
+from adamem.data.formats.source import VectorParts, VectorSource
+from adamem.data.formats.texmex import open_texmex
+from adamem.data.formats.tsv import open_tsv
+from adamem.errors import DataError
 
-_OPEN = {"idx": open_idx, "npy": open_npy}
+_MATRICES: dict[str, Callable[[Path], VectorSource]] = {
+    ".npy": open_npy,
+    **dict.fromkeys((".fvecs", ".bvecs", ".ivecs"), open_texmex),
+    **dict.fromkeys((".fbin", ".f16bin", ".u8bin", ".i8bin", ".ibin"), open_flat),
+    **dict.fromkeys((".tsv", ".csv", ".txt"), open_tsv),
+    **dict.fromkeys(("-ubyte", ".idx"), open_idx),
+}
+_BUNDLES: dict[str, Callable[[Path], VectorParts]] = {".npz": open_npz, ".hdf5": open_hdf5, ".h5": open_hdf5}
+# In a folder of one's own: the stem of a file, or what it ends in, says what it is.
+_STEMS = {
+    "base": ("base", "train", "vectors", "train-images-idx3"),
+    "queries": ("queries", "query", "test", "t10k-images-idx3"),
+    "learn": ("learn",),
+}
 
 
 def open_card(card: Card, folder: Path) -> VectorParts:
-    """What a vector set's files hold, by their roles on the card."""
-    opened = {item.role: _OPEN[card.format](folder / item.path) for item in card.files if item.role in ("base", "queries", "learn")}
-    return VectorParts(**opened, metric=card.metric, files=tuple(folder / item.path for item in card.files if item.role != "extra"))
+    """What a vector set's files hold, by their roles on the card; its metric where the files have none.
+
+    Raises
+    ------
+    DataError
+        if a file is not of its format.
+    """
+    used = tuple(folder / item.path for item in card.files if item.role not in ("archive", "extra"))
+    bundle = card.file("all")
+    if bundle is not None:
+        parts = open_file(folder / bundle.path)
+        return VectorParts(parts.base, parts.queries, parts.learn, parts.metric or card.metric, files=used)
+    opened = {
+        item.role: open_tsv(folder / item.path, card.columns) if card.format == "tsv" else _matrix(folder / item.path)
+        for item in card.files
+        if item.role in ("base", "queries", "learn")
+    }
+    names = {item.role: _names(folder / item.path) for item in card.files if item.role in ("base_ids", "query_ids")}
+    return VectorParts(
+        opened["base"],
+        opened.get("queries"),
+        opened.get("learn"),
+        card.metric,
+        names.get("base_ids"),
+        names.get("query_ids"),
+        used,
+    )
+
+
+def open_file(path: Path) -> VectorParts:
+    """One file of one's own: a bundle with all parts, or a matrix that is the base.
+
+    Raises
+    ------
+    DataError
+        if its suffix is unknown, or it is not of the format that its suffix names.
+    """
+    bundle = _BUNDLES.get(_suffix(path))
+    if bundle is not None:
+        return bundle(path)
+    return VectorParts(_matrix(path), files=(path,))
+
+
+def open_files(folder: Path) -> VectorParts | None:
+    """A folder of one's own with a file for every part, such as base.npy and queries.npy; None if it has no base.
+
+    `base_ids.json` and `query_ids.json` (lists of strings) name the rows, where they are there.
+
+    Raises
+    ------
+    DataError
+        if two files claim to be the same part, or one is not of its format.
+    """
+    found = {part: _one(folder, part) for part in _STEMS}
+    if found["base"] is None:
+        return None
+    sources = {part: _matrix(path) for part, path in found.items() if path is not None}
+    names = {part: folder / f"{part}_ids.json" for part in ("base", "query")}
+    files = [path for path in found.values() if path is not None]
+    files += [path for path in names.values() if path.is_file()]
+    return VectorParts(
+        sources["base"],
+        sources.get("queries"),
+        sources.get("learn"),
+        None,
+        _names(names["base"]) if names["base"].is_file() else None,
+        _names(names["query"]) if names["query"].is_file() else None,
+        tuple(files),
+    )
+
+
+def suffixes() -> tuple[str, ...]:
+    """What the name of a vector file may end in."""
+    return tuple(sorted({*_MATRICES, *_BUNDLES} - {"-ubyte"}))
+
+
+def _one(folder: Path, part: str) -> Path | None:
+    def is_it(path: Path) -> bool:
+        if _suffix(path) not in _MATRICES or not path.is_file():
+            return False
+        stem = path.name.removesuffix(".gz").removesuffix(_suffix(path))
+        return any(stem == name or stem.endswith(f"_{name}") for name in _STEMS[part])
+
+    found = sorted(path for path in folder.iterdir() if is_it(path))
+    if len(found) > 1:
+        names = " and ".join(path.name for path in found)
+        raise DataError(f"{folder}: {names} both claim to be the {part}; leave one there, or name the file itself")
+    return found[0] if found else None
+
+
+def _suffix(path: Path) -> str:
+    name = path.name.removesuffix(".gz")
+    return "-ubyte" if name.endswith("-ubyte") else Path(name).suffix.lower()
+
+
+def _matrix(path: Path) -> VectorSource:
+    opener = _MATRICES.get(_suffix(path))
+    if opener is None or (path.suffix == ".gz" and opener is not open_idx):
+        raise DataError(
+            f"{path}: files that end in {''.join(path.suffixes[-2:])!r} are not read; expected one of "
+            f"{', '.join(suffixes())}, or a text collection; convert it, for instance with np.save"
+        )
+    return opener(path)
+
+
+def _names(path: Path) -> tuple[str, ...]:
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is no JSON file: {error}; fetch or write it again") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DataError(f"{path} is not a list of strings; expected one name for each row; write it again")
+    return tuple(names)

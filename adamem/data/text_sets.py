@@ -1,0 +1,122 @@
+"""Finding a text collection: by its card, or in a folder of one's own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from adamem.data.cards import Card, card
+from adamem.data.check import verified
+from adamem.data.hashes import known_sha256
+from adamem.data.texts import TextCollection, cut_passages, make_qrels, read_collection, read_labelled
+from adamem.errors import DataError, InvalidInput
+
+_LEAST = 15  # words: a shorter rest is no passage of its own
+
+
+def load_texts(name_or_path: str | Path) -> TextCollection:
+    """The texts of a text or labelled set, before any encoder.
+
+    Raises
+    ------
+    InvalidInput
+        if it is a set of vectors.
+    UnknownName, StorageError, DataError
+        as `load`.
+    """
+    path = Path(name_or_path)
+    if path.is_dir():
+        found = open_texts(path)
+        if found is None:
+            raise DataError(f"{path} holds no text collection: expected corpus.jsonl, queries.jsonl and qrels.tsv")
+        return found
+    known = card(str(name_or_path))
+    if known.kind == "vectors":
+        raise InvalidInput(f"data set {known.name!r} holds vectors, not texts; load it with load({known.name!r})")
+    return texts_of_card(known)
+
+
+def texts_of_card(known: Card) -> TextCollection:
+    """The collection that a card of kind text or labelled stands for."""
+    provenance: dict[str, object] = {"licence": known.licence, "source": known.source}
+    if known.format == "pydocs":
+        return _pydocs(known)
+    if known.format == "passages":
+        if known.cut_from is None or known.passage_words is None:
+            raise DataError(f"card {known.name!r} lacks 'cut_from' or 'passage_words'; expected both; mend the card")
+        whole = texts_of_card(card(known.cut_from))
+        cut = cut_passages(known.name, whole, words=known.passage_words, least=_LEAST)
+        rule = f"{known.passage_words} words, rests under {_LEAST} and exact repeats dropped"
+        return replace(cut, provenance=whole.provenance | provenance | {"cut_from": known.cut_from, "passages": rule})
+    folder = verified(known)
+    used = {item.role: folder / item.path for item in known.files if item.role not in ("archive", "extra")}
+    provenance["files"] = {path.name: known_sha256(path) for path in used.values()}
+    if known.format == "labelled":
+        found = read_labelled(known.name, used["labelled"])
+    else:
+        found = read_collection(
+            known.name,
+            corpus=used["corpus"],
+            queries=used["queries"],
+            qrels=used["qrels"],
+            topic_field=known.topic_field,
+            judged_only=used["qrels"].parent != folder,
+        )
+    return replace(found, provenance=provenance)
+
+
+def open_texts(folder: Path) -> TextCollection | None:
+    """A folder with corpus.jsonl, queries.jsonl and qrels.tsv, or BEIR's qrels/test.tsv, or labelled.jsonl; each may
+    end in .gz. None if it is no such folder.
+
+    Raises
+    ------
+    DataError
+        if part of it is there and part is missing, or a file is not what it should be.
+    """
+    labels = _first(folder, "labelled.jsonl")
+    if labels is not None:
+        return replace(read_labelled(folder.name, labels), provenance=_own(labels))
+    corpus, queries = _first(folder, "corpus.jsonl"), _first(folder, "queries.jsonl")
+    if corpus is None:
+        return None
+    qrels = _first(folder, "qrels.tsv") or next(
+        (path for split in ("test", "dev", "train") if (path := _first(folder / "qrels", f"{split}.tsv"))), None
+    )
+    if queries is None or qrels is None:
+        missing = "queries.jsonl" if queries is None else "qrels.tsv or qrels/test.tsv"
+        raise DataError(f"{folder} holds {corpus.name} but no {missing}; expected both; add the file")
+    found = read_collection(
+        folder.name, corpus=corpus, queries=queries, qrels=qrels, judged_only=qrels.parent != folder
+    )
+    return replace(found, provenance=_own(corpus, queries, qrels))
+
+
+def _own(*files: Path) -> dict[str, object]:
+    return {"source": str(files[0].parent), "files": {path.name: known_sha256(path) for path in files}}
+
+
+def _first(folder: Path, name: str) -> Path | None:
+    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+
+
+def _pydocs(known: Card) -> TextCollection:
+    from adamem.data.pydocs import pydocs, pydocs_versions  # noqa: PLC0415  # reads three packages' docstrings: on demand
+
+    found = pydocs()
+    row_ids = tuple(name for name, _ in found.documents)
+    query_ids = tuple(name for name, _ in found.queries)
+    query = {name: number for number, name in enumerate(query_ids)}
+    document = {name: number for number, name in enumerate(row_ids)}
+    entries = [(query[asked], document[answer], 1) for asked, answer in found.qrels]
+    return TextCollection(
+        name=known.name,
+        rows=tuple(text for _, text in found.documents),
+        row_ids=row_ids,
+        queries=tuple(text for _, text in found.queries),
+        query_ids=query_ids,
+        qrels=make_qrels(entries, np.arange(len(row_ids), dtype=np.int64)),
+        provenance={"licence": known.licence, "source": known.source, "versions": pydocs_versions()},
+    )
