@@ -43,7 +43,8 @@ class Card(BaseModel):
 
     name: str = Field(pattern="^[a-z0-9][a-z0-9._-]*$")
     kind: Literal["vectors", "text", "labelled"]
-    format: Literal["idx", "hdf5", "npy", "npz", "tsv", "texmex", "bin", "texts", "labelled", "passages", "pydocs"]
+    format: Literal["idx", "hdf5", "npy", "tsv", "files", "texts", "labelled", "passages", "pydocs"]
+    """How it is read; `files` goes by the names of the files."""
     title: str
     licence: str
     source: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def load(
     name_or_path: str | Path,
     *,
     metric: Metric | None = None,
-    encoder: Encoder | None = None,
+    encoder: Encoder | Callable[[Sequence[str]], Encoder] | None = None,
     limit: int | None = None,
     queries: int | None = None,
     seed: int = 0,
@@ -47,7 +48,8 @@ def load(
     metric
         How to compare; by default the card's or the file's own.
     encoder
-        Turns texts into vectors; sets of texts need one, sets of vectors take none.
+        Turns texts into vectors; sets of texts need one, sets of vectors take none. A function is given the rows'
+        texts and returns the encoder: some are fitted to what they are to encode.
     limit
         Only the first so many rows. Judgements of documents that are gone are left out.
     queries
@@ -86,6 +88,8 @@ def load(
                 f"data set {found.name!r} holds texts, which need an encoder; name one, for instance minilm or hashing"
             )
         cut = _cut(found, limit, queries, seed)
+        if not isinstance(encoder, Encoder):
+            encoder = encoder(cut.rows)
         whole = _embedded(cut, encoder, metric or "cosine", progress)
         return assemble(whole, limit=None, queries=None, seed=seed, progress=progress)
     known, parts = found

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from adamem.data.cards import Card, card
+from adamem.data.cards import Card, Role, card
 from adamem.data.check import verified
 from adamem.data.hashes import known_sha256
 from adamem.data.texts import TextCollection, cut_passages, make_qrels, read_collection, read_labelled
@@ -53,32 +54,38 @@ def texts_of_card(known: Card) -> TextCollection:
     folder = verified(known)
     used = {item.role: folder / item.path for item in known.files if item.role not in ("archive", "extra")}
     provenance["files"] = {path.name: known_sha256(path) for path in used.values()}
-    if known.format == "labelled":
-        found = read_labelled(known.name, used["labelled"])
-    else:
-        found = read_collection(
-            known.name,
-            corpus=used["corpus"],
-            queries=used["queries"],
-            qrels=used["qrels"],
-            topic_field=known.topic_field,
-            judged_only=used["qrels"].parent != folder,
-        )
+    found = _read(known.name, folder, used, known.topic_field)
     return replace(found, provenance=provenance)
 
 
 def open_texts(folder: Path) -> TextCollection | None:
-    """A folder with corpus.jsonl, queries.jsonl and qrels.tsv, or BEIR's qrels/test.tsv, or labelled.jsonl; each may
-    end in .gz. None if it is no such folder.
+    """The collection in a folder of one's own; None if `text_files` finds none.
 
     Raises
     ------
     DataError
         if part of it is there and part is missing, or a file is not what it should be.
     """
+    files = text_files(folder)
+    if files is None:
+        return None
+    provenance = {"source": str(folder), "files": {path.name: known_sha256(path) for path in files.values()}}
+    return replace(_read(folder.name, folder, files, None), provenance=provenance)
+
+
+def text_files(folder: Path) -> dict[Role, Path] | None:
+    """corpus.jsonl, queries.jsonl and qrels.tsv, or BEIR's qrels/test.tsv, or labelled.jsonl, by role.
+
+    Each may end in .gz. None if there is neither a corpus nor a labelled file.
+
+    Raises
+    ------
+    DataError
+        if there is a corpus but no queries or no qrels.
+    """
     labels = _first(folder, "labelled.jsonl")
     if labels is not None:
-        return replace(read_labelled(folder.name, labels), provenance=_own(labels))
+        return {"labelled": labels}
     corpus, queries = _first(folder, "corpus.jsonl"), _first(folder, "queries.jsonl")
     if corpus is None:
         return None
@@ -88,14 +95,20 @@ def open_texts(folder: Path) -> TextCollection | None:
     if queries is None or qrels is None:
         missing = "queries.jsonl" if queries is None else "qrels.tsv or qrels/test.tsv"
         raise DataError(f"{folder} holds {corpus.name} but no {missing}; expected both; add the file")
-    found = read_collection(
-        folder.name, corpus=corpus, queries=queries, qrels=qrels, judged_only=qrels.parent != folder
+    return {"corpus": corpus, "queries": queries, "qrels": qrels}
+
+
+def _read(name: str, folder: Path, files: Mapping[Role, Path], topic_field: str | None) -> TextCollection:
+    if "labelled" in files:
+        return read_labelled(name, files["labelled"])
+    return read_collection(
+        name,
+        corpus=files["corpus"],
+        queries=files["queries"],
+        qrels=files["qrels"],
+        topic_field=topic_field,
+        judged_only=files["qrels"].parent != folder,
     )
-    return replace(found, provenance=_own(corpus, queries, qrels))
-
-
-def _own(*files: Path) -> dict[str, object]:
-    return {"source": str(files[0].parent), "files": {path.name: known_sha256(path) for path in files}}
 
 
 def _first(folder: Path, name: str) -> Path | None:

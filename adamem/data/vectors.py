@@ -43,8 +43,10 @@ def open_card(card: Card, folder: Path) -> VectorParts:
     used = tuple(folder / item.path for item in card.files if item.role not in ("archive", "extra"))
     bundle = card.file("all")
     if bundle is not None:
-        parts = open_file(folder / bundle.path)
-        return VectorParts(parts.base, parts.queries, parts.learn, parts.metric or card.metric, files=used)
+        held = open_file(folder / bundle.path)
+        apart = card.file("queries")
+        queries = _matrix(folder / apart.path) if apart is not None else held.queries
+        return VectorParts(held.base, queries, held.learn, card.metric or held.metric, files=used)
     opened = {
         item.role: open_tsv(folder / item.path, card.columns) if card.format == "tsv" else _matrix(folder / item.path)
         for item in card.files
@@ -102,6 +104,11 @@ def open_files(folder: Path) -> VectorParts | None:
         _names(names["query"]) if names["query"].is_file() else None,
         tuple(files),
     )
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether a file of this name may hold more than the base."""
+    return _suffix(path) in _BUNDLES
 
 
 def suffixes() -> tuple[str, ...]:
