@@ -23,7 +23,10 @@ def hardness(dataset: Dataset, truth: Truth, *, seed: int) -> dict[str, AnyArray
     """The arrays of raw/hardness.npz for the queries of `truth`, with the contrast at its `NEIGHBOUR`-th neighbour.
 
     The mean distance is that to `SAMPLE` rows of the base, drawn by `seed` without replacement (all, if it has fewer).
+    Under the inner product all is NaN: it has no zero that a ratio of distances could refer to.
     """
+    if dataset.metric == "ip":
+        return {name: np.full(truth.rows.size, np.nan) for name in ("relative_contrast", "lid")}
     n = dataset.base.shape[0]
     rows = np.sort(np.random.default_rng([seed, n]).choice(n, size=min(SAMPLE, n), replace=False))
     sample, queries = np.asarray(dataset.base[rows]), np.asarray(dataset.queries[truth.rows])
@@ -33,11 +36,9 @@ def hardness(dataset: Dataset, truth: Truth, *, seed: int) -> dict[str, AnyArray
 
 
 def mean_distances(sample: FloatArray, queries: FloatArray, *, metric: Metric) -> DoubleArray:
-    """float64 (q,): the mean distance, in the metric's own unit (Euclidean; 1 - cosine; -q.x), to `sample` (m, d)."""
+    """float64 (q,): the mean distance, in the metric's own unit (Euclidean; 1 - cosine), to `sample` (m, d)."""
     x = np.asarray(sample, dtype=np.float64)
     q = np.asarray(queries, dtype=np.float64)
-    if metric == "ip":
-        return np.asarray(-(q @ x.mean(axis=0)))
     if metric == "cosine":
         x = x / np.linalg.norm(x, axis=1, keepdims=True)
         q = q / np.linalg.norm(q, axis=1, keepdims=True)
@@ -55,7 +56,7 @@ def relative_contrast(means: DoubleArray, distances: DoubleArray, k: int) -> Dou
     """float64 (q,): mean distance `means` (q,) over that of the k-th true neighbour, `distances` (q, depth) ascending.
 
     The nearer to 1, the harder: everything is about equally far. NaN where the k-th distance is not positive (a
-    duplicate has no contrast; the inner product has no zero). He, Kumar and Chang, "On the difficulty of nearest
+    duplicate has no contrast). He, Kumar and Chang, "On the difficulty of nearest
     neighbor search", ICML 2012, section 2, there over the nearest neighbour: k = 1.
     """
     kth = distances[:, min(k, distances.shape[1]) - 1]

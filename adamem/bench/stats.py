@@ -169,7 +169,7 @@ def band(curve: Curve, what: Quantity | Literal["recall"], *, resamples: int = R
         low, high = np.percentile(resampled_means(curve.recall, many), (2.5, 97.5), axis=0)
         return Band(resampled_means(curve.recall, once)[0], np.asarray(low), np.asarray(high))
     value = _logs(curve, what, once)[0]
-    low, high = _centred(value, _logs(curve, what, many))
+    low, high = centred_interval(value, _logs(curve, what, many))
     return Band(np.exp(value), np.exp(low), np.exp(high))
 
 
@@ -201,12 +201,7 @@ def ratio_at_recall(
     InvalidInput
         if they share no block, or not the queries and rounds: ratios never cross blocks.
     """
-    shared = [block for block in curve.blocks if block in reference.blocks]
-    if not shared:
-        raise InvalidInput("the two curves share no block; timings of different blocks cannot be compared")
-    curve, reference = curve.within(shared), reference.within(shared)
-    if (curve.rounds, curve.recall.shape[2]) != (reference.rounds, reference.recall.shape[2]):
-        raise InvalidInput("two curves of one block differ in rounds or queries; the raw results are not of one run")
+    curve, reference = _in_shared_blocks(curve, reference)
     once, many = _draws(curve, resamples, seed)
     mine, my_points, my_value = _at(curve, target, what, once)
     other, other_points, other_value = _at(reference, target, what, once)
@@ -216,6 +211,32 @@ def ratio_at_recall(
     drawn = _at_draws(curve, target, what, cheapest=_stand_in(mine, my_points), drawn=many)
     drawn = drawn - _at_draws(reference, target, what, cheapest=_stand_in(other, other_points), drawn=many)
     return AtRecall(*_interval(my_value - other_value, drawn), what, status, my_points)
+
+
+@dataclass(frozen=True)
+class Relative:
+    """The points of a curve as logarithms of ratios to a reference of the same blocks."""
+
+    logs: DoubleArray
+    """float64 (p,)."""
+    resamples: DoubleArray
+    """float64 (b, p)."""
+
+
+def relative_to(
+    curve: Curve, reference: Curve, what: Quantity, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Relative:
+    """Each point's quantity over the geometric mean of the reference's points, in the blocks that both are in.
+
+    What two runs on one machine can be compared by: their timings are of different blocks, these ratios are not.
+    Raises as `ratio_at_recall`, and where the quantity was not measured.
+    """
+    curve, reference = _in_shared_blocks(curve, reference)
+    once, many = _draws(curve, resamples, seed)
+    value, drawn = (
+        _logs(curve, what, draw) - _logs(reference, what, draw).mean(axis=1, keepdims=True) for draw in (once, many)
+    )
+    return Relative(value[0], drawn)
 
 
 def noise_floor(pairs: Sequence[tuple[Curve, Curve]], what: Quantity) -> NoiseFloor:
@@ -281,6 +302,22 @@ def front(recall: DoubleArray, seconds: DoubleArray) -> IdArray:
 
 
 # -- the workings ------------------------------------------------------------------------------------------------------
+
+
+def _in_shared_blocks(curve: Curve, reference: Curve) -> tuple[Curve, Curve]:
+    shared = [block for block in curve.blocks if block in reference.blocks]
+    if not shared:
+        raise InvalidInput("the two curves share no block; timings of different blocks cannot be compared")
+    curve, reference = curve.within(shared), reference.within(shared)
+    if (curve.rounds, curve.recall.shape[2]) != (reference.rounds, reference.recall.shape[2]):
+        raise InvalidInput("two curves of one block differ in rounds or queries; the raw results are not of one run")
+    return curve, reference
+
+
+def centred_interval(centre: DoubleArray, drawn: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
+    """The 95 % interval of draws (b, p) moved so that their median is `centre` (p,)."""
+    low, middle, high = np.nanpercentile(drawn, (2.5, 50, 97.5), axis=0)
+    return np.asarray(centre + low - middle), np.asarray(centre + high - middle)
 
 
 def _draws(curve: Curve, resamples: int, seed: int) -> tuple[Draws, Draws]:
@@ -399,11 +436,5 @@ def _combined(mine: Status, other: Status) -> Status:
 
 
 def _interval(centre: float, drawn: DoubleArray) -> tuple[float, float, float]:
-    low, high = _centred(np.asarray([centre]), drawn[:, None])
+    low, high = centred_interval(np.asarray([centre]), drawn[:, None])
     return float(np.exp(centre)), float(np.exp(low[0])), float(np.exp(high[0]))
-
-
-def _centred(centre: DoubleArray, drawn: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
-    """The 95 % interval of draws (b, p) moved so that their median is `centre` (p,)."""
-    low, middle, high = np.nanpercentile(drawn, (2.5, 50, 97.5), axis=0)
-    return np.asarray(centre + low - middle), np.asarray(centre + high - middle)

@@ -1,0 +1,121 @@
+"""Does a report follow from its raw files? Recompute every table cell and figure value, and compare."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from adamem.bench.config import Experiment
+from adamem.bench.integrity import raw_findings
+from adamem.bench.records import Run
+from adamem.bench.store import RunFolder
+from adamem.data.dataset import Dataset
+from adamem.data.progress import Progress, silent
+from adamem.errors import CorruptResult, UserError
+from adamem.files import sha256_file
+from adamem.report.compare_text import differences
+
+MANIFEST = "report-manifest.json"
+"""Lists every file of the report with its SHA-256 (``{"sha256": ..., "bytes": ...}`` by relative path): pictures are
+known by it alone, because another version of the drawing library draws other bytes."""
+_TEXTS = ("tables/*.csv", "figures/*.csv", "report.md", "report.html")
+
+
+def verify(path: Path, *, deep: bool = False, progress: Progress | None = None) -> list[str]:
+    """What in a run's folder does not follow from its raw files, as sentences; empty if all does.
+
+    1. Every raw file is there and is what was written; records, keys and arrays fit together.
+    2. Every table, figure value, report.md and report.html is what the raw files give, scored by the metric version
+       that the run recorded; every picture is the one that was drawn.
+    3. With `deep`, the data set is loaded, and true neighbours, distances and hardness are computed anew.
+
+    Raises
+    ------
+    DataError
+        if the folder holds no run at all.
+    UserError
+        with `deep`, if the data set cannot be had.
+    """
+    folder = RunFolder(path)
+    try:
+        run = folder.run()
+    except CorruptResult as error:
+        return [str(error)]
+    out = raw_findings(folder, run, progress=progress)
+    out += _report_findings(folder.path)
+    if deep:
+        if out:
+            return [*out, "the data set was not consulted, because the findings above come first"]
+        from adamem.bench.deep import deep_findings  # noqa: PLC0415  (only a deep check reads data)
+
+        out += deep_findings(folder, run, _dataset(run, folder.path, progress), progress=progress)
+    return out
+
+
+class _Reporter:
+    """The runner's way to tell of progress, as the data layer's."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._tell = progress or silent
+        self._what, self._total, self._done = "", 0.0, 0.0
+
+    def stage(self, what: str, total: float) -> None:
+        self._what, self._total, self._done = what, total, 0.0
+
+    def now(self, what: str) -> None:
+        self._tell(int(self._done), int(self._total), what)
+
+    def advance(self, steps: float = 1.0) -> None:
+        self._done += steps
+        self._tell(int(self._done), int(self._total), self._what)
+
+    def say(self, sentence: str) -> None:
+        self._tell(int(self._done), int(self._total), sentence)
+
+
+def _dataset(run: Run, path: Path, progress: Progress | None) -> Dataset:
+    """The data set that run.json names, as the run loaded it."""
+    from adamem.bench.load import load_dataset  # noqa: PLC0415  (only a deep check reads data)
+
+    config = {name: value for name, value in run.config.items() if name in Experiment.model_fields}
+    return load_dataset(
+        Experiment.model_validate(config), source=str(path / "run.json"), reporter=_Reporter(progress)
+    )
+
+
+def _report_findings(path: Path) -> list[str]:
+    from adamem.report import render  # noqa: PLC0415  (the package's door imports this module)
+
+    if not (path / MANIFEST).exists() and not (path / "report.md").exists():
+        return [f"the folder holds no report; `adamem report {path}` makes one"]
+    try:
+        expected = render(path)
+    except UserError as error:
+        return [f"the report cannot be recomputed: {error}"]
+    out = []
+    for name, content in sorted(expected.items()):
+        file = path / name
+        out += differences(name, file.read_bytes(), content) if file.is_file() else [f"{name} is missing"]
+    present = {str(file.relative_to(path)) for pattern in _TEXTS for file in path.glob(pattern)}
+    out += [f"{name} does not come from this run's raw files" for name in sorted(present - set(expected))]
+    return out + _pictures(path, set(expected))
+
+
+def _pictures(path: Path, texts: set[str]) -> list[str]:
+    try:
+        listed = {name: str(entry["sha256"]) for name, entry in json.loads((path / MANIFEST).read_bytes()).items()}
+    except FileNotFoundError:
+        return [f"{MANIFEST} is missing; nothing vouches for the pictures"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return [f"{MANIFEST} is not a manifest ({error}); nothing vouches for the pictures"]
+    out = []
+    for name, expected in sorted(listed.items()):
+        file = path / name
+        if name in texts:
+            continue  # compared in full
+        if not file.is_file():
+            out.append(f"{name} is missing")
+        elif sha256_file(file) != expected:
+            out.append(f"{name} is not the picture that was drawn: its SHA-256 differs from {MANIFEST}'s")
+    drawn = {str(file.relative_to(path)) for kind in ("svg", "png") for file in path.glob(f"figures/*.{kind}")}
+    return out + [f"{name} is not in {MANIFEST}" for name in sorted(drawn - set(listed))]
