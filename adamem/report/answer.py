@@ -1,0 +1,145 @@
+"""The plain sentences of the first screen: which index, by how much, and what to be careful about."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from adamem.report import wording
+from adamem.report.comparison import Comparison, Entry, Verdict
+
+
+def answer(comparison: Comparison) -> str:
+    """Which index is fastest at which recall, and whether that is beyond the noise."""
+    loaded = comparison.loaded
+    said = []
+    for names, targets in _leaders(comparison):
+        where = f"recall@{loaded.k} {wording.listed([f'{target:g}' for target in targets])}"
+        if not names:
+            said.append(f"at {where} no contestant has a figure")
+            continue
+        leaders = [comparison.ranked(target)[0] for target in targets]
+        speeds = wording.listed([wording.number(one.values["qps"].value) for one in leaders])
+        if len(names) == 1:
+            said.append(f"at {where} use {names[0]}: {speeds} queries a second{_lead(comparison, targets)}")
+        else:
+            said.append(
+                f"at {where} {wording.listed(list(names))} are not told apart: {speeds} queries a second for the first"
+            )
+    if not said:
+        return "Nothing could be measured: every contestant failed or was found invalid; the reasons are below."
+    text = "; ".join(said)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def exact_sentence(comparison: Comparison) -> str:
+    """Whether exact search already wins at this size, and roughly below which size it would."""
+    loaded = comparison.loaded
+    n = loaded.run.dataset.n
+    duels = _exact_duels(comparison)
+    if not any(contestant.is_exact and contestant.series for contestant in loaded.contestants):
+        return "Exact search was not measured, so whether an index is needed at all is not known."
+    if not duels:
+        return (
+            f"Exact search is the only one with a figure at these recalls, so nothing here beats it at {n:,} vectors."
+        )
+    lost = [duel for duel in duels if not duel.winner.contestant.is_exact and duel.outcome == "ahead"]
+    if not lost:
+        level = [duel for duel in duels if duel.outcome == "level"]
+        how = "nothing is faster beyond the noise" if level else "nothing is faster"
+        return f"Exact search already wins at this size: at {n:,} vectors {how}, it misses nothing, and it needs no tuning."
+    if len(lost) < len(duels):
+        won = [f"{duel.winner.target:g}" for duel in duels if duel not in lost]
+        text = f"Exact search already wins at this size at recall {wording.listed(won)}, not elsewhere: "
+    else:
+        text = f"Exact search does not win at this size ({n:,} vectors): "
+    pick = next((duel for duel in lost if duel.winner.target == loaded.middle), lost[-1])
+    text += (
+        f"at recall {pick.winner.target:g} {pick.winner.contestant.name} answers {wording.number(pick.margin.value)} times as "
+        "many queries"
+    )
+    size = crossover(n, pick.margin.value)
+    return (
+        f"{text}. Below about {size:,} vectors like these nothing would beat it (exact search's time grows with their "
+        "number, the other's taken to stay: a rough figure)."
+    )
+
+
+def caveat(comparison: Comparison) -> str:
+    """The one thing a reader must know before acting on the answer."""
+    loaded = comparison.loaded
+    if loaded.run.status != "complete":
+        return "This run is not complete: figures rest on what was measured so far; run it again to go on."
+    spoilt = sum(bool(block.fitness.notes) for block in loaded.blocks)
+    if spoilt:
+        return (
+            f"The machine was not quiet during {spoilt} of {len(loaded.blocks)} blocks (see Machine): trust ratios more than "
+            "absolute speeds, and neither too far."
+        )
+    if loaded.seeds < 3 or loaded.rounds < 5:
+        return (
+            f"Only {_count(loaded.seeds, 'build seed')} and {_count(loaded.rounds, 'round')} were measured (3 and 5 are "
+            "needed for a headline), so the intervals are too narrow."
+        )
+    if not math.isfinite(comparison.noise["qps"].relative):
+        return "There was no twin of the reference, so small differences cannot be told from noise."
+    return (
+        f"One data set on one machine, {loaded.truth.rows.size:,} test queries, searches on one thread: other data can rank the "
+        "indexes differently."
+    )
+
+
+def crossover(n: int, margin: float) -> int:
+    """Two digits of the size at which exact search, `margin` times slower at `n`, would be level."""
+    size = n / margin
+    if size < 1:
+        return 1
+    places = 1 - math.floor(math.log10(size))
+    return max(1, int(round(size, places)))
+
+
+def _leaders(comparison: Comparison) -> list[tuple[tuple[str, ...], list[float]]]:
+    """Runs of targets that have the same best contestants, with those that are level with the best."""
+    out: list[tuple[tuple[str, ...], list[float]]] = []
+    for target in comparison.loaded.targets if comparison.entries else []:
+        ranked = comparison.ranked(target)
+        names = tuple(entry.contestant.name for entry in ranked if comparison.level_with_best(entry))
+        if out and out[-1][0] == names:
+            out[-1][1].append(target)
+        else:
+            out.append((names, [target]))
+    return out
+
+
+def _lead(comparison: Comparison, targets: Sequence[float]) -> str:
+    duels: list[Verdict] = []
+    for target in targets:
+        ranked = comparison.ranked(target)
+        if len(ranked) > 1:
+            duels.append(comparison.duel(ranked[0], ranked[1]))
+    if not duels:
+        return ", the only one with a figure there"
+    margins = [duel.margin.value for duel in duels]
+    low, high = wording.number(min(margins)), wording.number(max(margins))
+    span = f"{low} times" if low == high else f"{low} to {high} times"
+    seconds = list(dict.fromkeys(duel.loser.contestant.name for duel in duels))
+    floor = comparison.noise["qps"].relative
+    beyond = f", beyond the noise of {wording.percent(floor)}" if np.isfinite(floor) else ""
+    return f", {span} the next best ({wording.listed(seconds)}){beyond}"
+
+
+def _exact_duels(comparison: Comparison) -> list[Verdict]:
+    duels = []
+    for target in comparison.loaded.targets:
+        ranked = comparison.ranked(target)
+        exact: Entry | None = next((entry for entry in ranked if entry.contestant.is_exact), None)
+        best = next((entry for entry in ranked if not entry.contestant.is_exact), None)
+        if exact is not None and best is not None:
+            duels.append(comparison.duel(best, exact))
+    return duels
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

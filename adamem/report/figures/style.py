@@ -1,0 +1,185 @@
+"""How every figure looks: one colour an index, direct labels, no more ink than the data need.
+
+Colours are those of Okabe and Ito ("Color Universal Design", 2008), told apart by people with any colour vision; past
+the seventh contestant they come again with another dash and marker. Matplotlib is imported when something is drawn.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+INK = "#1b1b1b"
+PAPER = "#fefefe"
+MUTED = "#6e6e6e"
+GRID = "#d9d9d9"
+"""The page gives these four the colours of its own theme (`adamem.report.html`), so no index may have them."""
+
+_PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#9a8700")
+_OWN = {"hnsw": 0, "faiss_pq": 1, "faiss_nsg": 2, "faiss_hnsw": 5, "spiral": 3}
+_MARKERS = "osD^vPX"
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
+
+WIDTH = 8.8
+"""Inches; at 100 dots an inch, what a laptop shows without scaling."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a contestant is drawn, the same in every figure."""
+
+    colour: str
+    marker: str
+    dash: Any
+
+
+def looks(contestants: Sequence[tuple[str, str]]) -> dict[str, Look]:
+    """A look for each (name, index), in the config's order.
+
+    The first contestant of a known index has that index's own colour in every report; the others take what is free.
+    Exact search is drawn in ink.
+    """
+    out: dict[str, Look] = {}
+    taken: set[int] = set()
+    for name, index in contestants:
+        if index == "exact" and not any(look.colour == INK for look in out.values()):
+            out[name] = Look(INK, "*", (0, (1, 1.5)))
+        elif index in _OWN and _OWN[index] not in taken:
+            taken.add(_OWN[index])
+            out[name] = Look(_PALETTE[_OWN[index]], _MARKERS[0], _DASHES[0])
+    reserved = {_OWN[index] for _, index in contestants if index in _OWN}
+    count = 0
+    for name, _ in contestants:
+        if name in out:
+            continue
+        free = [slot for slot in range(len(_PALETTE)) if slot not in taken | reserved]
+        if free:
+            slot, again = free[0], 0
+            taken.add(slot)
+        else:
+            slot, again = count % len(_PALETTE), 1 + count // len(_PALETTE)
+            count += 1
+        out[name] = Look(_PALETTE[slot], _MARKERS[again % len(_MARKERS)], _DASHES[again % len(_DASHES)])
+    return out
+
+
+@contextmanager
+def canvas(height: float, columns: int = 1, **kwargs: Any) -> Iterator[tuple[Canvas, list[Axes]]]:
+    """A figure of the house's width with `columns` axes side by side, drawn under the house's settings alone."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_settings())
+        figure = Figure(figsize=(WIDTH, height))
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(1, columns, squeeze=False, **kwargs)[0]
+        yield figure, list(axes)
+
+
+def export(figure: Canvas) -> tuple[bytes, bytes]:
+    """The figure as (svg, png); equal figures give equal bytes. Call it inside `canvas`."""
+    svg, png = io.BytesIO(), io.BytesIO()
+    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}, transparent=True)
+    figure.savefig(png, format="png", dpi=150, metadata={"Software": None}, facecolor=PAPER)
+    return svg.getvalue(), png.getvalue()
+
+
+def label_right(axes: Axes, labels: Sequence[tuple[float, float, str, str]], *, size: float = 9.5) -> None:
+    """Name lines at the right edge: (x, y, text, colour) of their ends; the names are moved apart, a thin line leads to each."""
+    if not labels:
+        return
+    figure = axes.figure
+    figure.canvas.draw()
+    scale = figure.dpi / 72
+    gap = size * 1.28 * scale
+    ends = [axes.transData.transform((x, y)) for x, y, _, _ in labels]
+    box = axes.get_window_extent()
+    order = sorted(range(len(labels)), key=lambda i: (ends[i][1], labels[i][2]))
+    heights = spread([float(ends[i][1]) for i in order], gap, float(box.y0), float(box.y1))
+    inverse = axes.transAxes.inverted()
+    for i, height in zip(order, heights, strict=True):
+        text, colour = labels[i][2], labels[i][3]
+        start = inverse.transform(ends[i])
+        stop = inverse.transform((box.x1 + 10 * scale, height))
+        axes.plot(
+            [start[0], 1.0 + 2 * scale / box.width, stop[0]], [start[1], stop[1], stop[1]],
+            transform=axes.transAxes, color=colour, linewidth=0.6, alpha=0.6, clip_on=False, zorder=1,
+        )
+        axes.annotate(
+            text, (stop[0], stop[1]), xycoords="axes fraction", xytext=(3, 0), textcoords="offset points",
+            color=colour, fontsize=size, va="center", ha="left", annotation_clip=False,
+        )
+
+
+def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Rising positions near the rising `wanted` ones, at least `gap` apart, inside low..high while there is room."""
+    groups: list[list[float]] = []  # [sum of (wanted - offset), count]: each group is one block of touching labels
+    for value in wanted:
+        groups.append([value, 1.0])
+        while len(groups) > 1:
+            (first, many), (second, more) = groups[-2], groups[-1]
+            if second / more - first / many >= gap * (many + more) / 2:
+                break
+            groups[-2:] = [[first + second, many + more]]
+    out: list[float] = []
+    for total, count in groups:
+        bottom = total / count - gap * (count - 1) / 2
+        out.extend(bottom + gap * i for i in range(int(count)))
+    for i in range(len(out) - 1, -1, -1):  # push down from the top, then up from the bottom
+        out[i] = min(out[i], (high if i == len(out) - 1 else out[i + 1] - gap))
+    for i in range(len(out)):
+        out[i] = max(out[i], (low if i == 0 else out[i - 1] + gap))
+    return out
+
+
+def quiet(axes: Axes, *, grid: str = "both") -> None:
+    """No frame but the lower left, a faint grid behind the data."""
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    if grid != "none":
+        axes.grid(visible=True, axis=grid, color=GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def rounded(records: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """The records with floats as their CSV has them, so that a figure draws what its CSV says, to the digit."""
+    return tuple(
+        {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in record.items()}
+        for record in records
+    )
+
+
+def _settings() -> dict[str, Any]:
+    return {
+        "svg.hashsalt": "adamem",
+        "svg.fonttype": "path",  # the same letters on every machine, whatever fonts it has
+        "font.family": "DejaVu Sans",  # comes with matplotlib
+        "font.size": 9.5,
+        "axes.titlesize": 10.5,
+        "axes.titlelocation": "left",
+        "axes.labelsize": 9.5,
+        "axes.edgecolor": MUTED,
+        "axes.labelcolor": INK,
+        "axes.linewidth": 0.8,
+        "text.color": INK,
+        "xtick.color": MUTED,
+        "ytick.color": MUTED,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
+        "legend.frameon": False,
+        "lines.linewidth": 1.7,
+        "lines.markersize": 4.5,
+        "figure.dpi": 100,
+        "savefig.dpi": 100,
+        "axes.unicode_minus": False,
+    }

@@ -1,0 +1,1 @@
+"""The report's tables, each with its CSV."""
