@@ -144,7 +144,7 @@ def _block_findings(block: Block, key: str, stage: str, run: Run, truths: dict[s
     told: dict[str, Any] = {
         "dataset": run.dataset.fingerprint,
         "metric": run.dataset.metric,
-        "queries": {which: truth.rows.tolist() for which, truth in truths.items()},
+        "queries": content_key([truths[which].rows.tolist() for which in ("calibration", "test")]),
         "machine": block.machine,
         "stage": block.stage,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from adamem.bench.config import Experiment
@@ -15,9 +16,6 @@ from adamem.errors import CorruptResult, UserError
 from adamem.files import sha256_file
 from adamem.report.compare_text import differences
 
-MANIFEST = "report-manifest.json"
-"""Lists every file of the report with its SHA-256 (``{"sha256": ..., "bytes": ...}`` by relative path): pictures are
-known by it alone, because another version of the drawing library draws other bytes."""
 _TEXTS = ("tables/*.csv", "figures/*.csv", "report.md", "report.html")
 
 
@@ -26,7 +24,7 @@ def verify(path: Path, *, deep: bool = False, progress: Progress | None = None) 
 
     1. Every raw file is there and is what was written; records, keys and arrays fit together.
     2. Every table, figure value, report.md and report.html is what the raw files give, scored by the metric version
-       that the run recorded; every picture is the one that was drawn.
+       that the run recorded; every picture, known by its SHA-256, is the one that was drawn.
     3. With `deep`, the data set is loaded, and true neighbours, distances and hardness are computed anew.
 
     Raises
@@ -84,7 +82,8 @@ def _dataset(run: Run, path: Path, progress: Progress | None) -> Dataset:
 
 
 def _report_findings(path: Path) -> list[str]:
-    from adamem.report import render  # noqa: PLC0415  (the package's door imports this module)
+    # Imported here, because they bring the drawing library along, and findings about raw files need none.
+    from adamem.report.writing import MANIFEST, render  # noqa: PLC0415
 
     if not (path / MANIFEST).exists() and not (path / "report.md").exists():
         return [f"the folder holds no report; `adamem report {path}` makes one"]
@@ -92,30 +91,48 @@ def _report_findings(path: Path) -> list[str]:
         expected = render(path)
     except UserError as error:
         return [f"the report cannot be recomputed: {error}"]
-    out = []
+    out, hashes = _listed(path / MANIFEST)
+    redrawn = _same_pictures(path / MANIFEST)
     for name, content in sorted(expected.items()):
         file = path / name
-        out += differences(name, file.read_bytes(), content) if file.is_file() else [f"{name} is missing"]
-    present = {str(file.relative_to(path)) for pattern in _TEXTS for file in path.glob(pattern)}
-    out += [f"{name} does not come from this run's raw files" for name in sorted(present - set(expected))]
-    return out + _pictures(path, set(expected))
-
-
-def _pictures(path: Path, texts: set[str]) -> list[str]:
-    try:
-        listed = {name: str(entry["sha256"]) for name, entry in json.loads((path / MANIFEST).read_bytes()).items()}
-    except FileNotFoundError:
-        return [f"{MANIFEST} is missing; nothing vouches for the pictures"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return [f"{MANIFEST} is not a manifest ({error}); nothing vouches for the pictures"]
-    out = []
-    for name, expected in sorted(listed.items()):
-        file = path / name
-        if name in texts:
-            continue  # compared in full
         if not file.is_file():
             out.append(f"{name} is missing")
-        elif sha256_file(file) != expected:
-            out.append(f"{name} is not the picture that was drawn: its SHA-256 differs from {MANIFEST}'s")
+        elif name.endswith(".html") and not redrawn:
+            out += differences(name, _without_pictures(file.read_bytes()), _without_pictures(content))
+        else:
+            out += differences(name, file.read_bytes(), content)
+    present = {str(file.relative_to(path)) for pattern in _TEXTS for file in path.glob(pattern)}
+    out += [f"{name} does not come from this run's raw files" for name in sorted(present - set(expected))]
+    for name, wanted in sorted(hashes.items()):
+        file = path / name
+        if not file.is_file():
+            out += [] if name in expected else [f"{name} is missing"]
+        elif sha256_file(file) != wanted:
+            out.append(f"{name} is not what was written: its SHA-256 differs from {MANIFEST}'s")
     drawn = {str(file.relative_to(path)) for kind in ("svg", "png") for file in path.glob(f"figures/*.{kind}")}
-    return out + [f"{name} is not in {MANIFEST}" for name in sorted(drawn - set(listed))]
+    return out + [f"{name} is not in {MANIFEST}" for name in sorted(drawn - set(hashes))]
+
+
+def _listed(manifest: Path) -> tuple[list[str], dict[str, str]]:
+    """What is wrong with the report's manifest, and the SHA-256 that it has for each file."""
+    try:
+        files = json.loads(manifest.read_bytes())["files"]
+        return [], {name: str(entry["sha256"]) for name, entry in files.items()}
+    except FileNotFoundError:
+        return [f"{manifest.name} is missing; nothing vouches for the pictures"], {}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return [f"{manifest.name} is not a manifest ({error!r}); nothing vouches for the pictures"], {}
+
+
+def _same_pictures(manifest: Path) -> bool:
+    """Whether this machine's drawing library is the one that drew: another version draws the same figures otherwise."""
+    from matplotlib import __version__ as drawing  # noqa: PLC0415  (takes a second to import)
+
+    try:
+        return bool(json.loads(manifest.read_bytes())["matplotlib"] == drawing)
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
+
+
+def _without_pictures(page: bytes) -> bytes:
+    return re.sub(rb"<svg\b.*?</svg>", b"<svg></svg>", page, flags=re.DOTALL)
