@@ -77,12 +77,14 @@ class Frame:
         constant = (1.0 - self.slack) * lengths**2 if self.metric == "l2" else np.zeros(len(moved))
         return Rows(extended, constant.astype(np.float32))
 
-    def lower_bounds(self, queries: FloatArray, rows: Rows) -> FloatArray:
-        """(b, c): what each distance is at least, less the query's own constant.
+    def lower_bounds(self, queries: FloatArray, rows: Rows, start: int = 0) -> FloatArray:
+        """(b, c): what each distance is at least, less the query's own constant; `start` is the first query's number.
 
         l2:  |x|^2 - 2 q.x - slack (|q| + |x|)^2, the |q|^2 terms left out. The rest: -q.x - slack |q||x|.
         """
         moved, lengths = self.place(queries)
+        if not np.isfinite(lengths).all():
+            raise InvalidInput(f"query {start + int(np.argmin(np.isfinite(lengths)))} is not finite; mend or drop it")
         weight = self.slack * lengths
         extended = np.concatenate([moved, weight[:, None]], axis=1).astype(np.float32)
         product = extended @ rows.vectors.T  # (b, c)

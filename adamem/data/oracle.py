@@ -69,7 +69,7 @@ def exact_neighbours(
         chunk = frame.rows(rows, start)
         for begin in range(0, len(queries), QUERIES):
             part = slice(begin, min(begin + QUERIES, len(queries)))
-            pool.offer(part, frame.lower_bounds(queries[part], chunk), start)
+            pool.offer(part, frame.lower_bounds(queries[part], chunk, begin), start)
         tell(start + len(rows), len(base), "exact neighbours")
     found = _rank(base, queries, k, frame, pool)
     # Where the last row kept is still within the cap, there may be others behind it.
