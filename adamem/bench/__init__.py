@@ -3,6 +3,7 @@
 from adamem.bench.config import ContestantConfig, DatasetConfig, Experiment, MeasureConfig
 from adamem.bench.context import Reporter
 from adamem.bench.forecast import forecast
+from adamem.bench.load import progress_of
 from adamem.bench.plan import sweep_grid
 from adamem.bench.runner import run_experiment
 from adamem.bench.store import Measured, RunFolder
@@ -18,6 +19,7 @@ __all__ = [
     "RunFolder",
     "forecast",
     "override",
+    "progress_of",
     "read",
     "run_experiment",
     "sweep_grid",

@@ -22,6 +22,7 @@ from adamem.bench.store import RunFolder
 from adamem.bench.truth import Truth
 from adamem.data.dataset import Dataset
 from adamem.errors import StorageError
+from adamem.files import content_key
 from adamem.types import FloatArray
 
 
@@ -79,7 +80,7 @@ class Context:
             "adamem": __version__.split("+")[0],
             "dataset": self.dataset.fingerprint,
             "metric": self.dataset.metric,
-            "queries": {"calibration": self.calibration.rows.tolist(), "test": self.test.rows.tolist()},
+            "queries": content_key([self.calibration.rows.tolist(), self.test.rows.tolist()]),
             "threads": measure.build_threads,
             "query_seconds": measure.query_seconds,
             "seed": measure.seed,

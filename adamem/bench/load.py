@@ -21,6 +21,8 @@ def load_dataset(experiment: Experiment, *, source: str, reporter: Reporter) -> 
             metric=wanted.metric,
             encoder=None if wanted.encoder is None else partial(_open, wanted.encoder),
             limit=wanted.limit,
+            queries=wanted.queries,
+            seed=experiment.measure.seed,
             progress=progress,
         )
 

@@ -24,7 +24,7 @@ from adamem.bench.store import RunFolder
 from adamem.bench.sweep import sweep_key, sweep_one
 from adamem.bench.truth import MAX_DEPTH, Truth, truth_of
 from adamem.data import Dataset, Progress, ground_truth
-from adamem.errors import ConfigError
+from adamem.errors import ConfigError, TrialFailed
 from adamem.types import AnyArray, IdArray
 
 _MARGIN = 28
@@ -194,6 +194,11 @@ def _measure(context: Context, run: Run) -> Run:
     for name, choice in choices.items():
         if not choice.builds:
             skipped.append(f"{name} is not measured in stage 2: none of its builds succeeded")
+    if not any(choice.builds for choice in choices.values()):
+        raise TrialFailed(
+            f"not one build succeeded, so there is nothing to measure; {skipped[0]} (to try again, delete "
+            f"{context.folder.raw / 'sweep'})"
+        )
     jobs = [
         (cohort, for_seed(seated, number), context.experiment.measure.seed + number)
         for cohort, seated in enumerate(seats(context, choices))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from types import TracebackType
 from typing import Self
@@ -11,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 """Progress and errors; results go to standard output, so that they can be piped."""
-output = Console(highlight=False, soft_wrap=True)
+output = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 _LINE_EVERY_SECONDS = 20.0
 
