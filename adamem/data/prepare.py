@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ MIN_SQUARE = 1e-30
 
 _HEADER = 128  # bytes of a .npy header that _write_header pads to
 _MANIFEST = "manifest.json"
+_ABANDONED = 86_400.0  # seconds
 
 log = logging.getLogger("adamem.data")
 
@@ -87,6 +89,7 @@ def prepare(
 
 
 def _fill(folder: Path, sources: Mapping[str, VectorSource], zeros_go: bool, tell: Progress) -> None:
+    _sweep(folder)
     try:
         with atomic_folder(folder) as scratch:
             parts: dict[str, Any] = {}
@@ -156,6 +159,8 @@ def _read(folder: Path, sources: Mapping[str, VectorSource]) -> dict[str, Prepar
     try:
         manifest = json.loads((folder / _MANIFEST).read_text())
     except FileNotFoundError:
+        if folder.exists():
+            _discard(folder, "its manifest is gone")
         return None
     except (OSError, ValueError):
         _discard(folder, "its manifest cannot be read")
@@ -194,6 +199,14 @@ def _restamp(folder: Path, manifest: dict[str, Any], part: str) -> None:
 def _discard(folder: Path, why: str) -> None:
     log.warning("the cache entry %s is damaged (%s); it is made again", folder, why)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed conversions of the same data left behind, once it is surely no other process's."""
+    for left in folder.parent.glob(f".{folder.name}.*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(left)
 
 
 def _check_widths(sources: Mapping[str, VectorSource]) -> None:

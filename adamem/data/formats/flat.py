@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,8 +27,8 @@ def open_flat(path: Path) -> VectorSource:
     dtype = np.dtype(_VALUES[path.suffix])
     size = path.stat().st_size
     with open(path, "rb") as stream:
-        head = np.frombuffer(stream.read(_HEADER), "<u4")
-    rows, dim = (int(head[0]), int(head[1])) if len(head) == 2 else (0, 0)
+        head = stream.read(_HEADER)
+    rows, dim = struct.unpack("<2I", head) if len(head) == _HEADER else (0, 0)
     if size != _HEADER + rows * dim * dtype.itemsize or not dim:
         raise DataError(
             f"{path} is truncated, altered or no {path.suffix} file: its header says {rows} rows of {dim} dimensions, "

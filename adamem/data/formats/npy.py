@@ -90,6 +90,8 @@ def _member(path: Path, name: str) -> VectorSource:
                     if len(raw) != wanted:
                         raise DataError(f"{label} is truncated: it ends before row {rows}; write it again")
                     yield np.frombuffer(raw, dtype).reshape(-1, dim)
+                if stream.read(1):  # only at the very end is the archive's checksum compared
+                    raise DataError(f"{label} goes on after its {rows} rows; write it again")
         except (zipfile.BadZipFile, OSError, EOFError, zlib.error) as error:
             raise DataError(f"{label} is truncated or altered: {error}; write it again") from error
 
