@@ -17,6 +17,11 @@ def answer(comparison: Comparison) -> str:
     said = []
     for names, targets in _leaders(comparison):
         where = f"recall@{loaded.k} {wording.listed([f'{target:g}' for target in targets])}"
+        if names is None:
+            ahead = dict.fromkeys(entry.contestant.name for target in targets for entry in comparison.unranked(target))
+            have = "have" if len(ahead) > 1 else "has"
+            said.append(f"at {where} nobody can be named: {wording.listed(list(ahead))} {have} no point near enough")
+            continue
         if not names:
             said.append(f"at {where} no contestant has a figure")
             continue
@@ -100,12 +105,14 @@ def crossover(n: int, margin: float) -> int:
     return max(1, int(round(size, places)))
 
 
-def _leaders(comparison: Comparison) -> list[tuple[tuple[str, ...], list[float]]]:
-    """Runs of targets that have the same best contestants, with those that are level with the best."""
-    out: list[tuple[tuple[str, ...], list[float]]] = []
+def _leaders(comparison: Comparison) -> list[tuple[tuple[str, ...] | None, list[float]]]:
+    """Runs of targets that have the same best contestants, with those level with the best; None where it cannot be said."""
+    out: list[tuple[tuple[str, ...] | None, list[float]]] = []
     for target in comparison.loaded.targets if comparison.entries else []:
-        ranked = comparison.ranked(target)
-        names = tuple(entry.contestant.name for entry in ranked if comparison.level_with_best(entry))
+        names: tuple[str, ...] | None = None
+        if not comparison.unranked(target):
+            ranked = comparison.ranked(target)
+            names = tuple(entry.contestant.name for entry in ranked if comparison.level_with_best(entry))
         if out and out[-1][0] == names:
             out[-1][1].append(target)
         else:
@@ -136,7 +143,7 @@ def _exact_duels(comparison: Comparison) -> list[Verdict]:
         ranked = comparison.ranked(target)
         exact: Entry | None = next((entry for entry in ranked if entry.contestant.is_exact), None)
         best = next((entry for entry in ranked if not entry.contestant.is_exact), None)
-        if exact is not None and best is not None:
+        if exact is not None and best is not None and not comparison.unranked(target):
             duels.append(comparison.duel(best, exact))
     return duels
 

@@ -16,6 +16,7 @@ from adamem.bench.stats import (
     NoiseFloor,
     Quantity,
     at_recall,
+    band,
     geometric_ratio,
     noise_floor,
     ratio_at_recall,
@@ -95,6 +96,21 @@ class Comparison:
         if entry not in ranked:
             return False
         return entry is ranked[0] or self.duel(ranked[0], entry, what).outcome == "level"
+
+    def unranked(self, target: float) -> list[Entry]:
+        """Those without a value at `target` that nevertheless outrun its best with a point above it.
+
+        Where there are any, the target has no winner: naming the best of the others would mislead.
+        """
+        ranked = self.ranked(target)
+        best = ranked[0].values["qps"].value if ranked else 0.0
+        out = []
+        for entry in self.at(target):
+            if entry.values["qps"].status == "gap":
+                above = [p for p, recall in enumerate(entry.curve.recall.mean(axis=(0, 2))) if recall >= target]
+                if band(entry.curve.take(above), "qps", resamples=1).value.max() > best:
+                    out.append(entry)
+        return out
 
     @cached_property
     def _margins(self) -> dict[tuple[int, int, Quantity], Estimate]:

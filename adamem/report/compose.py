@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
-from adamem.report import answer
+import json
+from collections.abc import Sequence
+
+from adamem.report import answer, wording
 from adamem.report.comparison import Comparison
-from adamem.report.document import Block, Document, Paragraph, Section
-from adamem.report.figures import pareto
+from adamem.report.document import Block, Bullets, Code, Details, Document, Paragraph, Section
+from adamem.report.figures import cost, effort, hardness, latency, pareto, task
+from adamem.report.loaded import Loaded
+from adamem.report.method import method
+from adamem.report.tables import context, costs, points, quality
 from adamem.report.tables.headline import headline
+from adamem.report.tables.targets import at_recall, one_query
 
 
 def compose(comparison: Comparison) -> Document:
-    """The whole report of a run."""
-    run = comparison.loaded.run
-    data = run.dataset
+    """The whole report of a run. What was not measured, or does not apply, has no section."""
+    loaded = comparison.loaded
+    data = loaded.run.dataset
+    sections = [
+        _first(comparison),
+        _speed(comparison),
+        _latency(comparison),
+        _cost(comparison),
+        _quality(comparison),
+        _section("task", "Task quality", quality.task(loaded), task.data(comparison)),
+        _section("defaults", "Without tuning", points.default_points(loaded)),
+        _tuning(loaded),
+        _section("excluded", "Failed and invalid", context.excluded(loaded)),
+        _section("data", "Data", context.dataset(loaded)),
+        _machine(loaded),
+        Section("method", "Method in short", (Bullets(tuple(method(loaded))),)),
+        _everything(loaded),
+    ]
     return Document(
-        title=run.title,
+        title=loaded.run.title,
         subtitle=f"{data.name}: {data.n:,} vectors of {data.dim} dimensions, {data.metric}; "
-        f"{data.queries.test:,} test queries; k = {comparison.loaded.k}",
-        sections=tuple(section for section in (_first(comparison), _speed(comparison)) if section.blocks),
+        f"{data.queries.test:,} test queries; k = {loaded.k}",
+        sections=tuple(section for section in sections if section.blocks),
     )
 
 
@@ -32,5 +54,94 @@ def _first(comparison: Comparison) -> Section:
 
 
 def _speed(comparison: Comparison) -> Section:
-    figure = pareto.data(comparison)
-    return Section("speed", "Speed and recall", () if figure is None else (figure,))
+    expected = str(comparison.loaded.run.config.get("expected", ""))
+    if not comparison.entries:
+        return _section("speed", "Speed and recall")
+    return _section(
+        "speed",
+        "Speed and recall",
+        pareto.data(comparison),
+        Paragraph(f"Expected beforehand: {expected}", "note") if expected else None,
+        at_recall(comparison),
+        effort.data(comparison),
+    )
+
+
+def _latency(comparison: Comparison) -> Section:
+    table = one_query(comparison) if comparison.entries else None
+    return _section("latency", "Latency of single queries", latency.data(comparison), table)
+
+
+def _cost(comparison: Comparison) -> Section:
+    return _section("cost", "Build time and memory", cost.data(comparison), costs.start(comparison.loaded))
+
+
+def _quality(comparison: Comparison) -> Section:
+    loaded = comparison.loaded
+    return _section(
+        "quality",
+        "Quality of the answers",
+        hardness.data(comparison),
+        quality.tails(loaded),
+        quality.recall_at(loaded),
+        quality.other_k(loaded),
+    )
+
+
+def _tuning(loaded: Loaded) -> Section:
+    targets = wording.listed([f"{target:g}" for target in loaded.targets])
+    text = (
+        f"Every contestant's grid was swept once on the {loaded.run.dataset.queries.calibration:,} calibration queries; stage 2 "
+        f"measured at most {loaded.run.config['measure']['front_builds']} builds of each, those best at recall {targets}. All had "
+        "the same budget: a whole grid, and the same number of steps to close in on each target. No figure above comes from "
+        "the calibration queries."
+    )
+    skipped = loaded.run.skipped
+    return _section(
+        "tuning",
+        "Tuning effort",
+        Paragraph(text),
+        context.sweep(loaded),
+        Paragraph("Left out:") if skipped else None,
+        Bullets(tuple(skipped)) if skipped else None,
+    )
+
+
+def _machine(loaded: Loaded) -> Section:
+    run = loaded.run
+    spent = ", ".join(f"{stage} {wording.duration(seconds)}" for stage, seconds in run.wall_seconds.items())
+    noted = sorted({note for block in loaded.blocks for note in block.fitness.notes})
+    spoilt = sum(bool(block.fitness.notes) for block in loaded.blocks)
+    warning = None
+    if noted:
+        warning = Paragraph(
+            f"{spoilt} of {len(loaded.blocks)} blocks were disturbed, which spoils every table and figure with times in it: "
+            f"{'; '.join(noted)}.",
+            "warning",
+        )
+    when = f"Begun {run.started}, {'finished ' + run.finished if run.finished else 'not finished'}. Wall time: {spent or 'none yet'}."
+    return _section(
+        "machine", "Machine", warning, Paragraph(when), context.fitness(loaded), Details("Machine and libraries", (context.machine(loaded),))
+    )
+
+
+def _everything(loaded: Loaded) -> Section:
+    run = loaded.run
+    table = points.all_points(loaded)
+    config = json.dumps(run.config, indent=1, ensure_ascii=False)
+    blocks: list[Block] = [
+        Paragraph(
+            "Every table and figure of this report follows from the raw files in its folder. This recomputes them all, without "
+            "the data set; with --deep, distances and true neighbours too:"
+        ),
+        Code(f"adamem verify reports/{run.name}"),
+    ]
+    if table is not None:
+        blocks.append(Details("Every measured point", (table,)))
+    blocks.append(Details("The resolved config", (Code(config),)))
+    return Section("recompute", "Recompute", tuple(blocks))
+
+
+def _section(key: str, title: str, *blocks: Block | None) -> Section:
+    kept: Sequence[Block] = [block for block in blocks if block is not None]
+    return Section(key, title, tuple(kept))

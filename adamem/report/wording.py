@@ -38,6 +38,13 @@ def seconds(value: float) -> str:
     raise AssertionError  # pragma: no cover -- the loop ends in µs
 
 
+def two_seconds(first: float, second: float) -> str:
+    """Two durations in the unit that fits the larger: 117 / 193 µs."""
+    unit = seconds(max(first, second)).rpartition(" ")[2]
+    scale = {"s": 1.0, "ms": 1e-3}.get(unit, 1e-6)
+    return f"{number(first / scale)} / {number(second / scale)} {unit}"
+
+
 def duration(value: float) -> str:
     """Wall time for people: 48 s, 3 min 20 s, 1 h 5 min."""
     whole = round(value)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adamem import __version__
 from adamem.files import atomic_write, write_json
 from adamem.report import html, markdown
 from adamem.report.comparison import Comparison, compare
 from adamem.report.compose import compose
+from adamem.report.document import Document, Figure
 from adamem.report.figures import draw
 from adamem.report.loaded import load
 
@@ -30,8 +32,11 @@ def write(path: Path) -> Path:
         if the report cannot be written; files are replaced one by one, each whole.
     """
     path = Path(path)
-    outputs = _outputs(path)
-    for name, content in outputs.items():
+    comparison = compared(path)
+    document = compose(comparison)
+    pictures = _draw(comparison, document.figures())
+    outputs = {**_texts(document, pictures), **{f"figures/{name}": content for name, content in pictures.items()}}
+    for name, content in sorted(outputs.items()):
         with atomic_write(path / name) as stream:
             stream.write(content)
     _drop_stale(path, set(outputs))
@@ -42,10 +47,16 @@ def write(path: Path) -> Path:
 def render(path: Path) -> dict[str, bytes]:
     """Every text file of the report by its name below the run's folder, as `write` writes it; equal raw files give equal bytes.
 
-    The pictures themselves are left out (.svg, .png: another release of matplotlib draws them otherwise); each has
-    its figures in a .csv. Raises as `write` does.
+    Pictures are no part of it: another release of matplotlib draws other bytes. Those that the folder's manifest vouches
+    for, and whose figures are still the ones that the raw files give, are put into the page as they are; the others are
+    drawn anew. Raises as `write` does.
     """
-    return {name: content for name, content in _outputs(Path(path)).items() if not name.endswith((".svg", ".png"))}
+    path = Path(path)
+    comparison = compared(path)
+    document = compose(comparison)
+    pictures = _stored(path, document.figures())
+    missing = [figure for figure in document.figures() if f"{figure.name}.svg" not in pictures]
+    return dict(sorted(_texts(document, {**pictures, **_draw(comparison, missing)}).items()))
 
 
 def compared(path: Path) -> Comparison:
@@ -53,34 +64,44 @@ def compared(path: Path) -> Comparison:
     return compare(load(path))
 
 
-def _outputs(path: Path) -> dict[str, bytes]:
-    comparison = compared(path)
-    document = compose(comparison)
-    out: dict[str, bytes] = {}
-    drawn: dict[str, bytes] = {}
-    contestants = [(one.name, one.index) for one in comparison.loaded.contestants]
-    for figure in document.figures():
-        drawn[figure.name], png = draw(figure, contestants)
-        out[f"figures/{figure.name}.csv"] = figure.csv()
-        out[f"figures/{figure.name}.svg"] = drawn[figure.name]
-        out[f"figures/{figure.name}.png"] = png
-    for table in document.tables():
-        out[f"tables/{table.name}.csv"] = table.csv()
+def _texts(document: Document, pictures: Mapping[str, bytes]) -> dict[str, bytes]:
+    out = {f"figures/{figure.name}.csv": figure.csv() for figure in document.figures()}
+    out |= {f"tables/{table.name}.csv": table.csv() for table in document.tables()}
     out["report.md"] = markdown.render(document)
+    drawn = {figure.name: pictures[f"{figure.name}.svg"] for figure in document.figures()}
     out["report.html"] = html.render(document, drawn)
-    return dict(sorted(out.items()))
+    return out
 
 
-def _manifest(outputs: dict[str, bytes]) -> dict[str, Any]:
-    import matplotlib as mpl
+def _draw(comparison: Comparison, figures: Sequence[Figure]) -> dict[str, bytes]:
+    contestants = [(one.name, one.index) for one in comparison.loaded.contestants]
+    out = {}
+    for figure in figures:
+        out[f"{figure.name}.svg"], out[f"{figure.name}.png"] = draw(figure, contestants)
+    return out
 
-    return {
-        "adamem": __version__,
-        "matplotlib": mpl.__version__,
-        "files": {
-            name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)} for name, content in outputs.items()
-        },
-    }
+
+def _stored(path: Path, figures: Sequence[Figure]) -> dict[str, bytes]:
+    """The drawn SVGs of a former `write` that can be taken as they are."""
+    try:
+        listed = json.loads((path / MANIFEST).read_bytes())
+        held = {name: (path / name).read_bytes() for f in figures for name in (f"figures/{f.name}.svg", f"figures/{f.name}.csv")}
+        return {
+            f"{figure.name}.svg": held[f"figures/{figure.name}.svg"]
+            for figure in figures
+            if held[f"figures/{figure.name}.csv"] == figure.csv()
+            and _sha256(held[f"figures/{figure.name}.svg"]) == listed[f"figures/{figure.name}.svg"]["sha256"]
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}  # no report yet, or not one that can be relied on: all are drawn
+
+
+def _manifest(outputs: Mapping[str, bytes]) -> dict[str, Any]:
+    return {name: {"sha256": _sha256(content), "bytes": len(content)} for name, content in outputs.items()}
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _drop_stale(path: Path, kept: set[str]) -> None:

@@ -71,8 +71,8 @@ def looks(contestants: Sequence[tuple[str, str]]) -> dict[str, Look]:
 
 
 @contextmanager
-def canvas(height: float, columns: int = 1, **kwargs: Any) -> Iterator[tuple[Canvas, list[Axes]]]:
-    """A figure of the house's width with `columns` axes side by side, drawn under the house's settings alone."""
+def canvas(height: float, columns: int = 1, rows: int = 1, **kwargs: Any) -> Iterator[tuple[Canvas, list[Axes]]]:
+    """A figure of the house's width with `rows` x `columns` axes, drawn under the house's settings alone."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -82,8 +82,8 @@ def canvas(height: float, columns: int = 1, **kwargs: Any) -> Iterator[tuple[Can
         mpl.rcParams.update(_settings())
         figure = Figure(figsize=(WIDTH, height))
         FigureCanvasAgg(figure)
-        axes = figure.subplots(1, columns, squeeze=False, **kwargs)[0]
-        yield figure, list(axes)
+        axes = figure.subplots(rows, columns, squeeze=False, **kwargs)
+        yield figure, list(axes.ravel())
 
 
 def export(figure: Canvas) -> tuple[bytes, bytes]:
@@ -140,6 +140,25 @@ def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list
     for i in range(len(out)):
         out[i] = max(out[i], (low if i == 0 else out[i - 1] + gap))
     return out
+
+
+def name_rows(axes: Axes, names: Sequence[str], looks: Mapping[str, Look]) -> None:
+    """A row for each name, the first on top, in its colour."""
+    axes.set_yticks(range(len(names)), list(names))
+    axes.set_ylim(len(names) - 0.45, -0.55)
+    for label, name in zip(axes.get_yticklabels(), names, strict=True):
+        label.set_color(looks[name].colour)
+    axes.tick_params(axis="y", length=0)
+
+
+def left_margin(names: Sequence[str], size: float = 9.5) -> float:
+    """The share of the figure's width that the longest name needs, at most a third."""
+    return min(0.33, 0.02 + max((len(name) for name in names), default=1) * size * 0.62 / 72 / WIDTH)
+
+
+def shorten(name: str, limit: int = 34) -> str:
+    """A name that fits beside a figure."""
+    return name if len(name) <= limit else f"{name[: limit - 1]}…"
 
 
 def quiet(axes: Axes, *, grid: str = "both") -> None:

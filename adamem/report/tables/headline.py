@@ -86,7 +86,7 @@ def _row(comparison: Comparison, name: str) -> tuple[Cell, ...]:
         best = comparison.level_with_best(entry)
         cells.append(value_cell(entry, "qps", text, ratio_text(entry.ratios.get("qps")), best=best))
     for entry in have:
-        text = f"{wording.seconds(entry.values['p50'].value)} / {wording.seconds(entry.values['p99'].value)}"
+        text = wording.two_seconds(entry.values["p50"].value, entry.values["p99"].value)
         best = comparison.level_with_best(entry, "p50")
         ratio = ratio_text(entry.ratios.get("p99"))
         cells.append(value_cell(entry, "p50", text, f"p99 {ratio}" if ratio else "", best=best))

@@ -1,0 +1,241 @@
+"""What the answers are worth: recall at several k, the worst queries, and the task's own measures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from adamem.bench.stats import Estimate, band, mean_estimate
+from adamem.bench.strata import tail
+from adamem.report import wording
+from adamem.report.document import Cell, Column, CsvValue, Group, Table
+from adamem.report.loaded import Loaded
+from adamem.report.operating import Operating, operating
+from adamem.types import DoubleArray
+
+TASK_K = 10
+"""The k of nDCG@10, MRR@10 and evidence recall@10."""
+
+
+def recall_at(loaded: Loaded) -> Table | None:
+    """Primary recall beside ann-benchmarks' at every k that was asked for, at each target's point."""
+    wanted = [int(k) for k in loaded.run.config["measure"]["recall_at"]]
+    groups, records = [], []
+    for target in loaded.targets:
+        rows = []
+        for one in operating(loaded, target):
+            cells = [Cell(one.contestant.name, one.setting)]
+            for k in wanted:
+                source = _covering(loaded, one, k)
+                if source is None:
+                    cells.append(Cell(wording.NOTHING))
+                    continue
+                primary, theirs = source.recall_estimate(k), mean_estimate(_annb(loaded, source, k))
+                cells.append(Cell(wording.score(primary.value), f"{wording.score(theirs.value)} ann-b."))
+                records.append(
+                    {
+                        "contestant": one.contestant.name,
+                        "target_recall": target,
+                        "build": wording.params(one.series.build),
+                        "search": one.setting,
+                        "k": k,
+                        "answered_k": source.spot.k,
+                        "recall": primary.value,
+                        "recall_low": primary.low,
+                        "recall_high": primary.high,
+                        "recall_annb": theirs.value,
+                        "distance_ratio": float(np.nanmean(ratio)) if np.isfinite(ratio := _ratio(loaded, source, k)).any() else None,
+                    }
+                )
+            rows.append(tuple(cells))
+        groups.append(Group(f"the point for recall@{loaded.k} = {target:g}", tuple(rows)))
+    if not records:
+        return None
+    return Table(
+        "recall-at-k",
+        "Recall at other k, at each target's operating point",
+        (Column("index", number=False), *(Column(f"recall@{k}") for k in wanted)),
+        tuple(groups),
+        tuple(records),
+        notes=(
+            "Recall counts ids, ties credited. Below it ann-benchmarks' definition (distance within 0.001 of the k-th), for "
+            "comparison with published figures: on near-duplicates it can be 1 where not one true neighbour came back. "
+            "Points are chosen on the calibration queries, so recall here need not be the target's to the digit.",
+        ),
+    )
+
+
+def other_k(loaded: Loaded) -> Table | None:
+    """Speed at the other timed k, at the points of the targets."""
+    others = [int(k) for k in loaded.run.config["measure"]["k"][1:]]
+    groups, records = [], []
+    for k in others:
+        for target in loaded.targets:
+            rows = []
+            for one in operating(loaded, target):
+                wide = one.widened(k)
+                if wide is None:
+                    continue
+                curve = wide.series.curve([wide.spot])
+                told: dict[str, Any] = {
+                    "contestant": one.contestant.name, "k": k, "target_recall": target,
+                    "build": wording.params(one.series.build), "search": one.setting,
+                }
+                cells = [Cell(one.contestant.name, one.setting)]
+                recall = wide.recall_estimate(k)
+                told |= {"recall": recall.value, "recall_low": recall.low, "recall_high": recall.high}
+                cells.append(Cell(wording.score(recall.value), wording.interval(recall, "score")))
+                for what in ("qps", "p50", "p99"):
+                    if not curve.measured(what):
+                        cells.append(Cell("not measured"))
+                        told |= {what: None, f"{what}_low": None, f"{what}_high": None}
+                        continue
+                    drawn = band(curve, what)
+                    value = Estimate(float(drawn.value[0]), float(drawn.low[0]), float(drawn.high[0]))
+                    told |= {what: value.value, f"{what}_low": value.low, f"{what}_high": value.high}
+                    form = "plain" if what == "qps" else "seconds"
+                    text = wording.number(value.value) if what == "qps" else wording.seconds(value.value)
+                    cells.append(Cell(text, wording.interval(value, form)))
+                rows.append(tuple(cells))
+                records.append(told)
+            if rows:
+                groups.append(Group(f"k = {k}, the point for recall@{loaded.k} = {target:g}", tuple(rows)))
+    if not records:
+        return None
+    return Table(
+        "other-k",
+        f"Speed at k = {', '.join(map(str, others))}",
+        (
+            Column("index", number=False),
+            Column("recall", "at that k"),
+            Column("QPS", "one call"),
+            Column("p50", "one query"),
+            Column("p99", "one query"),
+        ),
+        tuple(groups),
+        tuple(records),
+        notes=("The search parameters are those of the target at the first k; recall at the larger k is what they give.",),
+    )
+
+
+def tails(loaded: Loaded) -> Table | None:
+    """What a mean of recalls hides."""
+    rows, records = [], []
+    for one in operating(loaded, loaded.middle):
+        found = tail(one.recall(loaded.k))
+        rows.append(
+            (
+                Cell(one.contestant.name, one.setting),
+                Cell(wording.score(found.mean)),
+                Cell(wording.score(found.p5)),
+                Cell(wording.percent(found.below_half)),
+                Cell(wording.percent(found.zero)),
+            )
+        )
+        records.append({"contestant": one.contestant.name, "search": one.setting, **found._asdict()})
+    if not records:
+        return None
+    return Table(
+        "worst-queries",
+        f"The worst queries at the point for recall@{loaded.k} = {loaded.middle:g}",
+        (
+            Column("index", number=False),
+            Column("mean recall"),
+            Column("5th percentile"),
+            Column("below 0.5", "of queries"),
+            Column("nothing found", "of queries"),
+        ),
+        (Group("", tuple(rows)),),
+        tuple(records),
+    )
+
+
+def task(loaded: Loaded) -> Table | None:
+    """Task quality beside recall, at each target's point; exact search is what an index cannot be expected to exceed."""
+    if loaded.qrels is None:
+        return None
+    rows, records = [], []
+    for target, one in _task_points(loaded):
+        quality = task_scores(loaded, one)
+        recall = one.recall_estimate(loaded.k)
+        record: dict[str, CsvValue] = {
+            "contestant": one.contestant.name, "target_recall": target, "search": one.setting, "recall": recall.value,
+        }
+        cells = [Cell(one.contestant.name, one.setting), Cell("any" if target is None else f"{target:g}"), Cell(wording.score(recall.value))]
+        for name, estimate in quality.items():
+            record |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+            cells.append(Cell(wording.score(estimate.value), wording.interval(estimate, "score")))
+        rows.append(tuple(cells))
+        records.append(record)
+    if not records:
+        return None
+    judged = np.unique(loaded.qrels.query).size
+    return Table(
+        "task-quality",
+        "Task quality beside recall",
+        (
+            Column("index", number=False),
+            Column("for recall"),
+            Column(f"recall@{loaded.k}"),
+            Column(f"nDCG@{TASK_K}"),
+            Column(f"MRR@{TASK_K}"),
+            Column("evidence: any", f"recall@{TASK_K}"),
+            Column("evidence: share", f"recall@{TASK_K}"),
+            Column("evidence: all", f"recall@{TASK_K}"),
+        ),
+        (Group("", tuple(rows)),),
+        tuple(records),
+        notes=(
+            f"Judged by {loaded.qrels.query.size:,} judgements on {judged:,} of the {loaded.truth.rows.size:,} test queries; the "
+            "others have no task quality. Exact search shows what the vectors themselves are worth: an index can only "
+            "lose from there, or win by luck.",
+        ),
+    )
+
+
+def task_scores(loaded: Loaded, one: Operating) -> dict[str, Estimate]:
+    """The five task measures with their intervals, over seeds and judged queries."""
+    return {name: mean_estimate(values) for name, values in task_values(loaded, one).items()}
+
+
+def task_values(loaded: Loaded, one: Operating) -> dict[str, DoubleArray]:
+    """The five task measures, float64 (s, q) each, NaN where a query is not judged."""
+    assert loaded.qrels is not None
+    found = [loaded.metrics.task_quality(a, loaded.truth, loaded.qrels, TASK_K) for a in one.series.answers(one.spot)]
+    return {name: np.stack([getattr(quality, name) for quality in found]) for name in found[0]._fields}
+
+
+def _task_points(loaded: Loaded) -> list[tuple[float | None, Operating]]:
+    """Exact search once, before the others at every target."""
+    out: list[tuple[float | None, Operating]] = []
+    for target in loaded.targets:
+        for one in operating(loaded, target):
+            if not one.contestant.is_exact:
+                out.append((target, one))
+    exact: list[tuple[float | None, Operating]] = [
+        (None, one) for one in operating(loaded, loaded.middle) if one.contestant.is_exact
+    ]
+    return exact + sorted(out, key=lambda pair: [c.name for c in loaded.contestants].index(pair[1].contestant.name))
+
+
+def _covering(loaded: Loaded, one: Operating, k: int) -> Operating | None:
+    """The same search asked for the smallest timed k that covers `k`."""
+    for timed in sorted(int(value) for value in loaded.run.config["measure"]["k"]):
+        if timed >= k:
+            found = one.widened(timed)
+            if found is not None:
+                return found
+    return None
+
+
+def _annb(loaded: Loaded, one: Operating, k: int) -> DoubleArray:
+    metric = loaded.run.dataset.metric
+    return np.stack([loaded.metrics.recall_annb(a, loaded.truth, k, metric) for a in one.series.answers(one.spot)])
+
+
+def _ratio(loaded: Loaded, one: Operating, k: int) -> DoubleArray:
+    metric = loaded.run.dataset.metric
+    return np.stack([loaded.metrics.distance_ratio(a, loaded.truth, k, metric) for a in one.series.answers(one.spot)])
+
+
