@@ -135,7 +135,7 @@ def _attempt(url: str, part: Path, tell: Progress, timeout: float) -> bool:
                 stream = stack.enter_context(open(part, "ab" if have else "wb"))
             except OSError as error:
                 raise storage_error(error, part) from error
-            while block := answer.read(_BLOCK):
+            while block := answer.read1(_BLOCK):  # what is there: an interrupt loses nothing that has come
                 _write(stream, block, part)
                 have += len(block)
                 tell(have, max(total or 0, have), f"fetching {part.name.removesuffix('.part')}")
