@@ -29,7 +29,7 @@ _ITEMISED = _TAKEN | frozenset({"returns", "return", "yields", "receives", "rais
 _STOCK_PARAMETERS = frozenset({"out", "where", "**kwargs"})
 _STOCK_NOTES = "**Array API Standard Support**"
 
-_SIGNATURE = re.compile(r"(?:[\w, \[\]()]+ = )?[\w.]+\s*\(.*\)(?:\s*->.*)?", re.DOTALL)
+_SIGNATURE = re.compile(r"(?:[\w, \[\]()]+ = )?[\w.]+\s*\(.*\)(?:\s*->.*|\s*--)?", re.DOTALL)
 # The full stop of "e.g. Newton", "i.e. Newton", "vs. Newton" or "I. Newton" ends no sentence.
 _SENTENCE_END = re.compile(r"(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)(?<!\bcf)(?<!\bet al)(?<!\b[A-Z])[.!?](?=\s+[A-Z(\[])")
 
@@ -76,7 +76,7 @@ def _sections(lines: list[str]) -> list[tuple[str, list[str]]]:
 
 
 def _items(title: str, lines: list[str]) -> list[str]:
-    """The items of a section without their types: ``x : array_like`` becomes ``x:``, or nothing where no more is said."""
+    """The items of a section without their types: ``x : array_like`` becomes ``x:``, or nothing if no more is said."""
     kept: list[str] = []
     stock = False
     for line, following in pairwise([*lines, ""]):

@@ -27,9 +27,9 @@ MAX_TOKENS = 64
 """A token is a run of letters, digits and underscores, or one other sign."""
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _MIN_BODY_WORDS = 10
-_MIN_SUMMARY_WORDS = 3
+_MIN_SUMMARY_WORDS = 2
 
-# Tests, vendored code, scripts, what needs packages that may not be there, and numpy.core: old names for private things.
+# Tests, vendored code, scripts, what needs packages that may be absent, and numpy.core: old names of private things.
 _SKIPPED_PARTS = frozenset({"tests", "conftest", "core", "setup", "externals", "f2py", "distutils", "mypy_plugin"})
 # Generated for every estimator from one template.
 _TEMPLATED = ("set_fit_request", "set_score_request", "get_metadata_routing")
