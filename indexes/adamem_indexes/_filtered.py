@@ -26,7 +26,7 @@ class Prepared:
     """uint8 (rows of the index,): 1 where admitted."""
     gathered: tuple[FloatArray, FloatArray] | None = None
     """The admitted rows' vectors (m, d) and lengths (m,), once a scan has fetched them."""
-    native: dict[str, Any] = field(default_factory=dict)
+    native: dict[Any, Any] = field(default_factory=dict)
     """What the library wants instead: selectors, search parameters."""
 
     def nbytes(self) -> int:
@@ -40,15 +40,18 @@ class FilterCache:
 
     def __init__(self, labels: RowLabels) -> None:
         self._labels = labels
-        self._last: tuple[IdFilter, int, Prepared] | None = None
+        self._last: tuple[IdFilter | None, int, Prepared] | None = None
 
-    def prepare(self, wanted: IdFilter) -> Prepared:
-        """The filter's rows. Two threads may prepare one twice; both get a right one."""
+    def prepare(self, wanted: IdFilter | None) -> Prepared:
+        """The filter's rows, or all live ones for None. Two threads may prepare one twice; both get a right one."""
         last, version = self._last, self._labels.version
         if last is not None and last[0] is wanted and last[1] == version:
             return last[2]
-        rows = self._labels.rows_of(wanted.ids)
-        rows = np.sort(rows[rows >= 0])
+        if wanted is None:
+            rows = self._labels.live_rows()
+        else:
+            rows = self._labels.rows_of(wanted.ids)
+            rows = np.sort(rows[rows >= 0])
         admitted = np.zeros(self._labels.rows, dtype=np.uint8)
         admitted[rows] = 1
         prepared = Prepared(rows, admitted)

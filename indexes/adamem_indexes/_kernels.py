@@ -17,28 +17,31 @@ from adamem.types import AnyArray, DoubleArray, FloatArray, IdArray
 L2, COSINE, IP = 0, 1, 2
 METRIC_CODE = {"l2": L2, "cosine": COSINE, "ip": IP}
 
+# Sums may be reordered into SIMD lanes; NaN and Inf keep their meaning, so the full `fastmath` is not asked for.
+_FLAGS = {"reassoc", "contract"}
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def _kernel(function: _Function) -> _Function:
-    return cast("_Function", numba.njit(cache=True, nogil=True)(function))
+    return cast("_Function", numba.njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
 def _summing_kernel(function: _Function) -> _Function:
-    # Sums may be reordered into SIMD lanes; NaN and Inf keep their meaning, so the full `fastmath` is not asked for.
-    return cast("_Function", numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})(function))
+    return cast("_Function", numba.njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy")(function))
 
 
 @_kernel
 def finish(  # noqa: PLR0917 -- numba binds arguments fastest by position
     rows: IdArray, distances: FloatArray, labels: IdArray, scale: float, offset: float, floor: float
-) -> None:
+) -> int:
     """Turn a library's answer into ours, in place: rows (q, k) to labels, ordered by (distance, label), padded.
 
     A row below 0 is padding of the library's, a label below 0 is a deleted row; both are dropped. A distance becomes
     ``max(floor, distance * scale + offset)``. The input is nearly sorted, so that insertion sort is one pass.
+    Returns how many queries are left with fewer than k.
     """
     queries, k = rows.shape
+    short = 0
     for i in range(queries):
         count = 0
         for j in range(k):
@@ -59,9 +62,28 @@ def finish(  # noqa: PLR0917 -- numba binds arguments fastest by position
             distances[i, slot] = distance
             rows[i, slot] = label
             count += 1
+        short += count < k
         for j in range(count, k):
             rows[i, j] = -1
             distances[i, j] = np.inf
+    return short
+
+
+@_summing_kernel
+def normalise(vectors: FloatArray, unit: bool, out: FloatArray) -> None:
+    """Copy vectors (n, d) into out (n, w), w >= d, with zeros behind; scaled to length 1 if `unit`."""
+    dim = vectors.shape[1]
+    for i in range(vectors.shape[0]):
+        scale = 1.0
+        if unit:
+            square = 0.0
+            for t in range(dim):
+                square += np.float64(vectors[i, t]) * np.float64(vectors[i, t])
+            scale = 1.0 / np.sqrt(square)
+        for t in range(dim):
+            out[i, t] = np.float32(vectors[i, t] * scale)
+        for t in range(dim, out.shape[1]):
+            out[i, t] = np.float32(0.0)
 
 
 @_kernel
@@ -182,9 +204,11 @@ def warm_up() -> None:
     matrix = np.ones((1, 1), dtype=np.float32)
     matrix.flags.writeable = False
     finish(rows, distances, labels, 1.0, 0.0, -np.inf)
+    for vectors in (matrix, distances):  # read-only arrays are a type of their own
+        normalise(vectors, True, distances.copy())
     admit(rows, distances, np.ones(1, dtype=np.uint8), rows.copy(), distances.copy())
     keep_lowest(distances, distances[0], doubles[0].copy(), labels, L2, 0.0, doubles, rows.copy())
-    true_distances(matrix, rows, distances, L2, doubles)
+    true_distances(matrix, rows, matrix, L2, doubles)
     _warm = True
 
 

@@ -47,8 +47,8 @@ def scan(
     distances = np.full((queries.shape[0], k), np.inf, dtype=np.float32)
     if available == 0:
         return ids, distances
-    source = matrix.view()
-    source.flags.writeable = False  # one type for the kernels, whoever owns the memory
+    source, queries = matrix.view(), queries.view()
+    source.flags.writeable = queries.flags.writeable = False  # one type for the kernels, whoever owns the memory
     with single_threaded_blas():
         for start in range(0, queries.shape[0], _QUERY_BLOCK):
             block = np.arange(start, min(start + _QUERY_BLOCK, queries.shape[0]))

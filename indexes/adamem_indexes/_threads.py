@@ -13,14 +13,14 @@ from typing import Any
 def _blas_libraries() -> tuple[Any, ...]:
     # Finding them costs a millisecond, setting one a microsecond. faiss brings an OpenMP build of its own, which
     # follows the calling thread's OpenMP setting.
-    from threadpoolctl import ThreadpoolController  # noqa: PLC0415 -- heavy, and only indexes that search by BLAS need it
+    from threadpoolctl import ThreadpoolController  # noqa: PLC0415 -- only some indexes need it
 
     found = ThreadpoolController().select(user_api="blas").lib_controllers
     return tuple(library for library in found if "faiss" not in library.filepath)
 
 
 class _SingleThreadedBlas:
-    """Counts those inside: BLAS has one thread count a process, so the first in sets it and the last out restores it."""
+    """Counts those inside: BLAS has one thread count a process, so the first in sets it, the last out restores it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -6,12 +6,14 @@ import math
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
+import hnswlib
 import numpy as np
 import numpy.typing as npt
 
-from adamem.errors import MissingExtra, StorageError
+from adamem.errors import StorageError
 from adamem.index import Capabilities, IdFilter, IndexBase, Param, SearchResult, empty_result
 from adamem.types import METRICS, FloatArray, IdArray, Metric, ParamValue
+from adamem_indexes._answers import padded
 from adamem_indexes._filtered import FilterCache, Prepared, query_blocks
 from adamem_indexes._gate import EffortGate
 from adamem_indexes._kernels import admit, finish, warm_up
@@ -118,7 +120,7 @@ class HnswIndex(IndexBase):
             return self._search_one_by_one(queries, k, ef)
         rows, distances = found
         finish(rows, distances, self._labels.of_rows, self._factor, self._offset, self._floor)
-        return SearchResult(rows, distances) if width == k else padded(rows, distances, k)
+        return padded(rows, distances, k)
 
     def _query(self, queries: FloatArray, width: int, ef: int) -> tuple[IdArray, FloatArray] | None:
         """The library's own answer: rows and its distances (q, width), or None where it found fewer for some query."""
@@ -275,7 +277,7 @@ class HnswIndex(IndexBase):
         snapshot = Snapshot.read(path, index=cls.name, version=_VERSION)
         meta = snapshot.meta
         labels = RowLabels(snapshot.array("ids"))
-        native = hnswlib().Index(meta["metric"], meta["dim"])
+        native = hnswlib.Index(meta["metric"], meta["dim"])
         native.load_index(str(snapshot.file("graph")), max(1, labels.rows))
         index = cls(native, labels, metric=meta["metric"], scale=meta["scale"], seed=meta["seed"], threads=1)
         index._adopt(metric=meta["metric"], dim=meta["dim"], params=meta["params"])
@@ -286,18 +288,9 @@ class HnswIndex(IndexBase):
         self._gate = EffortGate(native.set_ef)
 
 
-def hnswlib() -> Any:
-    """The library, or the sentence that says how to get it."""
-    try:
-        import hnswlib as library  # noqa: PLC0415 -- so that listing indexes needs no native code
-    except ImportError as error:
-        raise MissingExtra("the index hnsw needs hnswlib: pip install hnswlib") from error
-    return library
-
-
 def new_native(metric: Metric, dim: int, *, capacity: int, params: dict[str, ParamValue], seed: int) -> Any:
     """An empty hnswlib index."""
-    native = hnswlib().Index(metric, dim)
+    native = hnswlib.Index(metric, dim)
     native.init_index(
         max_elements=capacity, M=params["M"], ef_construction=params["ef_construction"], random_seed=seed % 2**31
     )
@@ -324,11 +317,3 @@ def scale_for(vectors: FloatArray) -> float:
     if longest == 0.0:
         return 1.0
     return float(2.0 ** min(40, max(0, 12 - math.frexp(longest)[1])))
-
-
-def padded(rows: IdArray, distances: FloatArray, k: int) -> SearchResult:
-    """An answer (q, w) widened to (q, k) with -1 and +inf."""
-    answer = empty_result(rows.shape[0], k)
-    answer.ids[:, : rows.shape[1]] = rows
-    answer.distances[:, : rows.shape[1]] = distances
-    return answer
