@@ -71,9 +71,9 @@ class Worker(_Record):
     build_seconds: float | None
     build_threads: int
     import_seconds: float | None
-    """Loading the index's library, JIT compilation or cached load included where it happens on import."""
+    """Loading the index's library and a throw-away build on a few rows: with it JIT compilation, or its cached load."""
     first_query_seconds: float | None
-    """The very first query after the build: JIT compilation, page faults and all."""
+    """The very first query after the build, page faults and all."""
     warm_query_seconds: float | None
     """The median of the warm-up's last queries."""
     nbytes: dict[str, int]

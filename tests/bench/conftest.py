@@ -231,8 +231,8 @@ BAD_INDEXES = dedent('''
         name = "backwards"
         search_params = (Param("effort", 1, "turns of the wrong screw", low=1, high=9, effort=True),)
         def _search(self, queries, k, *, params, filter):
-            found = super()._search(queries, k + 8, params=params, filter=filter)
-            skip = params["effort"] - 1
+            found = super()._search(queries, k + 9, params=params, filter=filter)
+            skip = params["effort"]
             return SearchResult(found.ids[:, skip:skip + k].copy(), found.distances[:, skip:skip + k].copy())
 
 
@@ -260,9 +260,9 @@ def bad_indexes(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
-def adamem(cache, bad_indexes):
-    """Run the command line in a process of its own: adamem("run", ...) -> CompletedProcess."""
+@pytest.fixture(scope="session")
+def start_adamem(cache, bad_indexes):
+    """Run the command line in a process of its own: start_adamem("run", ...) -> CompletedProcess."""
 
     def run(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess:
         return subprocess.run(
