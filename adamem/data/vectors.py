@@ -11,6 +11,7 @@ from adamem.data.formats.flat import open_flat
 from adamem.data.formats.hdf5 import open_hdf5
 from adamem.data.formats.idx import open_idx
 from adamem.data.formats.npy import open_npy, open_npz
+from adamem.data.formats.parquet import open_parquet
 from adamem.data.formats.source import VectorParts, VectorSource
 from adamem.data.formats.texmex import open_texmex
 from adamem.data.formats.tsv import open_tsv
@@ -22,6 +23,7 @@ _MATRICES: dict[str, Callable[[Path], VectorSource]] = {
     **dict.fromkeys((".fbin", ".f16bin", ".u8bin", ".i8bin", ".ibin"), open_flat),
     **dict.fromkeys((".tsv", ".csv", ".txt"), open_tsv),
     **dict.fromkeys(("-ubyte", ".idx"), open_idx),
+    ".parquet": open_parquet,
 }
 _BUNDLES: dict[str, Callable[[Path], VectorParts]] = {".npz": open_npz, ".hdf5": open_hdf5, ".h5": open_hdf5}
 # In a folder of one's own: the stem of a file, or what it ends in, says what it is.

@@ -1,5 +1,6 @@
 import hashlib
 import http.server
+import json
 import os
 import re
 import resource
@@ -127,7 +128,7 @@ def test_a_length_is_not_needed(server, tmp_path):
 def test_a_part_longer_than_the_file_is_forgotten(server, tmp_path):
     """A part that cannot belong to this file (416) is deleted, and the file fetched whole."""
     (tmp_path / "a.part").write_bytes(b"x" * 400_000)
-    (tmp_path / "a.part.json").write_text('{"version": "\\"%s\\""}' % hashlib.md5(CONTENT).hexdigest())
+    (tmp_path / "a.part.json").write_text(json.dumps({"version": f'"{hashlib.md5(CONTENT).hexdigest()}"'}))
     download(f"{server.url}/whole", tmp_path / "a", sha256=SHA256, pause=0)
     assert [asked for _, asked in server.asked] == ["bytes=400000-", None]
 
@@ -167,7 +168,7 @@ def test_a_passing_fault_is_waited_out(server, tmp_path):
 
 def test_an_unreachable_server_is_an_error(tmp_path):
     """A refused connection is a sentence, not a traceback of the socket's."""
-    with pytest.raises(DownloadError, match="cannot be fetched: .*Connection refused.*call again to go on"):
+    with pytest.raises(DownloadError, match=r"cannot be fetched: .*Connection refused.*call again to go on"):
         download("http://127.0.0.1:9/a", tmp_path / "a", pause=0)
 
 
@@ -184,7 +185,12 @@ def test_a_mute_server_is_given_up(server, tmp_path):
     assert len(server.asked) == 3
 
 
-FETCH = "import sys; from pathlib import Path; from adamem.data.download import download; download(sys.argv[1], Path(sys.argv[2]))"
+FETCH = """
+import sys
+from pathlib import Path
+from adamem.data.download import download
+download(sys.argv[1], Path(sys.argv[2]))
+"""
 
 
 def test_ctrl_c_leaves_the_part(server, tmp_path):

@@ -35,7 +35,14 @@ def site(tmp_path):
 
 
 def write_card(cache, name, files, **fields):
-    known = {"name": name, "kind": "vectors", "format": "npy", "title": "t", "licence": "MIT", "source": "here"} | fields
+    known = {
+        "name": name,
+        "kind": "vectors",
+        "format": "npy",
+        "title": "t",
+        "licence": "MIT",
+        "source": "here",
+    } | fields
     lines = [f"{key} = {json.dumps(value)}" for key, value in known.items()]
     for file in files:
         lines += ["[[files]]"] + [f"{key} = {json.dumps(value)}" for key, value in file.items()]

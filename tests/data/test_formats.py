@@ -40,7 +40,7 @@ def write_lines(path, table, separator):
 
 
 PAIRS = {
-    "npy": (lambda path, table: np.save(path, table), "base.npy", "queries.npy"),
+    "npy": (np.save, "base.npy", "queries.npy"),
     "float64 npy": (lambda path, table: np.save(path, table.astype("f8")), "base.npy", "query.npy"),
     "float16 npy": (lambda path, table: np.save(path, table.astype("f2")), "train.npy", "test.npy"),
     "column-wise npy": (lambda path, table: np.save(path, np.asfortranarray(table)), "base.npy", "queries.npy"),
@@ -158,7 +158,7 @@ def test_an_altered_gzip_is_refused(tmp_path):
     raw = bytearray((tmp_path / "train-images-idx3-ubyte.gz").read_bytes())
     raw[-6] ^= 1  # in the trailer
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(raw)
-    with pytest.raises(DataError, match="train-images-idx3-ubyte.gz is truncated or altered: CRC check failed"):
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz is truncated or altered: CRC check failed"):
         load(tmp_path, metric="l2")
 
 
@@ -174,7 +174,7 @@ def test_an_altered_gzip_is_refused(tmp_path):
         ("a.tsv", b"1\t2\t3\n4\t5\n", "a.tsv: a line after row 0 does not have 3 numbers"),
         ("a.tsv", b"\xd0\xbf", "a.tsv is no table of numbers"),
         ("a.tsv", b"", "a.tsv has 0 columns"),
-        ("a.parquet", b"PAR1", "files that end in '.parquet' are not read; expected one of .bvecs"),
+        ("a.xlsx", b"PK", "files that end in '.xlsx' are not read; expected one of .bvecs"),
         ("a.npy.gz", b"\x1f\x8b", "files that end in '.npy.gz' are not read"),
     ],
 )
@@ -277,3 +277,36 @@ def test_names_must_be_as_many_as_rows(tmp_path):
     (tmp_path / "base_ids.json").write_text('["a", "b"]')
     with pytest.raises(DataError, match="50 base rows but 2 names"):
         load(tmp_path, metric="l2")
+
+
+def test_parquet_lists_become_rows(tmp_path):
+    """A Parquet file with one column of lists of numbers is a base; other columns are ignored."""
+    arrow = pytest.importorskip("pyarrow", reason="Parquet is read where pyarrow is installed")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    names = arrow.array([str(number) for number in range(len(BASE))])
+    fixed = arrow.FixedSizeListArray.from_arrays(arrow.array(BASE.ravel()), 6)
+    for column in (arrow.array(BASE.tolist()), fixed):
+        parquet.write_table(arrow.table({"name": names, "emb": column}), tmp_path / "base.parquet", row_group_size=20)
+        np.save(tmp_path / "queries.npy", QUERIES)
+        found = load(tmp_path, metric="l2")
+        assert np.array_equal(found.base, BASE)
+        assert np.array_equal(found.queries, QUERIES)
+
+
+def test_a_bad_parquet_file_is_refused(tmp_path):
+    """Truncated, ragged, with gaps, or without a column of vectors: each is named."""
+    arrow = pytest.importorskip("pyarrow", reason="Parquet is read where pyarrow is installed")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "a.parquet"
+    for rows, complaint in (
+        ([[1.0, 2.0], [3.0]], "row 1 has not 2 numbers like the first"),
+        ([[1.0, 2.0], None], "row 1 has not 2 numbers like the first"),
+        ([[1.0, 2.0], [3.0, None]], "row 1, column 1 is nan"),
+        ([1.0, 2.0], r"has 0 columns of lists of numbers \(none\) among emb"),
+    ):
+        parquet.write_table(arrow.table({"emb": arrow.array(rows)}), path)
+        with pytest.raises(DataError, match=complaint):
+            load(path, metric="l2")
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(DataError, match=r"a\.parquet is no whole Parquet file"):
+        load(path, metric="l2")

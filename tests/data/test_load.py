@@ -227,7 +227,7 @@ def test_a_cache_that_cannot_be_written_is_named(folder, cache):
     np.save(folder / "base.npy", BASE.astype("f8"))
     cache.parent.mkdir(exist_ok=True)
     cache.write_text("a file where the folder should be")
-    with pytest.raises(StorageError, match="cannot write .*cache"):
+    with pytest.raises(StorageError, match=r"cannot write .*cache"):
         load(folder, metric="l2")
 
 

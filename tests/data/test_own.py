@@ -80,7 +80,7 @@ def test_what_cannot_be_imported(folder, tmp_path):
         import_dataset("mine", folder)
     with pytest.raises(InvalidInput, match="metric 'manhattan' is unknown; choose one of l2, cosine, ip"):
         import_dataset("mine", folder, metric="manhattan")
-    with pytest.raises(DataError, match="there is no file or folder .*nowhere; check the path"):
+    with pytest.raises(DataError, match=r"there is no file or folder .*nowhere; check the path"):
         import_dataset("mine", tmp_path / "nowhere", metric="l2")
     np.save(tmp_path / "narrow.npy", BASE[:, :3])
     with pytest.raises(DataError, match=r"narrow\.npy has 3 dimensions, but .*base\.npy has 4"):
