@@ -76,6 +76,16 @@ def test_the_fingerprint_follows_the_bytes_and_the_prefixes_and_not_the_place(mo
     assert len(set(prints)) == 4
 
 
+def test_each_prefix_counts_in_the_fingerprint(model_named: Named):
+    """An encoder whose queries alone are prefixed is another one, and not the one whose documents alone are."""
+    folder = model_named("plain")
+    prints = {
+        SentenceEncoder(folder, name="plain", query_prefix=query, document_prefix=document).fingerprint
+        for query, document in (("", ""), ("the ", ""), ("", "the "), ("the ", "the "))
+    }
+    assert len(prints) == 4
+
+
 def test_weights_that_change_in_place_change_the_fingerprint(model_named: Named):
     """The hash is remembered by path, size and time of change, so a rewritten file is hashed again."""
     folder = model_named("plain")
