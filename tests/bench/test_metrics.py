@@ -87,6 +87,7 @@ def test_recall_never_passes_one_however_many_tie():
     truth, answer = on_a_line([5] * 10, [5], depth=5)
     assert recall(answer([[9, 8, 7]]), truth, 3)[0] == 1
     assert recall(answer([[9, 8, 7, 6, 5]]), truth, 5)[0] == 1
+    assert recall(answer([[9, 8, 7, 6, 5, 4, 3]]), truth, 7)[0] == 1
 
 
 def test_a_collection_of_fewer_than_k_is_fully_found_when_all_of_it_is():

@@ -102,6 +102,16 @@ def test_the_interval_of_a_mean_is_that_of_scipys_bootstrap():
     assert (got.low, got.high) == pytest.approx((oracle.low, oracle.high), abs=1.5e-3)
 
 
+def test_the_interval_of_a_speed_is_that_of_its_rounds():
+    """With one seed and one batch call a round, it is scipy's bootstrap of the mean logarithm over rounds, centred."""
+    factor = np.exp(np.random.default_rng(6).normal(size=(1, 12)) * 0.2)
+    got = band(curve([0.9], [1e-3], s=1, r=12, round_factor=factor), "qps", resamples=4000)
+    logs = -np.log(1e-3 * factor[0])
+    oracle = scipy_stats.bootstrap((logs,), np.mean, method="percentile", n_resamples=4000, rng=1).confidence_interval
+    assert got.value[0] == pytest.approx(np.exp(logs.mean()))
+    assert (np.log(got.low[0]), np.log(got.high[0])) == pytest.approx((oracle.low, oracle.high), abs=0.015)
+
+
 def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     """Of 200 experiments with a known recall, the 95 % interval holds it in 90 to 99 %."""
     rng = np.random.default_rng(11)
@@ -345,11 +355,12 @@ def test_no_difference_is_rarely_called_one():
 
 
 def test_equal_answers_differ_in_nothing():
-    """No query differs: difference 0, p = 1, effect 0; a query missing in one run is left out of both."""
+    """No query differs: difference 0, p = 1, effect 0; a query missing in one run is left out; p is never 0."""
     same = paired(np.array([0.5, 1.0, np.nan]), np.array([0.5, 1.0, 0.2]))
     assert (same.queries, same.difference, same.p_value, same.effect) == (2, 0.0, 1.0, 0.0)
     assert paired(np.array([np.nan]), np.array([1.0])).queries == 0
-    constant = paired(np.zeros(5), np.ones(5))
+    constant = paired(np.zeros(40), np.ones(40), permutations=99)
+    assert constant.p_value == 0.01
     assert constant.effect == np.inf
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -112,6 +113,8 @@ def test_equal_arrays_give_equal_bytes(tmp_path):
     folder.write_arrays("a.npz", ARRAYS)
     folder.write_arrays("b.npz", dict(reversed(ARRAYS.items())))
     assert (tmp_path / "raw" / "a.npz").read_bytes() == (tmp_path / "raw" / "b.npz").read_bytes()
+    with zipfile.ZipFile(tmp_path / "raw" / "a.npz") as archive:
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
 def test_the_manifest_holds_the_hash_of_every_raw_file_that_the_run_counts(tmp_path):
