@@ -127,6 +127,9 @@ def _begin(context: Context, queries: QueryInfo, seconds: float) -> Run:
         config={
             **experiment.resolved(),
             "reference": None if reference is None else {"name": reference.name, "build": reference.reference_build},
+            "defaults": {
+                plan.name: {"build": plan.default_build, "search": plan.default_search} for plan in context.plans
+            },
         },
         dataset=DatasetInfo(
             name=dataset.name,
