@@ -19,14 +19,17 @@ def answer(comparison: Comparison) -> str:
         where = f"recall@{loaded.k} {wording.listed([f'{target:g}' for target in targets])}"
         if names is None:
             ahead = dict.fromkeys(entry.contestant.name for target in targets for entry in comparison.unranked(target))
-            have = "have" if len(ahead) > 1 else "has"
-            said.append(f"at {where} nobody can be named: {wording.listed(list(ahead))} {have} no point near enough")
+            who = wording.listed(list(ahead)) if len(ahead) <= 3 else f"{len(ahead)} of the faster contestants"
+            said.append(
+                f"at {where} nobody can be named: {who} {'have' if len(ahead) > 1 else 'has'} no point near enough"
+            )
             continue
         if not names:
             said.append(f"at {where} no contestant has a figure")
             continue
         leaders = [comparison.ranked(target)[0] for target in targets]
-        speeds = wording.listed([wording.number(one.values["qps"].value) for one in leaders])
+        told = [wording.number(one.values["qps"].value) for one in leaders]
+        speeds = wording.listed(told if len(set(told)) > 1 else told[:1])
         if len(names) == 1:
             said.append(f"at {where} use {names[0]}: {speeds} queries a second{_lead(comparison, targets)}")
         else:
@@ -47,6 +50,9 @@ def exact_sentence(comparison: Comparison) -> str:
     if not any(contestant.is_exact and contestant.series for contestant in loaded.contestants):
         return "Exact search was not measured, so whether an index is needed at all is not known."
     if not duels:
+        beyond = _outrun(comparison)
+        if beyond:
+            return beyond
         return (
             f"Exact search is the only one with a figure at these recalls, so nothing here beats it at {n:,} vectors."
         )
@@ -54,7 +60,7 @@ def exact_sentence(comparison: Comparison) -> str:
     if not lost:
         level = [duel for duel in duels if duel.outcome == "level"]
         how = "nothing is faster beyond the noise" if level else "nothing is faster"
-        return f"Exact search already wins at this size: at {n:,} vectors {how}, it misses nothing, and it needs no tuning."
+        return f"Exact search already wins at this size: at {n:,} vectors {how}, it misses nothing and needs no tuning."
     if len(lost) < len(duels):
         won = [f"{duel.winner.target:g}" for duel in duels if duel not in lost]
         text = f"Exact search already wins at this size at recall {wording.listed(won)}, not elsewhere: "
@@ -62,7 +68,8 @@ def exact_sentence(comparison: Comparison) -> str:
         text = f"Exact search does not win at this size ({n:,} vectors): "
     pick = next((duel for duel in lost if duel.winner.target == loaded.middle), lost[-1])
     text += (
-        f"at recall {pick.winner.target:g} {pick.winner.contestant.name} answers {wording.number(pick.margin.value)} times as "
+        f"at recall {pick.winner.target:g} {pick.winner.contestant.name} answers {wording.number(pick.margin.value)} "
+        "times as "
         "many queries"
     )
     size = crossover(n, pick.margin.value)
@@ -70,6 +77,23 @@ def exact_sentence(comparison: Comparison) -> str:
         f"{text}. Below about {size:,} vectors like these nothing would beat it (exact search's time grows with their "
         "number, the other's taken to stay: a rough figure)."
     )
+
+
+def _outrun(comparison: Comparison) -> str:
+    """Exact search beaten by points that lie past a target, where none is near enough to one; empty if it is not."""
+    for target in reversed(comparison.loaded.targets):
+        exact = next((entry for entry in comparison.at(target) if entry.contestant.is_exact), None)
+        others = comparison.unranked(target)
+        if exact is not None and others:
+            best = max(others, key=lambda entry: comparison.fastest(entry, below=False))
+            ratio = comparison.fastest(best, below=False) / exact.values["qps"].value
+            if ratio > 1:
+                return (
+                    f"Exact search does not win at this size ({comparison.loaded.run.dataset.n:,} vectors): "
+                    f"{best.contestant.name} "
+                    f"answers {wording.number(ratio)} times as many queries at a recall above {target:g}."
+                )
+    return ""
 
 
 def caveat(comparison: Comparison) -> str:
@@ -80,18 +104,21 @@ def caveat(comparison: Comparison) -> str:
     spoilt = sum(bool(block.fitness.notes) for block in loaded.blocks)
     if spoilt:
         return (
-            f"The machine was not quiet during {spoilt} of {len(loaded.blocks)} blocks (see Machine): trust ratios more than "
+            f"The machine was not quiet during {spoilt} of {len(loaded.blocks)} blocks (see Machine): trust ratios "
+            "more than "
             "absolute speeds, and neither too far."
         )
     if loaded.seeds < 3 or loaded.rounds < 5:
         return (
-            f"Only {_count(loaded.seeds, 'build seed')} and {_count(loaded.rounds, 'round')} were measured (3 and 5 are "
+            f"Only {_count(loaded.seeds, 'build seed')} and {_count(loaded.rounds, 'round')} were measured (3 and 5 "
+            "are "
             "needed for a headline), so the intervals are too narrow."
         )
     if not math.isfinite(comparison.noise["qps"].relative):
         return "There was no twin of the reference, so small differences cannot be told from noise."
     return (
-        f"One data set on one machine, {loaded.truth.rows.size:,} test queries, searches on one thread: other data can rank the "
+        f"One data set on one machine, {loaded.truth.rows.size:,} test queries, searches on one thread: other data "
+        "can rank the "
         "indexes differently."
     )
 
@@ -106,7 +133,7 @@ def crossover(n: int, margin: float) -> int:
 
 
 def _leaders(comparison: Comparison) -> list[tuple[tuple[str, ...] | None, list[float]]]:
-    """Runs of targets that have the same best contestants, with those level with the best; None where it cannot be said."""
+    """Runs of targets with the same best contestants, those level with the best included; None: it cannot be said."""
     out: list[tuple[tuple[str, ...] | None, list[float]]] = []
     for target in comparison.loaded.targets if comparison.entries else []:
         names: tuple[str, ...] | None = None
@@ -132,9 +159,21 @@ def _lead(comparison: Comparison, targets: Sequence[float]) -> str:
     low, high = wording.number(min(margins)), wording.number(max(margins))
     span = f"{low} times" if low == high else f"{low} to {high} times"
     seconds = list(dict.fromkeys(duel.loser.contestant.name for duel in duels))
+    open_ = list(dict.fromkeys(name for target in targets for name in _not_ruled_out(comparison, target)))
+    doubt = f"; {wording.listed(open_)} cannot be compared there, for want of points near enough" if open_ else ""
     floor = comparison.noise["qps"].relative
     beyond = f", beyond the noise of {wording.percent(floor)}" if np.isfinite(floor) else ""
-    return f", {span} the next best ({wording.listed(seconds)}){beyond}"
+    return f", {span} the next best ({wording.listed(seconds)}){beyond}{doubt}"
+
+
+def _not_ruled_out(comparison: Comparison, target: float) -> list[str]:
+    """Those without a value at the target whose point below it is faster than the best: they may be ahead, or not."""
+    best = comparison.ranked(target)[0].values["qps"].value
+    return [
+        entry.contestant.name
+        for entry in comparison.at(target)
+        if entry.values["qps"].status == "gap" and comparison.fastest(entry, below=True) > best
+    ]
 
 
 def _exact_duels(comparison: Comparison) -> list[Verdict]:

@@ -1,4 +1,4 @@
-"""What the first screen rests on: every contestant at every target recall, against the reference, the best and exact search."""
+"""What the first screen rests on: every contestant at every target recall, against the reference and the best."""
 
 from __future__ import annotations
 
@@ -104,13 +104,17 @@ class Comparison:
         """
         ranked = self.ranked(target)
         best = ranked[0].values["qps"].value if ranked else 0.0
-        out = []
-        for entry in self.at(target):
-            if entry.values["qps"].status == "gap":
-                above = [p for p, recall in enumerate(entry.curve.recall.mean(axis=(0, 2))) if recall >= target]
-                if band(entry.curve.take(above), "qps", resamples=1).value.max() > best:
-                    out.append(entry)
-        return out
+        return [
+            entry
+            for entry in self.at(target)
+            if entry.values["qps"].status == "gap" and self.fastest(entry, below=False) > best
+        ]
+
+    def fastest(self, entry: Entry, *, below: bool) -> float:
+        """The highest QPS of the entry's points below its target, or of those that reach it."""
+        recalls = entry.curve.recall.mean(axis=(0, 2))
+        points = np.flatnonzero((recalls < entry.target) == below)
+        return float(band(entry.curve.take(points), "qps", resamples=1).value.max())
 
     @cached_property
     def _margins(self) -> dict[tuple[int, int, Quantity], Estimate]:
@@ -149,13 +153,24 @@ def compare(loaded: Loaded) -> Comparison:
             if series is None or not spots:
                 continue
             curve = curves.setdefault(id(series), series.curve(spots))
-            entries.append(_entry(contestant, target, series, spots, curve, loaded.reference, reference))
+            entries.append(
+                _entry(
+                    contestant,
+                    target,
+                    series=series,
+                    spots=spots,
+                    curve=curve,
+                    reference=loaded.reference,
+                    reference_curve=reference,
+                )
+            )
     return Comparison(loaded, tuple(entries), _noise(loaded))
 
 
 def _entry(
     contestant: Contestant,
     target: float,
+    *,
     series: Series,
     spots: tuple[Spot, ...],
     curve: Curve,

@@ -91,9 +91,12 @@ def _quality(comparison: Comparison) -> Section:
 def _tuning(loaded: Loaded) -> Section:
     targets = wording.listed([f"{target:g}" for target in loaded.targets])
     text = (
-        f"Every contestant's grid was swept once on the {loaded.run.dataset.queries.calibration:,} calibration queries; stage 2 "
-        f"measured at most {loaded.run.config['measure']['front_builds']} builds of each, those best at recall {targets}. All had "
-        "the same budget: a whole grid, and the same number of steps to close in on each target. No figure above comes from "
+        f"Every contestant's grid was swept once on the {loaded.run.dataset.queries.calibration:,} calibration "
+        "queries; stage 2 "
+        f"measured at most {loaded.run.config['measure']['front_builds']} builds of each, those best at recall "
+        f"{targets}. All had "
+        "the same budget: a whole grid, and the same number of steps to close in on each target. No figure above "
+        "comes from "
         "the calibration queries."
     )
     skipped = loaded.run.skipped
@@ -115,13 +118,20 @@ def _machine(loaded: Loaded) -> Section:
     warning = None
     if noted:
         warning = Paragraph(
-            f"{spoilt} of {len(loaded.blocks)} blocks were disturbed, which spoils every table and figure with times in it: "
+            f"{spoilt} of {len(loaded.blocks)} blocks were disturbed, which spoils every table and figure with times "
+            "in it: "
             f"{'; '.join(noted)}.",
             "warning",
         )
-    when = f"Begun {run.started}, {'finished ' + run.finished if run.finished else 'not finished'}. Wall time: {spent or 'none yet'}."
+    ended = f"finished {run.finished}" if run.finished else "not finished"
+    when = f"Begun {run.started}, {ended}. Wall time: {spent or 'none yet'}."
     return _section(
-        "machine", "Machine", warning, Paragraph(when), context.fitness(loaded), Details("Machine and libraries", (context.machine(loaded),))
+        "machine",
+        "Machine",
+        warning,
+        Paragraph(when),
+        context.fitness(loaded),
+        Details("Machine and libraries", (context.machine(loaded),)),
     )
 
 
@@ -131,7 +141,8 @@ def _everything(loaded: Loaded) -> Section:
     config = json.dumps(run.config, indent=1, ensure_ascii=False)
     blocks: list[Block] = [
         Paragraph(
-            "Every table and figure of this report follows from the raw files in its folder. This recomputes them all, without "
+            "Every table and figure of this report follows from the raw files in its folder. This recomputes them "
+            "all, without "
             "the data set; with --deep, distances and true neighbours too:"
         ),
         Code(f"adamem verify reports/{run.name}"),

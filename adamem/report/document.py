@@ -65,7 +65,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure: the data that it draws, and what is said of it. `adamem.report.figures` draws it from `records` alone."""
+    """A figure: its data, and what is said of them. `adamem.report.figures` draws it from `records` alone."""
 
     name: str
     title: str
@@ -153,7 +153,7 @@ def plain_table(name: str, caption: str, columns: Sequence[Column], rows: Sequen
 
 
 def csv_bytes(records: Sequence[Mapping[str, CsvValue]]) -> bytes:
-    """UTF-8 with \\n line ends, a header line, floats to 6 significant digits, nothing where there is no value."""
+    """UTF-8 with Unix line ends, a header line, floats to 6 significant digits, nothing where there is no value."""
     stream = io.StringIO()
     if records:
         writer = csv.writer(stream, lineterminator="\n")

@@ -8,7 +8,7 @@ from functools import cache
 from html import escape
 from importlib.resources import files
 
-from adamem.report.document import Block, Bullets, Cell, Code, Details, Document, Figure, Paragraph, Section, Table
+from adamem.report.document import Block, Bullets, Cell, Code, Document, Figure, Paragraph, Section, Table
 from adamem.report.figures.style import GRID, INK, MUTED, PAPER
 
 _THEME = {INK: "var(--ink)", PAPER: "var(--paper)", MUTED: "var(--muted)", GRID: "var(--grid)"}
@@ -19,7 +19,7 @@ def render(document: Document, figures: Mapping[str, bytes]) -> bytes:
     first, *rest = document.sections
     links = "".join(f'<li><a href="#{_key(s.key)}">{escape(s.title)}</a></li>' for s in rest)
     body = [
-        f"<header><h1>{escape(document.title)}</h1><p class=\"subtitle\">{escape(document.subtitle)}</p></header>",
+        f'<header><h1>{escape(document.title)}</h1><p class="subtitle">{escape(document.subtitle)}</p></header>',
         _section(first, figures),
         f'<nav aria-label="Sections"><ul>{links}</ul></nav>',
         *(_section(section, figures) for section in rest),
@@ -36,7 +36,7 @@ def render(document: Document, figures: Mapping[str, bytes]) -> bytes:
 
 
 def inline_svg(svg: bytes, figure: Figure) -> str:
-    """A drawn figure as part of the page: named for screen readers, ids of its own, the page's colours for ink and paper."""
+    """A drawn figure as part of the page: named for screen readers, ids of its own, the page's ink and paper."""
     text = svg.decode()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
@@ -56,7 +56,8 @@ def inline_svg(svg: bytes, figure: Figure) -> str:
 def _section(section: Section, figures: Mapping[str, bytes]) -> str:
     inner = "\n".join(_block(block, figures) for block in section.blocks)
     key = _key(section.key)
-    return f'<section id="{key}" aria-labelledby="{key}-title">\n<h2 id="{key}-title">{escape(section.title)}</h2>\n{inner}\n</section>'
+    title = f'<h2 id="{key}-title">{escape(section.title)}</h2>'
+    return f'<section id="{key}" aria-labelledby="{key}-title">\n{title}\n{inner}\n</section>'
 
 
 def _block(block: Block, figures: Mapping[str, bytes]) -> str:
@@ -70,7 +71,8 @@ def _block(block: Block, figures: Mapping[str, bytes]) -> str:
         return (
             f'<figure id="figure-{_key(block.name)}">\n<h3>{escape(block.title)}</h3>\n'
             f'<div class="scroll" tabindex="0">{inline_svg(figures[block.name], block)}</div>\n'
-            f'<figcaption>{escape(block.caption)} <a href="figures/{_key(block.name)}.csv">data</a></figcaption>\n</figure>'
+            f'<figcaption>{escape(block.caption)} <a href="figures/{_key(block.name)}.csv">data</a></figcaption>\n'
+            "</figure>"
         )
     if isinstance(block, Table):
         return _table(block)

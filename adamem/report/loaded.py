@@ -13,7 +13,7 @@ from adamem.bench.metrics import MetricSet, metrics_of
 from adamem.bench.quality import qrels_from_arrays
 from adamem.bench.records import Block, Run, Worker
 from adamem.bench.select import Candidate, Choice, candidate, choose
-from adamem.bench.stats import Curve, front
+from adamem.bench.stats import Curve
 from adamem.bench.store import Measured, RunFolder
 from adamem.bench.truth import Answers, Truth
 from adamem.data.dataset import Qrels
@@ -21,6 +21,8 @@ from adamem.files import canonical_json
 from adamem.types import AnyArray, DoubleArray, ParamValue
 
 Params = dict[str, ParamValue]
+
+_CLEARLY = 0.8
 
 
 @dataclass(frozen=True)
@@ -66,16 +68,15 @@ class Series:
         return sorted(chosen, key=lambda spot: float(self.recall(spot, k).mean()))
 
     def front(self, k: int) -> list[Spot]:
-        """Those points of `at` that are on the build's front on the calibration queries; all, if stage 1 did not see it."""
+        """Those points of `at` that none beats on the calibration queries; all, if stage 1 did not see this build."""
         spots = self.at(k)
         if self.stage1 is None:
             return spots
-        kept = front(np.array(self.stage1.recalls), np.array(self.stage1.seconds))
-        searches = [self.stage1.searches[point] for point in kept]
+        searches = unbeaten(self.stage1)
         return [spot for spot in spots if spot.search in searches] or spots
 
     def spot_for(self, target: float, k: int) -> Spot | None:
-        """The point that calibration names for a target recall: the cheapest that reaches it, else the best there is."""
+        """The point that calibration names for a recall: the cheapest that reaches it, else the best there is."""
         spots = {_spot_key(spot.search, k): spot for spot in self.at(k)}
         if self.stage1 is not None:
             seen = [
@@ -182,8 +183,39 @@ class Loaded:
         return len({block.seed for block in self.blocks})
 
 
+def unbeaten(build: Candidate) -> list[Params]:
+    """The search parameters that are worth choosing, by what stage 1 saw of a build.
+
+    Stage 1 times a point once: too little to tell neighbours apart, and dropping one on such a difference would tear a
+    hole into the curve. So along the effort a point is only beaten by less effort with no less recall, and across other
+    parameters by as much recall in under `_CLEARLY` of its time.
+    """
+    effort = effort_name(build.searches)
+    points = list(zip(build.searches, build.recalls, build.seconds, strict=True))
+
+    def beats(rival: tuple[Params, float, float], point: tuple[Params, float, float]) -> bool:
+        if rival[1] < point[1]:
+            return False
+        if effort is not None and {**rival[0], effort: 0} == {**point[0], effort: 0}:
+            return float(rival[0][effort]) < float(point[0][effort])
+        return rival[2] < _CLEARLY * point[2]
+
+    return [point[0] for point in points if not any(beats(rival, point) for rival in points if rival is not point)]
+
+
+def effort_name(searches: Sequence[Params]) -> str | None:
+    """The numeric search parameter with the most values; None if nothing varies."""
+    values: dict[str, set[float]] = {}
+    for search in searches:
+        for name, value in search.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                values.setdefault(name, set()).add(float(value))
+    best = max(values, key=lambda name: len(values[name]), default=None)
+    return best if best is not None and len(values[best]) > 1 else None
+
+
 def load(path: Path) -> Loaded:
-    """Read a run's folder. Raises `DataError` where there is no run, `CorruptResult` where it is not what was written."""
+    """Read a run's folder. Raises `DataError` if there is no run, `CorruptResult` if it is not what was written."""
     folder = RunFolder(path)
     run = folder.run()
     truth = folder.truth("test")

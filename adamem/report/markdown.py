@@ -64,5 +64,3 @@ def _cell(cell: Cell) -> str:
     text = escape(cell.text)
     text = f"**{text}**" if cell.best and text else text
     return f"{text}<br>{escape(cell.detail)}" if cell.detail else text
-
-

@@ -23,7 +23,7 @@ class Operating:
     @property
     def setting(self) -> str:
         """Its search parameters in words."""
-        return wording.params(self.spot.search) or "none"
+        return wording.params(self.spot.search)
 
     def recall(self, k: int) -> DoubleArray:
         """Primary recall at k <= the point's own, float64 (s, q)."""
@@ -53,14 +53,13 @@ def operating(loaded: Loaded, target: float) -> list[Operating]:
 def defaults(loaded: Loaded) -> list[Operating]:
     """Every contestant's default build at its default search parameters, where the run recorded or named it."""
     named = loaded.run.config.get("defaults", {})
-    out = []
-    for contestant in loaded.contestants:
-        told = named.get(contestant.name)
-        for series in contestant.series:
-            for spot in series.at(loaded.k):
-                if _is_default(series.build, spot, told):
-                    out.append(Operating(contestant, series, spot))
-    return out
+    return [
+        Operating(contestant, series, spot)
+        for contestant in loaded.contestants
+        for series in contestant.series
+        for spot in series.at(loaded.k)
+        if _is_default(series.build, spot, named.get(contestant.name))
+    ]
 
 
 def _is_default(build: Params, spot: Spot, told: dict[str, Params] | None) -> bool:

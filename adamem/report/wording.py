@@ -79,8 +79,8 @@ def score(value: float) -> str:
 
 
 def interval(estimate: Estimate, form: str = "plain") -> str:
-    """[low, high] in the digits of `number`, or of `seconds` or `score`; nothing where there is none."""
-    if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
+    """[low, high] in the digits of `number`, or of `seconds` or `score`; nothing where there is none, or no width."""
+    if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)) or estimate.low == estimate.high:
         return ""
     if form == "seconds":
         return f"[{seconds(estimate.low)}, {seconds(estimate.high)}]"

@@ -45,11 +45,11 @@ def write(path: Path) -> Path:
 
 
 def render(path: Path) -> dict[str, bytes]:
-    """Every text file of the report by its name below the run's folder, as `write` writes it; equal raw files give equal bytes.
+    """Every text file of the report by its name below the run's folder, as `write` writes it.
 
-    Pictures are no part of it: another release of matplotlib draws other bytes. Those that the folder's manifest vouches
-    for, and whose figures are still the ones that the raw files give, are put into the page as they are; the others are
-    drawn anew. Raises as `write` does.
+    Equal raw files give equal bytes. Pictures are no part of it: another release of matplotlib draws other bytes. Those
+    that the folder's manifest vouches for, and whose data are still what the raw files give, are put into the page as
+    they are; the others are drawn anew. Raises as `write` does.
     """
     path = Path(path)
     comparison = compared(path)
@@ -85,7 +85,11 @@ def _stored(path: Path, figures: Sequence[Figure]) -> dict[str, bytes]:
     """The drawn SVGs of a former `write` that can be taken as they are."""
     try:
         listed = json.loads((path / MANIFEST).read_bytes())
-        held = {name: (path / name).read_bytes() for f in figures for name in (f"figures/{f.name}.svg", f"figures/{f.name}.csv")}
+        held = {
+            name: (path / name).read_bytes()
+            for f in figures
+            for name in (f"figures/{f.name}.svg", f"figures/{f.name}.csv")
+        }
         return {
             f"{figure.name}.svg": held[f"figures/{figure.name}.svg"]
             for figure in figures

@@ -15,7 +15,7 @@ _DRAWERS: dict[str, Callable[[tuple[Mapping[str, Any], ...], Mapping[str, Look]]
 
 
 def draw(figure: Figure, contestants: list[tuple[str, str]]) -> tuple[bytes, bytes]:
-    """A figure as (svg, png), drawn from its records alone; `contestants` are the run's (name, index), for the colours."""
+    """A figure as (svg, png), drawn from its records alone; `contestants` are the run's (name, index), for colours."""
     return _DRAWERS[figure.name](figure.records, looks(contestants))
 
 

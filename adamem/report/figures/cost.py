@@ -8,7 +8,20 @@ from typing import Any
 from adamem.report import wording
 from adamem.report.comparison import Comparison
 from adamem.report.document import Figure
-from adamem.report.figures.style import GRID, INK, MUTED, Look, canvas, export, left_margin, name_rows, quiet, rounded, shorten
+from adamem.report.figures.style import (
+    GRID,
+    INK,
+    MUTED,
+    Look,
+    canvas,
+    export,
+    left_margin,
+    log_ticks,
+    name_rows,
+    quiet,
+    rounded,
+    shorten,
+)
 from adamem.report.tables.costs import parts
 
 NAME = "cost"
@@ -16,7 +29,7 @@ _SHADES = ("#8c8c8c", "#bdbdbd", "#636363", "#a6a6a6", "#474747", "#cfcfcf")
 
 
 def data(comparison: Comparison) -> Figure | None:
-    """Build seconds of every seed and bytes by part, of the builds for the middle target; None where nothing was built."""
+    """Build seconds of every seed and bytes by part, of the builds for the middle target; None where there are none."""
     loaded = comparison.loaded
     records: list[dict[str, Any]] = []
     for contestant in loaded.contestants:
@@ -24,11 +37,12 @@ def data(comparison: Comparison) -> Figure | None:
         if series is None:
             continue
         told = {"contestant": contestant.name, "build": wording.params(series.build)}
-        for worker in series.workers():
-            if worker.build_seconds is not None:
-                records.append({**told, "what": "build seconds", "part": f"seed {worker.seed}", "value": worker.build_seconds})
-        for part, size in parts(series).items():
-            records.append({**told, "what": "bytes", "part": part, "value": size})
+        records.extend(
+            {**told, "what": "build seconds", "part": f"seed {worker.seed}", "value": worker.build_seconds}
+            for worker in series.workers()
+            if worker.build_seconds is not None
+        )
+        records.extend({**told, "what": "bytes", "part": part, "value": size} for part, size in parts(series).items())
     if not records:
         return None
     raw = loaded.run.dataset.n * loaded.run.dataset.dim * 4
@@ -36,8 +50,8 @@ def data(comparison: Comparison) -> Figure | None:
     return Figure(
         NAME,
         "Build time and memory",
-        f"Left: one dot a build seed, {loaded.run.config['measure']['build_threads']} threads. Right: bytes as the index reports them, by "
-        "part; the dashed line is the float32 vectors alone.",
+        f"Left: one dot a build seed, {loaded.run.config['measure']['build_threads']} threads. Right: bytes as the "
+        "index reports them, by part; the dashed line is the float32 vectors alone.",
         "Build time and bytes by index: " + _told(records),
         rounded(records),
     )
@@ -52,7 +66,15 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
     with canvas(height, 2) as (figure, (left, right)):
         for row, name in enumerate(names):
             seconds = [r["value"] for r in records if r["contestant"] == name and r["what"] == "build seconds"]
-            left.plot(seconds, [row] * len(seconds), linestyle="none", marker="o", markersize=6, color=looks[name].colour, alpha=0.75)
+            left.plot(
+                seconds,
+                [row] * len(seconds),
+                linestyle="none",
+                marker="o",
+                markersize=6,
+                color=looks[name].colour,
+                alpha=0.75,
+            )
             reach = 0.0
             for r in sizes:
                 if r["contestant"] == name:
@@ -60,7 +82,12 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
                     reach += r["value"] / 1e6
             if reach:
                 right.annotate(
-                    wording.number(reach), (reach, row), xytext=(4, 0), textcoords="offset points", va="center", color=INK,
+                    wording.number(reach),
+                    (reach, row),
+                    xytext=(4, 0),
+                    textcoords="offset points",
+                    va="center",
+                    color=INK,
                     annotation_clip=False,
                 )
         raw = next(r["value"] for r in records if r["what"] == "raw vectors") / 1e6
@@ -68,8 +95,19 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
         for part, shade in shades.items():
             right.barh(0, 0, color=shade, label=part)
         if shades:
-            right.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=4, fontsize=8.5, handlelength=1, columnspacing=1, borderpad=0.1)
-        _seconds_axis(left)
+            right.legend(
+                loc="lower left",
+                bbox_to_anchor=(-0.02, 1.0),
+                ncols=6,
+                fontsize=8.5,
+                handlelength=0.9,
+                columnspacing=0.8,
+                borderpad=0.1,
+            )
+        left.set_xscale("log")
+        low, high = left.get_xlim()
+        left.set_xlim(low / 1.3, high * 1.3)
+        log_ticks(left.xaxis, low / 1.3, high * 1.3, lambda value: f"{value:,g}")
         left.set_xlabel("build, seconds")
         right.set_xlabel("MB")
         name_rows(left, names, looks)
@@ -81,22 +119,13 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
             axes.spines["left"].set_color(GRID)
             axes.xaxis.label.set_color(MUTED)
         figure.subplots_adjust(
-            left=left_margin([shorten(name) for name in names]), right=0.94, top=1 - 0.35 / height, bottom=0.55 / height, wspace=0.08
+            left=left_margin([shorten(name) for name in names]),
+            right=0.94,
+            top=1 - 0.35 / height,
+            bottom=0.55 / height,
+            wspace=0.08,
         )
         return export(figure)
-
-
-def _seconds_axis(axes: Any) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axes.set_xscale("log")
-    low, high = axes.get_xlim()
-    axes.set_xlim(low / 1.3, high * 1.3)
-    decades = high / low
-    subs = (1.0, 2.0, 5.0) if decades < 30 else (1.0, 3.0) if decades < 1000 else (1.0,)
-    axes.xaxis.set_major_locator(LogLocator(base=10, subs=subs))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{float(f'{value:.2g}'):,g}"))
 
 
 def _told(records: list[dict[str, Any]]) -> str:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from math import log10
+from typing import TYPE_CHECKING, Any
 
 from adamem.bench.stats import mean_estimate
 from adamem.report import wording
 from adamem.report.comparison import Comparison
 from adamem.report.document import Figure
 from adamem.report.figures.pareto import TICKS, cap, stretch
-from adamem.report.figures.style import Look, canvas, export, label_right, quiet, rounded
-from adamem.report.loaded import Spot
+from adamem.report.figures.style import Look, canvas, export, given_ticks, label_right, quiet, rounded
+from adamem.report.loaded import effort_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 NAME = "effort"
 
@@ -23,7 +27,7 @@ def data(comparison: Comparison) -> Figure | None:
     for contestant in loaded.contestants:
         series = contestant.for_target(loaded.middle)
         spots = [] if series is None else series.at(loaded.k)
-        name = effort_name(spots)
+        name = effort_name([spot.search for spot in spots])
         if series is None or name is None:
             continue
         for spot in sorted(spots, key=lambda one: float(one.search[name])):
@@ -31,9 +35,14 @@ def data(comparison: Comparison) -> Figure | None:
             others = {key: value for key, value in spot.search.items() if key != name}
             records.append(
                 {
-                    "contestant": contestant.name, "build": wording.params(series.build), "parameter": name,
-                    "effort": float(spot.search[name]), "others": wording.params(others),
-                    "recall": recall.value, "recall_low": recall.low, "recall_high": recall.high,
+                    "contestant": contestant.name,
+                    "build": wording.params(series.build),
+                    "parameter": name,
+                    "effort": float(spot.search[name]),
+                    "others": wording.params(others),
+                    "recall": recall.value,
+                    "recall_low": recall.low,
+                    "recall_high": recall.high,
                 }
             )
     if not records:
@@ -42,7 +51,8 @@ def data(comparison: Comparison) -> Figure | None:
     return Figure(
         NAME,
         f"Recall@{loaded.k} against effort",
-        "How much of the search parameter a recall takes, with 95 % intervals. Efforts of different parameters are different "
+        "How much of the search parameter a recall takes, with 95 % intervals. Efforts of different parameters are "
+        "different "
         "things: compare inside a panel only. Several lines of one colour differ in another search parameter.",
         f"Recall against {wording.listed(names)}, one panel each, rising with effort for "
         f"{wording.listed(list(dict.fromkeys(r['contestant'] for r in records)))}.",
@@ -57,7 +67,7 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
     rows = -(-len(names) // columns)
     with canvas(3.6 * rows, columns, rows) as (figure, axes):
         top = cap(records)
-        figure.subplots_adjust(left=0.08, right=0.81, top=0.99, bottom=0.14 / rows, wspace=0.62, hspace=0.3)
+        figure.subplots_adjust(left=0.08, right=0.81, top=0.97, bottom=0.14 / rows, wspace=0.62, hspace=0.3)
         ticks = [(stretch(value, 9.0), f"{value:g}") for value in TICKS if stretch(value, 9.0) <= top - 0.1]
         lowest = min(stretch(r["recall"], top) for r in records)
         for panel, name in zip(axes, names, strict=False):
@@ -87,28 +97,12 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
         return export(figure)
 
 
-def effort_name(spots: Sequence[Spot]) -> str | None:
-    """The numeric search parameter with the most values; None if nothing varies."""
-    values: dict[str, set[float]] = {}
-    for spot in spots:
-        for name, value in spot.search.items():
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                values.setdefault(name, set()).add(float(value))
-    best = max(values, key=lambda name: len(values[name]), default=None)
-    return best if best is not None and len(values[best]) > 1 else None
-
-
-def _effort_ticks(panel: Any, efforts: Sequence[float]) -> None:
+def _effort_ticks(panel: Axes, efforts: Sequence[float]) -> None:
     """The measured efforts as ticks, those that have room."""
-    from math import log10
-
-    from matplotlib.ticker import NullFormatter, NullLocator
-
-    span = max(log10(efforts[-1] / efforts[0]), 1e-9) if efforts[0] > 0 else 1.0
+    positive = [value for value in efforts if value > 0]
+    span = max(log10(positive[-1] / positive[0]), 1e-9)
     shown: list[float] = []
-    for value in efforts:
-        if value > 0 and (not shown or log10(value / shown[-1]) > 0.10 * span):
+    for value in positive:
+        if not shown or log10(value / shown[-1]) > 0.10 * span:
             shown.append(value)
-    panel.xaxis.set_minor_locator(NullLocator())
-    panel.xaxis.set_minor_formatter(NullFormatter())
-    panel.set_xticks(shown, [f"{value:g}" for value in shown])
+    given_ticks(panel.xaxis, shown, [f"{value:g}" for value in shown])

@@ -35,8 +35,13 @@ def data(comparison: Comparison) -> Figure | None:
                 inside = values[strata == group]
                 records.append(
                     {
-                        "by": label, "contestant": one.contestant.name, "search": one.setting, "decile": int(group) + 1,
-                        "from": float(inside.min()), "to": float(inside.max()), "queries": int(inside.size),
+                        "by": label,
+                        "contestant": one.contestant.name,
+                        "search": one.setting,
+                        "decile": int(group) + 1,
+                        "from": float(inside.min()),
+                        "to": float(inside.max()),
+                        "queries": int(inside.size),
                         "recall": float(means[group]),
                     }
                 )
@@ -45,7 +50,8 @@ def data(comparison: Comparison) -> Figure | None:
     return Figure(
         NAME,
         f"Recall@{loaded.k} by difficulty, at the point for recall {loaded.middle:g}",
-        "Queries in ten groups of equal size, the hardest at the right. Left by local intrinsic dimension (high is hard), right by "
+        "Queries in ten groups of equal size, the hardest at the right. Left by local intrinsic dimension (high is "
+        "hard), right by "
         "relative contrast (mean distance over that of the tenth neighbour; low is hard).",
         "Mean recall by decile of difficulty: " + _told(records),
         rounded(records),
@@ -68,8 +74,8 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
                     labels.append((x[-1], y[-1], name, look.colour))
             panel.set_title(f"by {kind}", pad=8)
             panel.set_xticks([1, 10], ["easiest tenth", "hardest tenth"])
-            panel.get_xticklabels()[0].set_ha("left")
-            panel.get_xticklabels()[-1].set_ha("right")
+            panel.get_xticklabels()[0].set_horizontalalignment("left")
+            panel.get_xticklabels()[-1].set_horizontalalignment("right")
             panel.set_xlim(0.8, 10.2)
             lowest = min(r["recall"] for r in records)
             panel.set_ylim(max(0.0, lowest - 0.08 * (1.0 - lowest) - 0.005), 1.0 + 0.06 * (1.0 - lowest) + 0.002)

@@ -10,7 +10,18 @@ import numpy as np
 from adamem.report import wording
 from adamem.report.comparison import Comparison
 from adamem.report.document import Figure
-from adamem.report.figures.style import INK, Look, canvas, export, left_margin, name_rows, quiet, rounded, shorten
+from adamem.report.figures.style import (
+    INK,
+    Look,
+    canvas,
+    export,
+    left_margin,
+    log_ticks,
+    name_rows,
+    quiet,
+    rounded,
+    shorten,
+)
 from adamem.report.operating import operating, query_medians
 
 NAME = "latency"
@@ -29,7 +40,9 @@ def data(comparison: Comparison) -> Figure | None:
         if seconds.size == 0:
             continue
         record: dict[str, Any] = {
-            "contestant": one.contestant.name, "build": wording.params(one.series.build), "search": one.setting,
+            "contestant": one.contestant.name,
+            "build": wording.params(one.series.build),
+            "search": one.setting,
             "recall": one.recall_estimate(loaded.k).value,
         }
         record |= {f"p{percent}": float(np.percentile(seconds, percent)) for percent in _PERCENTS}
@@ -37,11 +50,14 @@ def data(comparison: Comparison) -> Figure | None:
         records.append(record)
     if not records:
         return None
-    told = "; ".join(f"{r['contestant']} median {wording.seconds(r['p50'])}, p99 {wording.seconds(r['p99'])}" for r in records)
+    told = "; ".join(
+        f"{r['contestant']} median {wording.seconds(r['p50'])}, p99 {wording.seconds(r['p99'])}" for r in records
+    )
     return Figure(
         NAME,
         f"One-query latency at the point for recall@{loaded.k} = {loaded.middle:g}",
-        "Each query's median over the rounds, all build seeds together. Box: the middle half; line: 5 % to 95 %; dot: median; "
+        "Each query's median over the rounds, all build seeds together. Box: the middle half; line: 5 % to 95 %; "
+        "dot: median; "
         "tick: p99; open dot: the slowest query. The recall reached is at the right.",
         f"Latency of single queries on a logarithmic axis: {told}.",
         rounded(records),
@@ -59,28 +75,33 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
             axes.plot([r["p99"]] * 2, [row - 0.24, row + 0.24], color=colour, linewidth=1.8)
             axes.plot(r["max"], row, marker="o", markersize=4, markerfacecolor="none", color=colour)
             axes.annotate(
-                wording.score(r["recall"]), (1.0, row), xycoords=("axes fraction", "data"), xytext=(8, 0),
-                textcoords="offset points", va="center", color=INK, annotation_clip=False,
+                wording.score(r["recall"]),
+                (1.0, row),
+                xycoords=("axes fraction", "data"),
+                xytext=(8, 0),
+                textcoords="offset points",
+                va="center",
+                color=INK,
+                annotation_clip=False,
             )
         axes.annotate(
-            "recall", (1.0, 1.0), xycoords="axes fraction", xytext=(8, 3), textcoords="offset points", color=INK, annotation_clip=False
+            "recall",
+            (1.0, 1.0),
+            xycoords="axes fraction",
+            xytext=(8, 3),
+            textcoords="offset points",
+            color=INK,
+            annotation_clip=False,
         )
         axes.set_xscale("log")
-        _time_axis(axes)
+        log_ticks(axes.xaxis, *axes.get_xlim(), wording.seconds)
         names = [r["contestant"] for r in records]
         name_rows(axes, names, looks)
         axes.set_yticklabels([shorten(name) for name in names])
         quiet(axes, grid="x")
         axes.spines["left"].set_visible(False)
         height = 0.9 + 0.36 * len(records)
-        figure.subplots_adjust(left=left_margin([shorten(n) for n in names]), right=0.91, top=1 - 0.25 / height, bottom=0.4 / height)
+        figure.subplots_adjust(
+            left=left_margin([shorten(n) for n in names]), right=0.91, top=1 - 0.25 / height, bottom=0.4 / height
+        )
         return export(figure)
-
-
-def _time_axis(axes: Any) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    low, high = axes.get_xlim()
-    axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0) if high / low < 300 else (1.0,)))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: wording.seconds(float(f"{value:.2g}"))))

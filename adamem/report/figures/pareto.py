@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from adamem.bench.stats import band
+from adamem.bench.stats import Quantity, band
 from adamem.report import wording
 from adamem.report.comparison import Comparison
 from adamem.report.document import Figure
-from adamem.report.figures.style import GRID, INK, Look, canvas, export, label_right, quiet, rounded
+from adamem.report.figures.style import Look, canvas, export, label_right, log_ticks, quiet, rounded
 from adamem.report.loaded import Contestant, Series
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def data(comparison: Comparison) -> Figure | None:
         for series in chosen(contestant, loaded.targets, loaded.middle):
             spots = series.front(loaded.k)
             curve = series.curve(spots)
-            what = "qps" if curve.batch is not None else "qps_one"
+            what: Quantity = "qps" if curve.batch is not None else "qps_one"
             recall, speed = band(curve, "recall"), band(curve, what)
             for p, spot in enumerate(spots):
                 records.append(
@@ -53,7 +53,8 @@ def data(comparison: Comparison) -> Figure | None:
     return Figure(
         NAME,
         f"Speed against recall@{loaded.k}",
-        "Up and to the right is better. Both axes are stretched: the upward one is logarithmic, the other widens towards "
+        "Up and to the right is better. Both axes are stretched: the upward one is logarithmic, the other widens "
+        "towards "
         "recall 1. Bands and whiskers are 95 % intervals over build seeds, rounds and queries. Faint lines are builds "
         "chosen for another target.",
         "Queries a second on a logarithmic axis against recall, one line an index: " + _told(records),
@@ -84,16 +85,22 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
                     axes.plot(ends, [r["qps"]] * 2, color=look.colour, linewidth=1.0, alpha=0.5)
                 labels.append((x[-1], y[-1], name, look.colour))
             axes.plot(
-                x, y, color=look.colour, linestyle=look.dash, marker=look.marker, markersize=4.5 if main else 2.5,
-                alpha=1.0 if main else 0.4, linewidth=1.7 if main else 1.0,
+                x,
+                y,
+                color=look.colour,
+                linestyle=look.dash,
+                marker=look.marker,
+                markersize=4.5 if main else 2.5,
+                alpha=1.0 if main else 0.4,
+                linewidth=1.7 if main else 1.0,
             )
         axes.set_yscale("log")
         recall_axis(axes, records, top)
         axes.set_ylabel("queries a second" if records[0]["asked"] == "in one call" else "queries a second, one by one")
         axes.set_xlabel("recall")
-        plain_log_ticks(axes)
+        log_ticks(axes.yaxis, *axes.get_ylim(), lambda value: f"{value:,.0f}" if value >= 1 else f"{value:g}")
         quiet(axes)
-        figure.subplots_adjust(left=0.09, right=0.79, top=0.97, bottom=0.11)
+        figure.subplots_adjust(left=0.105, right=0.79, top=0.97, bottom=0.11)
         label_right(axes, labels)
         return export(figure)
 
@@ -131,18 +138,6 @@ def recall_axis(axes: Axes, records: tuple[Mapping[str, Any], ...], top: float) 
     ticks.append((top, "1"))
     axes.set_xticks([place for place, _ in ticks], [text for _, text in ticks])
     axes.set_xlim(left, top + 0.03 * (top - left))
-
-
-def plain_log_ticks(axes: Axes) -> None:
-    """1, 2, 5, 10 ... written out, as many as fit."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    low, high = axes.get_ylim()
-    decades = math.log10(high / low)
-    steps = (1.0, 2.0, 5.0) if decades < 2.5 else (1.0,)
-    axes.yaxis.set_major_locator(LogLocator(base=10, subs=steps))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
 
 
 def _told(records: list[dict[str, Any]]) -> str:

@@ -7,13 +7,14 @@ the seventh contestant they come again with another dash and marker. Matplotlib 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure as Canvas
 
 INK = "#1b1b1b"
@@ -73,13 +74,14 @@ def looks(contestants: Sequence[tuple[str, str]]) -> dict[str, Look]:
 @contextmanager
 def canvas(height: float, columns: int = 1, rows: int = 1, **kwargs: Any) -> Iterator[tuple[Canvas, list[Axes]]]:
     """A figure of the house's width with `rows` x `columns` axes, drawn under the house's settings alone."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    import matplotlib as mpl  # noqa: PLC0415  (heavy, and only now needed)
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  (as above)
+    from matplotlib.figure import Figure  # noqa: PLC0415  (as above)
 
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(_settings())
+        settings: Any = mpl.rcParams  # its keys are typed as literals, release by release
+        settings.update(_settings())
         figure = Figure(figsize=(WIDTH, height))
         FigureCanvasAgg(figure)
         axes = figure.subplots(rows, columns, squeeze=False, **kwargs)
@@ -89,13 +91,15 @@ def canvas(height: float, columns: int = 1, rows: int = 1, **kwargs: Any) -> Ite
 def export(figure: Canvas) -> tuple[bytes, bytes]:
     """The figure as (svg, png); equal figures give equal bytes. Call it inside `canvas`."""
     svg, png = io.BytesIO(), io.BytesIO()
-    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}, transparent=True)
+    figure.savefig(
+        svg, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}, transparent=True
+    )
     figure.savefig(png, format="png", dpi=150, metadata={"Software": None}, facecolor=PAPER)
     return svg.getvalue(), png.getvalue()
 
 
 def label_right(axes: Axes, labels: Sequence[tuple[float, float, str, str]], *, size: float = 9.5) -> None:
-    """Name lines at the right edge: (x, y, text, colour) of their ends; the names are moved apart, a thin line leads to each."""
+    """Name lines at the right edge, moved apart, a thin line to each; `labels` are (x, y, text, colour) of the ends."""
     if not labels:
         return
     figure = axes.figure
@@ -112,12 +116,26 @@ def label_right(axes: Axes, labels: Sequence[tuple[float, float, str, str]], *, 
         start = inverse.transform(ends[i])
         stop = inverse.transform((box.x1 + 10 * scale, height))
         axes.plot(
-            [start[0], 1.0 + 2 * scale / box.width, stop[0]], [start[1], stop[1], stop[1]],
-            transform=axes.transAxes, color=colour, linewidth=0.6, alpha=0.6, clip_on=False, zorder=1,
+            [start[0], 1.0 + 2 * scale / box.width, stop[0]],
+            [start[1], stop[1], stop[1]],
+            transform=axes.transAxes,
+            color=colour,
+            linewidth=0.6,
+            alpha=0.6,
+            clip_on=False,
+            zorder=1,
         )
         axes.annotate(
-            text, (stop[0], stop[1]), xycoords="axes fraction", xytext=(3, 0), textcoords="offset points",
-            color=colour, fontsize=size, va="center", ha="left", annotation_clip=False,
+            text,
+            (stop[0], stop[1]),
+            xycoords="axes fraction",
+            xytext=(3, 0),
+            textcoords="offset points",
+            color=colour,
+            fontsize=size,
+            va="center",
+            ha="left",
+            annotation_clip=False,
         )
 
 
@@ -161,13 +179,33 @@ def shorten(name: str, limit: int = 34) -> str:
     return name if len(name) <= limit else f"{name[: limit - 1]}…"
 
 
-def quiet(axes: Axes, *, grid: str = "both") -> None:
+def quiet(axes: Axes, *, grid: Literal["both", "x", "y"] = "both") -> None:
     """No frame but the lower left, a faint grid behind the data."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    if grid != "none":
-        axes.grid(visible=True, axis=grid, color=GRID, linewidth=0.6)
+    axes.grid(visible=True, axis=grid, color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
+
+
+def log_ticks(axis: Axis, low: float, high: float, text: Callable[[float], str]) -> None:
+    """Ticks of a logarithmic axis from `low` to `high` at 1, 2, 5, 10 ..., or the decades alone where those fill it."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: PLC0415  (heavy, and only now needed)
+
+    span = high / low
+    steps = (1.0, 2.0, 5.0) if span < 200 else (1.0, 3.0) if span < 2000 else (1.0,)
+    axis.set_major_locator(LogLocator(base=10, subs=steps))
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: text(float(f"{value:.2g}"))))
+
+
+def given_ticks(axis: Axis, places: Sequence[float], texts: Sequence[str]) -> None:
+    """These ticks and no others."""
+    from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator  # noqa: PLC0415  (as above)
+
+    axis.set_minor_locator(NullLocator())
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_major_locator(FixedLocator(list(places)))
+    axis.set_ticklabels(list(texts))
 
 
 def rounded(records: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:

@@ -30,9 +30,13 @@ def data(comparison: Comparison) -> Figure | None:
             ndcg = mean_estimate(task_values(loaded, Operating(contestant, series, spot))["ndcg"])
             records.append(
                 {
-                    "contestant": contestant.name, "exact": contestant.is_exact, "search": wording.params(spot.search),
+                    "contestant": contestant.name,
+                    "exact": contestant.is_exact,
+                    "search": wording.params(spot.search),
                     "recall": mean_estimate(series.recall(spot, loaded.k)).value,
-                    "ndcg": ndcg.value, "ndcg_low": ndcg.low, "ndcg_high": ndcg.high,
+                    "ndcg": ndcg.value,
+                    "ndcg_low": ndcg.low,
+                    "ndcg_high": ndcg.high,
                 }
             )
     if not records:
@@ -40,7 +44,8 @@ def data(comparison: Comparison) -> Figure | None:
     return Figure(
         NAME,
         f"nDCG@{TASK_K} against recall@{loaded.k}",
-        "Where a line has reached the level of exact search, more recall buys the task nothing. Bands are 95 % intervals over "
+        "Where a line has reached the level of exact search, more recall buys the task nothing. Bands are 95 % "
+        "intervals over "
         "seeds and judged queries; all share the queries, so neighbouring lines differ by less than the bands say.",
         f"nDCG@{TASK_K} against recall: " + _told(records),
         rounded(records),
@@ -61,7 +66,14 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
                 axes.axhline(y[0], color=look.colour, linestyle=look.dash, linewidth=1.3)
                 labels.append((top, y[0], name, look.colour))
                 continue
-            axes.fill_between(x, [r["ndcg_low"] for r in mine], [r["ndcg_high"] for r in mine], color=look.colour, alpha=0.10, linewidth=0)
+            axes.fill_between(
+                x,
+                [r["ndcg_low"] for r in mine],
+                [r["ndcg_high"] for r in mine],
+                color=look.colour,
+                alpha=0.10,
+                linewidth=0,
+            )
             axes.plot(x, y, color=look.colour, linestyle=look.dash, marker=look.marker)
             labels.append((x[-1], y[-1], name, look.colour))
         recall_axis(axes, records, top)
@@ -77,5 +89,8 @@ def _told(records: list[dict[str, Any]]) -> str:
     out = []
     for name in dict.fromkeys(r["contestant"] for r in records):
         mine = [r for r in records if r["contestant"] == name]
-        out.append(f"{name} {mine[0]['ndcg']:.3f} at {wording.score(mine[0]['recall'])} to {mine[-1]['ndcg']:.3f} at {wording.score(mine[-1]['recall'])}")
+        out.append(
+            f"{name} {mine[0]['ndcg']:.3f} at {wording.score(mine[0]['recall'])} to {mine[-1]['ndcg']:.3f} at "
+            f"{wording.score(mine[-1]['recall'])}"
+        )
     return "; ".join(out) + "."

@@ -13,7 +13,8 @@ from adamem.report.loaded import Loaded
 
 def sweep(loaded: Loaded) -> Table:
     """Stage 1: how many builds and points each contestant was given, and what was kept."""
-    rows, records = [], []
+    rows: list[tuple[Cell, ...]] = []
+    records: list[Mapping[str, CsvValue]] = []
     for contestant in loaded.contestants:
         workers = [w for block in loaded.sweep for w in block.workers if w.contestant == contestant.name]
         own = [block for block in loaded.sweep if any(w.contestant == contestant.name for w in block.workers)]
@@ -33,8 +34,12 @@ def sweep(loaded: Loaded) -> Table:
         )
         records.append(
             {
-                "contestant": contestant.name, "builds": len(workers), "builds_failed": failed, "points": points,
-                "wall_seconds": seconds, "kept": "; ".join(kept),
+                "contestant": contestant.name,
+                "builds": len(workers),
+                "builds_failed": failed,
+                "points": points,
+                "wall_seconds": seconds,
+                "kept": "; ".join(kept),
             }
         )
     return Table(
@@ -66,7 +71,9 @@ def excluded(loaded: Loaded) -> Table | None:
     if not rows:
         return None
     heads = ("index", "build", "stage", "seed", "status", "why")
-    return plain_table("excluded", "What is in no figure", [Column(head, number=head == "seed") for head in heads], rows)
+    return plain_table(
+        "excluded", "What is in no figure", [Column(head, number=head == "seed") for head in heads], rows
+    )
 
 
 def dataset(loaded: Loaded) -> Table:
@@ -76,7 +83,11 @@ def dataset(loaded: Loaded) -> Table:
         ("name", data.name),
         ("vectors", f"{data.n:,} of {data.dim} dimensions"),
         ("metric", data.metric),
-        ("queries", f"{data.queries.calibration:,} to calibrate, {data.queries.test:,} to test, of {data.queries.distinct:,} distinct"),
+        (
+            "queries",
+            f"{data.queries.calibration:,} to calibrate, {data.queries.test:,} to test, of {data.queries.distinct:,} "
+            "distinct",
+        ),
         ("split", data.queries.split),
         *facts(data.provenance),
         ("fingerprint", data.fingerprint),
@@ -113,8 +124,14 @@ def fitness(loaded: Loaded) -> Table | None:
         )
         records.append(
             {
-                "block": block.key[:12], "cohort": block.cohort, "seed": block.seed, "wall_seconds": block.wall_seconds,
-                "load_before": quiet.load_before, "steal": quiet.steal, "foreign": quiet.foreign, "notes": "; ".join(quiet.notes),
+                "block": block.key[:12],
+                "cohort": block.cohort,
+                "seed": block.seed,
+                "wall_seconds": block.wall_seconds,
+                "load_before": quiet.load_before,
+                "steal": quiet.steal,
+                "foreign": quiet.foreign,
+                "notes": "; ".join(quiet.notes),
             }
         )
     return Table(
@@ -142,7 +159,7 @@ def facts_table(name: str, caption: str, rows: Iterable[tuple[str, str]]) -> Tab
 
 def facts(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """A JSON object as lines, nested names joined by dots."""
-    out = []
+    out: list[tuple[str, str]] = []
     for name, value in values.items():
         label = name.replace("_", " ")
         if isinstance(value, Mapping):
@@ -150,5 +167,7 @@ def facts(values: Mapping[str, Any]) -> list[tuple[str, str]]:
         elif isinstance(value, list) and all(isinstance(item, str | int | float) for item in value):
             out.append((label, ", ".join(map(str, value)) or "none"))
         elif value is not None:
-            out.append((label, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)))
+            out.append(
+                (label, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True))
+            )
     return out

@@ -21,7 +21,11 @@ def start(loaded: Loaded) -> Table | None:
         if series is None:
             continue
         workers = series.workers()
-        told: dict[str, Any] = {"contestant": contestant.name, "build": wording.params(series.build), "seeds": len(workers)}
+        told: dict[str, Any] = {
+            "contestant": contestant.name,
+            "build": wording.params(series.build),
+            "seeds": len(workers),
+        }
         for name in ("import_seconds", "build_seconds", "first_query_seconds", "warm_query_seconds"):
             told |= _spread(workers, name)
         told["bytes"] = sum(workers[0].nbytes.values()) or None
@@ -30,7 +34,10 @@ def start(loaded: Loaded) -> Table | None:
         rows.append(
             (
                 Cell(contestant.name, wording.params(series.build)),
-                *(_seconds(told, name) for name in ("import_seconds", "build_seconds", "first_query_seconds", "warm_query_seconds")),
+                *(
+                    _seconds(told, name)
+                    for name in ("import_seconds", "build_seconds", "first_query_seconds", "warm_query_seconds")
+                ),
                 _bytes(told["bytes"]),
                 _bytes(told["resident_bytes"]),
                 _bytes(told["peak_bytes"]),
@@ -55,7 +62,8 @@ def start(loaded: Loaded) -> Table | None:
         (Group("", tuple(rows)),),
         tuple(records),
         notes=(
-            "Medians over build seeds, with the range below. What the process grew by is measured from outside and holds "
+            "Medians over build seeds, with the range below. What the process grew by is measured from outside and "
+            "holds "
             "allocator slack; where it is far from what the index reports, believe it rather.",
         ),
     )

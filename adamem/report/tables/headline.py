@@ -47,7 +47,7 @@ def value_cell(entry: Entry, what: Quantity, text: str, detail: str, *, best: bo
     """A value at a target, or why there is none."""
     value = entry.values[what]
     if not math.isfinite(value.value):
-        return Cell(wording.why_none(value), nearest_points(entry, value))
+        return Cell(wording.why_none(value), nearest_points(entry, value) if what in ("qps", "qps_one") else "")
     return Cell(f"{shown_mark(entry, value)}{text}", detail, best)
 
 
@@ -71,6 +71,8 @@ def ratio_text(ratio: Estimate | None) -> str:
     """1.32× [1.25, 1.40]; nothing where there is no ratio."""
     if ratio is None or not math.isfinite(ratio.value):
         return ""
+    if ratio.low == ratio.value == ratio.high:
+        return "reference" if ratio.value == 1 else wording.times(ratio.value)
     # A t interval of two builds spans decades and says nothing; it is in the CSV.
     told = wording.interval(ratio) if ratio.high < 10 * ratio.value else ""
     return f"{wording.times(ratio.value)} {told}".strip()
@@ -89,14 +91,14 @@ def _row(comparison: Comparison, name: str) -> tuple[Cell, ...]:
         text = wording.two_seconds(entry.values["p50"].value, entry.values["p99"].value)
         best = comparison.level_with_best(entry, "p50")
         ratio = ratio_text(entry.ratios.get("p99"))
-        cells.append(value_cell(entry, "p50", text, f"p99 {ratio}" if ratio else "", best=best))
-    cells.append(build_cell(comparison, middle))
+        cells.append(value_cell(entry, "p50", text, f"p99 {ratio}" if "×" in ratio else ratio, best=best))
+    cells.append(build_cell(middle))
     cells.append(bytes_cell(comparison, middle))
     return tuple(cells)
 
 
-def build_cell(comparison: Comparison, entry: Entry) -> Cell:
-    """Build seconds with the ratio; the best among those that build anything."""
+def build_cell(entry: Entry) -> Cell:
+    """Build seconds with the ratio."""
     if entry.build is None:
         return Cell(wording.NOTHING)
     return Cell(wording.seconds(entry.build.value), ratio_text(entry.build_ratio))
@@ -124,13 +126,18 @@ def _notes(comparison: Comparison) -> list[str]:
         notes.append("There is no reference (no hnsw, and no contestant marked so), hence no ratios.")
     if math.isfinite(noise["qps"].relative):
         told = [f"{wording.percent(noise['qps'].relative)} of QPS"]
-        told += [f"{wording.percent(noise[q].relative)} of {q}" for q in ("p50", "p99") if math.isfinite(noise[q].relative)]
+        told += [
+            f"{wording.percent(noise[q].relative)} of {q}" for q in ("p50", "p99") if math.isfinite(noise[q].relative)
+        ]
         notes.append(
-            f"Noise floor: two builds of one and the same thing differed by up to {wording.listed(told)} (95 % of their "
+            f"Noise floor: two builds of one and the same thing differed by up to {wording.listed(told)} (95 % of "
+            "their "
             "points); smaller differences are noise. Bold: the best, and what is not told apart from it."
         )
     else:
-        notes.append("No noise floor: there was no twin of the reference. Bold: the best, and what is not told apart from it.")
+        notes.append(
+            "No noise floor: there was no twin of the reference. Bold: the best, and what is not told apart from it."
+        )
     statuses = {entry.values["qps"].status for entry in comparison.entries}
     if "gap" in statuses:
         notes.append(
@@ -141,7 +148,8 @@ def _notes(comparison: Comparison) -> list[str]:
         notes.append("Not reached: every measured point has a lower recall; below it the best one's.")
     if any(shown_mark(entry, entry.values["qps"]) for entry in comparison.entries):
         notes.append(
-            "≥ and ≤: every measured point has a higher recall; the cheapest stands in, and with less effort the index could "
+            "≥ and ≤: every measured point has a higher recall; the cheapest stands in, and with less effort the "
+            "index could "
             "only be faster."
         )
     notes.append(

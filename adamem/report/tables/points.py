@@ -38,7 +38,8 @@ def default_points(loaded: Loaded) -> Table | None:
         (Group("", tuple(rows)),),
         tuple(records),
         notes=(
-            "Untuned figures stand at different recalls: they tell what happens to who sets nothing, not which index is better.",
+            "Untuned figures stand at different recalls: they tell what happens to who sets nothing, not which index "
+            "is better.",
         ),
     )
 
@@ -76,7 +77,9 @@ def _point(loaded: Loaded, series: Series, spot: Spot, *, rows_name: str) -> tup
         "recall": recall.value,
         "recall_low": recall.low,
         "recall_high": recall.high,
-        "recall_annb": float(np.mean([loaded.metrics.recall_annb(a, loaded.truth, spot.k, metric).mean() for a in answers])),
+        "recall_annb": float(
+            np.mean([loaded.metrics.recall_annb(a, loaded.truth, spot.k, metric).mean() for a in answers])
+        ),
     }
     for what in ("qps", "qps_one", "p50", "p99", "p99_raw"):
         # One resample: the value alone is wanted, intervals stand where points are compared.
@@ -95,6 +98,9 @@ def _point(loaded: Loaded, series: Series, spot: Spot, *, rows_name: str) -> tup
         Cell(str(spot.k)),
         Cell(wording.score(recall.value)),
         Cell(wording.number(record["qps"]) if record["qps"] is not None else "not measured"),
-        *(Cell(wording.seconds(record[what]) if record[what] is not None else "not measured") for what in ("p50", "p99")),
+        *(
+            Cell(wording.seconds(record[what]) if record[what] is not None else "not measured")
+            for what in ("p50", "p99")
+        ),
     )
     return cells, record

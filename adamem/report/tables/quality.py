@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ TASK_K = 10
 def recall_at(loaded: Loaded) -> Table | None:
     """Primary recall beside ann-benchmarks' at every k that was asked for, at each target's point."""
     wanted = [int(k) for k in loaded.run.config["measure"]["recall_at"]]
-    groups, records = [], []
+    groups: list[Group] = []
+    records: list[Mapping[str, CsvValue]] = []
     for target in loaded.targets:
         rows = []
         for one in operating(loaded, target):
@@ -45,7 +47,9 @@ def recall_at(loaded: Loaded) -> Table | None:
                         "recall_low": primary.low,
                         "recall_high": primary.high,
                         "recall_annb": theirs.value,
-                        "distance_ratio": float(np.nanmean(ratio)) if np.isfinite(ratio := _ratio(loaded, source, k)).any() else None,
+                        "distance_ratio": float(np.nanmean(ratio))
+                        if np.isfinite(ratio := _ratio(loaded, source, k)).any()
+                        else None,
                     }
                 )
             rows.append(tuple(cells))
@@ -59,7 +63,8 @@ def recall_at(loaded: Loaded) -> Table | None:
         tuple(groups),
         tuple(records),
         notes=(
-            "Recall counts ids, ties credited. Below it ann-benchmarks' definition (distance within 0.001 of the k-th), for "
+            "Recall counts ids, ties credited. Below it ann-benchmarks' definition (distance within 0.001 of the "
+            "k-th), for "
             "comparison with published figures: on near-duplicates it can be 1 where not one true neighbour came back. "
             "Points are chosen on the calibration queries, so recall here need not be the target's to the digit.",
         ),
@@ -79,8 +84,11 @@ def other_k(loaded: Loaded) -> Table | None:
                     continue
                 curve = wide.series.curve([wide.spot])
                 told: dict[str, Any] = {
-                    "contestant": one.contestant.name, "k": k, "target_recall": target,
-                    "build": wording.params(one.series.build), "search": one.setting,
+                    "contestant": one.contestant.name,
+                    "k": k,
+                    "target_recall": target,
+                    "build": wording.params(one.series.build),
+                    "search": one.setting,
                 }
                 cells = [Cell(one.contestant.name, one.setting)]
                 recall = wide.recall_estimate(k)
@@ -115,7 +123,9 @@ def other_k(loaded: Loaded) -> Table | None:
         ),
         tuple(groups),
         tuple(records),
-        notes=("The search parameters are those of the target at the first k; recall at the larger k is what they give.",),
+        notes=(
+            "The search parameters are those of the target at the first k; recall at the larger k is what they give.",
+        ),
     )
 
 
@@ -152,17 +162,21 @@ def tails(loaded: Loaded) -> Table | None:
 
 
 def task(loaded: Loaded) -> Table | None:
-    """Task quality beside recall, at each target's point; exact search is what an index cannot be expected to exceed."""
+    """Task quality beside recall, at each target's point; exact search is what an index cannot hope to exceed."""
     if loaded.qrels is None:
         return None
     rows, records = [], []
-    for target, one in _task_points(loaded):
+    for targets, one in _task_points(loaded):
         quality = task_scores(loaded, one)
         recall = one.recall_estimate(loaded.k)
         record: dict[str, CsvValue] = {
-            "contestant": one.contestant.name, "target_recall": target, "search": one.setting, "recall": recall.value,
+            "contestant": one.contestant.name,
+            "target_recall": targets,
+            "build": wording.params(one.series.build),
+            "search": one.setting,
+            "recall": recall.value,
         }
-        cells = [Cell(one.contestant.name, one.setting), Cell("any" if target is None else f"{target:g}"), Cell(wording.score(recall.value))]
+        cells = [Cell(one.contestant.name, one.setting), Cell(targets), Cell(wording.score(recall.value))]
         for name, estimate in quality.items():
             record |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
             cells.append(Cell(wording.score(estimate.value), wording.interval(estimate, "score")))
@@ -187,7 +201,8 @@ def task(loaded: Loaded) -> Table | None:
         (Group("", tuple(rows)),),
         tuple(records),
         notes=(
-            f"Judged by {loaded.qrels.query.size:,} judgements on {judged:,} of the {loaded.truth.rows.size:,} test queries; the "
+            f"Judged by {loaded.qrels.query.size:,} judgements on {judged:,} of the {loaded.truth.rows.size:,} test "
+            "queries; the "
             "others have no task quality. Exact search shows what the vectors themselves are worth: an index can only "
             "lose from there, or win by luck.",
         ),
@@ -206,17 +221,20 @@ def task_values(loaded: Loaded, one: Operating) -> dict[str, DoubleArray]:
     return {name: np.stack([getattr(quality, name) for quality in found]) for name in found[0]._fields}
 
 
-def _task_points(loaded: Loaded) -> list[tuple[float | None, Operating]]:
-    """Exact search once, before the others at every target."""
-    out: list[tuple[float | None, Operating]] = []
-    for target in loaded.targets:
-        for one in operating(loaded, target):
-            if not one.contestant.is_exact:
-                out.append((target, one))
-    exact: list[tuple[float | None, Operating]] = [
-        (None, one) for one in operating(loaded, loaded.middle) if one.contestant.is_exact
+def _task_points(loaded: Loaded) -> list[tuple[str, Operating]]:
+    """Each point once, with the targets that it is for; exact search, which answers for all, first."""
+    points: dict[tuple[str, int, int], tuple[list[float], Operating]] = {}
+    order = sorted(loaded.contestants, key=lambda contestant: not contestant.is_exact)
+    for contestant in order:
+        for target in loaded.targets:
+            for one in operating(loaded, target):
+                if one.contestant is contestant:
+                    key = (contestant.name, id(one.series), one.spot.numbers[0])
+                    points.setdefault(key, ([], one))[0].append(target)
+    return [
+        ("any" if one.contestant.is_exact else wording.listed([f"{target:g}" for target in targets]), one)
+        for targets, one in points.values()
     ]
-    return exact + sorted(out, key=lambda pair: [c.name for c in loaded.contestants].index(pair[1].contestant.name))
 
 
 def _covering(loaded: Loaded, one: Operating, k: int) -> Operating | None:
@@ -237,5 +255,3 @@ def _annb(loaded: Loaded, one: Operating, k: int) -> DoubleArray:
 def _ratio(loaded: Loaded, one: Operating, k: int) -> DoubleArray:
     metric = loaded.run.dataset.metric
     return np.stack([loaded.metrics.distance_ratio(a, loaded.truth, k, metric) for a in one.series.answers(one.spot)])
-
-

@@ -34,11 +34,15 @@ def at_recall(comparison: Comparison) -> Table:
                     Cell(entry.contestant.name, wording.params(entry.series.build)),
                     Cell(setting(entry)),
                     value_cell(
-                        entry, "qps", wording.number(value.value), wording.interval(value), best=comparison.level_with_best(entry)
+                        entry,
+                        "qps",
+                        wording.number(value.value),
+                        wording.interval(value),
+                        best=comparison.level_with_best(entry),
                     ),
                     Cell(ratio_text(entry.ratios.get("qps")) or wording.NOTHING),
                     _to_best(comparison, entry),
-                    build_cell(comparison, entry),
+                    build_cell(entry),
                     bytes_cell(comparison, entry),
                 )
             )
@@ -51,7 +55,8 @@ def at_recall(comparison: Comparison) -> Table:
         tuple(groups),
         tuple(records),
         notes=(
-            "Points: those between which ln(QPS) is interpolated in recall. To the best: how many times slower than the "
+            "Points: those between which ln(QPS) is interpolated in recall. To the best: how many times slower than "
+            "the "
             "fastest of that target, with the interval, and whether that is told apart from 1 beyond the noise.",
         ),
     )
@@ -91,7 +96,8 @@ def one_query(comparison: Comparison) -> Table:
         tuple(groups),
         tuple(records),
         notes=(
-            "p50 and p99 are percentiles over queries of each query's median over the rounds: how the index treats its queries. "
+            "p50 and p99 are percentiles over queries of each query's median over the rounds: how the index treats "
+            "its queries. "
             "p99 raw is over every single asking: what the machine did meanwhile is in it. In brackets 95 % intervals, "
             "after the dot the ratio to the reference.",
         ),
@@ -148,7 +154,12 @@ def _record(entry: Entry, shown: tuple[Quantity, ...]) -> Mapping[str, CsvValue]
     }
     for what in shown:
         value, ratio = entry.values[what], entry.ratios.get(what)
-        record |= {what: value.value, f"{what}_low": value.low, f"{what}_high": value.high, f"{what}_status": value.status}
+        record |= {
+            what: value.value,
+            f"{what}_low": value.low,
+            f"{what}_high": value.high,
+            f"{what}_status": value.status,
+        }
         record[f"{what}_mark"] = shown_mark(entry, value)
         record[f"{what}_ratio"] = None if ratio is None else ratio.value
         record[f"{what}_ratio_low"] = None if ratio is None else ratio.low
