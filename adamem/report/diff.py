@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from rich.console import Group
 
 from adamem.bench.paired import Paired, holm, paired
 from adamem.bench.quality import TaskQuality
 from adamem.bench.stats import LARGER_IS_BETTER, Quantity, centred_interval, noise_floor, relative_to
-from adamem.files import canonical_json
+from adamem.files import atomic_write, canonical_json
 from adamem.report.loaded import Loaded, Series, Spot, load
 from adamem.types import DoubleArray, ParamValue
 
@@ -81,6 +82,19 @@ class Difference:
     speed: tuple[SpeedChange, ...]
     notes: tuple[str, ...]
     """What could not be compared and why, as sentences."""
+
+    def __rich__(self) -> Group:
+        """How `rich` shows it on a terminal."""
+        from adamem.report.diff_text import diff_tables  # noqa: PLC0415  (it imports this module)
+
+        return diff_tables(self)
+
+    def write_csv(self, path: Path) -> None:
+        """Write every comparison as a line of CSV. Raises `StorageError` if that cannot be written."""
+        from adamem.report.diff_text import diff_csv  # noqa: PLC0415  (it imports this module)
+
+        with atomic_write(path) as stream:
+            stream.write(diff_csv(self).encode())
 
 
 def diff(a: Path, b: Path, *, seed: int = 0) -> Difference:

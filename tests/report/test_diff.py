@@ -15,7 +15,6 @@ from adamem.bench.store import RunFolder
 from adamem.errors import DataError
 from adamem.files import content_key
 from adamem.report.diff import diff
-from adamem.report.diff_text import diff_csv, diff_tables
 from adamem.report.loaded import load
 
 
@@ -49,7 +48,7 @@ def edit_run(folder, change):
 def shown(difference):
     """What a terminal shows of it."""
     stream = io.StringIO()
-    Console(file=stream, width=200).print(diff_tables(difference))
+    Console(file=stream, width=200).print(difference)
     return stream.getvalue()
 
 
@@ -237,10 +236,11 @@ def test_a_folder_without_a_run_is_refused(measured_toy, tmp_path):
             diff(*pair)
 
 
-def test_the_csv_holds_every_comparison_in_full(measured_toy, other_toy):
+def test_the_csv_holds_every_comparison_in_full(measured_toy, other_toy, tmp_path):
     """One line a comparison, all columns named, figures unrounded; quality lines leave speed's columns empty."""
     found = diff(measured_toy, other_toy)
-    rows = list(csv.DictReader(io.StringIO(diff_csv(found))))
+    found.write_csv(tmp_path / "out" / "diff.csv")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out" / "diff.csv").read_text())))
     assert len(rows) == len(found.quality) + len(found.speed)
     first, last = rows[0], rows[-1]
     assert float(first["difference"]) == found.quality[0].paired.difference
