@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,9 @@ from adamem.index.filter import IdFilter
 from adamem.index.protocol import Capabilities, Param, SearchResult
 from adamem.index.registry import names_that_can
 from adamem.index.validate import (
+    FLOAT32,
+    MAX_K,
+    MIN_SQUARE,
     check_count,
     check_ids,
     check_k,
@@ -24,6 +28,8 @@ from adamem.index.validate import (
     check_vectors,
 )
 from adamem.types import FloatArray, IdArray, Metric, ParamValue
+
+_REMEMBERED = 256
 
 
 class IndexBase(ABC):
@@ -46,6 +52,16 @@ class IndexBase(ABC):
     """The build parameters, complete."""
 
     _default_search_params: dict[str, ParamValue]
+    _resolved: dict[object, dict[str, ParamValue]]
+    """Search parameters that were checked before; shared between searches, so that no hook may change one."""
+    _one_query: tuple[int, int]
+    _least_square: float
+
+    @staticmethod
+    def _square_sum(queries: FloatArray) -> float:
+        """The sum of squares, which NaN and Inf survive; a subclass with compiled kernels may bring a faster one."""
+        flat = queries.reshape(-1)
+        return float(flat.dot(flat))
 
     @classmethod
     def build(
@@ -77,19 +93,25 @@ class IndexBase(ABC):
         filter: IdFilter | None = None,  # noqa: A002 -- the field's own name for it
     ) -> SearchResult:
         """The k nearest of `queries` (q, d) or (d,): ids int64 (q, k), distances float32 (q, k)."""
-        checked = check_queries(queries, metric=self.metric, dim=self.dim)
-        k = check_k(k)
-        resolved = (
-            check_params(params, self.search_params, index=self.name, stage="search")
-            if params
-            else self._default_search_params
-        )
+        # One query in its usual form passes here, in a few lines: a call of a function costs as much as all they do.
+        if (
+            type(queries) is np.ndarray
+            and queries.dtype is FLOAT32
+            and queries.shape == self._one_query
+            and queries.flags.c_contiguous
+            and self._least_square < self._square_sum(queries) < math.inf  # false for NaN too
+        ):
+            checked = cast("FloatArray", queries)
+        else:
+            checked = check_queries(queries, metric=self.metric, dim=self.dim)
+        if type(k) is not int or not 0 < k <= MAX_K:
+            k = check_k(k)
+        resolved = self._resolve(params) if params else self._default_search_params
         if filter is not None:
-            if not self.capabilities.filter:
-                raise self._unsupported("filter")
-            if not isinstance(filter, IdFilter):
-                raise InvalidInput(f"filter must be an IdFilter, not {type(filter).__name__}; wrap the ids: IdFilter(ids)")
-        if checked.shape[0] == 0 or len(self) == 0 or (filter is not None and len(filter) == 0):
+            self._check_filter(filter)
+            if len(filter) == 0:
+                return empty_result(checked.shape[0], k)
+        if len(self) == 0 or len(checked) == 0:
             return empty_result(checked.shape[0], k)
         return self._search(checked, k, params=resolved, filter=filter)
 
@@ -170,17 +192,22 @@ class IndexBase(ABC):
 
     @abstractmethod
     def _search(
-        self, queries: FloatArray, k: int, *, params: dict[str, ParamValue], filter: IdFilter | None  # noqa: A002
+        self,
+        queries: FloatArray,
+        k: int,
+        *,
+        params: dict[str, ParamValue],
+        filter: IdFilter | None,  # noqa: A002
     ) -> SearchResult: ...
 
     @abstractmethod
     def _contains(self, ids: IdArray) -> npt.NDArray[np.bool_]:
         """Which of `ids` (m,) the index holds."""
 
-    def _insert(self, vectors: FloatArray, ids: IdArray) -> None:
+    def _insert(self, vectors: FloatArray, ids: IdArray) -> None:  # noqa: ARG002 -- the hook's signature
         raise self._unsupported("insert")
 
-    def _delete(self, ids: IdArray) -> None:
+    def _delete(self, ids: IdArray) -> None:  # noqa: ARG002 -- the hook's signature
         raise self._unsupported("delete")
 
     def _replace(self, vectors: FloatArray, ids: IdArray) -> None:
@@ -201,6 +228,30 @@ class IndexBase(ABC):
         self.dim = dim
         self.params = params
         self._default_search_params = check_params(None, self.search_params, index=self.name, stage="search")
+        self._resolved = {}
+        self._one_query = (1, dim)
+        self._least_square = MIN_SQUARE if metric == "cosine" else -1.0
+
+    def _resolve(self, params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
+        """The search parameters, complete; checking costs as much as a small search, so it is done once a setting."""
+        try:
+            # True, 1 and 1.0 are equal as keys, and only one of them is of the right type
+            key = (*params.items(), *map(type, params.values()))
+            known = self._resolved.get(key)
+        except (TypeError, AttributeError):  # not hashable, or no mapping: the checks have a sentence for it
+            return check_params(params, self.search_params, index=self.name, stage="search")
+        if known is None:
+            known = check_params(params, self.search_params, index=self.name, stage="search")
+            if len(self._resolved) >= _REMEMBERED:
+                self._resolved.clear()
+            self._resolved[key] = known
+        return known
+
+    def _check_filter(self, given: object) -> None:
+        if not self.capabilities.filter:
+            raise self._unsupported("filter")
+        if not isinstance(given, IdFilter):
+            raise InvalidInput(f"filter must be an IdFilter, not {type(given).__name__}; wrap the ids: IdFilter(ids)")
 
     def _require_present(self, ids: IdArray) -> None:
         absent = ids[~self._contains(ids)]

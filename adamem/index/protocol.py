@@ -60,7 +60,7 @@ class Capabilities:
     exact: bool = False
     """Every answer is the true one."""
     exact_distances: bool = True
-    """Reported distances are those of the stored vectors, up to float32 rounding; False for codes without re-ranking."""
+    """Reported distances are those of the vectors, up to float32 rounding; False for codes without re-ranking."""
 
 
 @runtime_checkable
@@ -107,7 +107,7 @@ class Index(Protocol):
         k: int,
         *,
         params: Mapping[str, ParamValue] | None = None,
-        filter: IdFilter | None = None,
+        filter: IdFilter | None = None,  # noqa: A002 -- the field's own name for it
     ) -> SearchResult:
         """The k nearest of `queries` (q, d) or (d,), among the ids that `filter` admits."""
         ...

@@ -42,10 +42,12 @@ def index_class(name: str) -> type[Index]:
     except MissingExtra:
         raise
     except ImportError as error:
-        raise MissingExtra(f"the index {name!r} needs {error.name or error}; install what {entry.value} imports") from error
+        needs = error.name or error
+        raise MissingExtra(f"the index {name!r} needs {needs}; install what {entry.value} imports") from error
     missing = [member for member in _MEMBERS if not hasattr(loaded, member)]
     if missing:
-        raise InvalidInput(f"{entry.value}, registered as the index {name!r}, lacks {', '.join(missing)}; see adamem.index.Index")
+        lacks = ", ".join(missing)
+        raise InvalidInput(f"{entry.value}, registered as the index {name!r}, lacks {lacks}; see adamem.index.Index")
     return cast("type[Index]", loaded)
 
 
@@ -62,7 +64,8 @@ def names_that_can(operation: str) -> tuple[str, ...]:
     return tuple(able)
 
 
+# Written out, because a Protocol's own list of its members is not public.
 _MEMBERS = (
-    "name", "summary", "capabilities", "build_params", "search_params", "build", "search", "insert", "delete", "replace",
-    "needs_maintenance", "maintain", "nbytes", "save", "load", "counters", "__len__",
-)  # fmt: skip
+    *("name", "summary", "capabilities", "build_params", "search_params", "build", "search", "insert", "delete"),
+    *("replace", "needs_maintenance", "maintain", "nbytes", "save", "load", "counters", "__len__"),
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,10 @@ from adamem.types import METRICS, FloatArray, IdArray, Metric, ParamValue
 
 MAX_DIM = 65_536
 MAX_K = 1_000_000
+MIN_SQUARE = 1e-30
+"""The squared length under which a float32 vector has lost its digits, so that its direction is noise."""
+FLOAT32 = np.dtype(np.float32)
+"""numpy has one such object, so that `is` may ask for it; the byte-swapped one is another."""
 
 
 def check_metric(metric: object, supported: Sequence[Metric], index: str) -> Metric:
@@ -33,14 +38,18 @@ def check_metric(metric: object, supported: Sequence[Metric], index: str) -> Met
     return metric
 
 
-def check_vectors(vectors: npt.ArrayLike, *, metric: Metric, dim: int | None = None, what: str = "vectors") -> FloatArray:
+def check_vectors(
+    vectors: npt.ArrayLike, *, metric: Metric, dim: int | None = None, what: str = "vectors"
+) -> FloatArray:
     """Vectors as C-contiguous float32 (n, d), finite, and not zero where the metric is cosine.
 
     An array that already is so is returned as it is, without a copy.
     """
     given = np.asarray(vectors)
     if given.ndim != 2:
-        raise InvalidInput(f"{what} must be an array of shape (n, d), not {given.shape}; reshape one vector with x[None, :]")
+        raise InvalidInput(
+            f"{what} must be an array of shape (n, d), not {given.shape}; reshape one vector with x[None, :]"
+        )
     if given.dtype.kind not in "fiu" or given.dtype.itemsize > 8:
         raise InvalidInput(f"{what} must be real numbers, not {given.dtype}; convert them with .astype(np.float32)")
     n, d = given.shape
@@ -58,17 +67,16 @@ def check_vectors(vectors: npt.ArrayLike, *, metric: Metric, dim: int | None = N
 
 def check_queries(queries: npt.ArrayLike, *, metric: Metric, dim: int) -> FloatArray:
     """Queries as `check_vectors` gives them; one query of shape (d,) becomes (1, d). May hold zero rows."""
-    # The usual case is let through in well under a microsecond: a single float32 row, finite, of the right length.
-    array: FloatArray
-    if type(queries) is np.ndarray and queries.dtype == np.float32 and queries.flags.c_contiguous:
+    # The usual case, float32 rows of the right length, is let through in about a microsecond. NaN and Inf both survive
+    # a sum of squares; under cosine one row at a time is looked at for being zero.
+    if type(queries) is np.ndarray and queries.dtype is FLOAT32 and queries.flags.c_contiguous:
         if queries.ndim == 1:
-            queries = queries.reshape(1, -1)
+            queries = queries[None]
         if queries.ndim == 2 and queries.shape[1] == dim:
-            array = queries
-            flat = array.ravel()
-            square = float(np.dot(flat, flat))  # NaN and Inf both survive a sum of squares
-            if math.isfinite(square) and (metric != "cosine" or (array.shape[0] == 1 and square > _MIN_SQUARE)):
-                return array
+            one = queries.shape[0] == 1
+            flat = queries[0] if one else queries.reshape(-1)
+            if math.isfinite(square := flat.dot(flat)) and (metric != "cosine" or (one and square > MIN_SQUARE)):
+                return cast("FloatArray", queries)
     given = np.asarray(queries)
     if given.ndim == 1:
         given = given[None, :]
@@ -96,7 +104,8 @@ def check_ids(ids: npt.ArrayLike, *, count: int) -> IdArray:
         ordered = np.sort(array)
         repeats = ordered[1:][ordered[1:] == ordered[:-1]]
         if repeats.size:
-            raise InvalidInput(f"the id {repeats[0]} stands {int((array == repeats[0]).sum())} times; ids must be unique")
+            times = int((array == repeats[0]).sum())
+            raise InvalidInput(f"the id {repeats[0]} stands {times} times; ids must be unique")
     return array
 
 
@@ -152,14 +161,12 @@ def _check_param(value: ParamValue, param: Param, index: str) -> ParamValue:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         low, high = param.low, param.high
         if not math.isfinite(value) or (low is not None and value < low) or (high is not None and value > high):
-            raise InvalidInput(
-                f"{where} is {value!r}, expected {_KIND[wanted]} from {_bound(low, '-inf')} to {_bound(high, 'any size')}"
-            )
+            span = f"from {_bound(low, '-inf')} to {_bound(high, 'any size')}"
+            raise InvalidInput(f"{where} is {value!r}, expected {_KIND[wanted]} {span}")
     return value
 
 
 _KIND: dict[type, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
-_MIN_SQUARE = 1e-30  # below it a float32 norm has lost its digits, and dividing by it is noise
 
 
 def _bound(value: float | None, missing: str) -> str:
@@ -178,8 +185,10 @@ def _refuse_bad_rows(array: FloatArray, *, zero_is_bad: bool, what: str) -> None
                 row = start + int(np.flatnonzero(~finite)[0])
                 raise InvalidInput(f"{what} row {row} holds NaN or Inf; clean or drop such rows first")
             row = start + int(np.flatnonzero(~np.isfinite(squares))[0])
-            raise InvalidInput(f"{what} row {row} is so long that its squared norm overflows float32; scale the data down")
-        if zero_is_bad and squares.size and squares.min() <= _MIN_SQUARE:
+            raise InvalidInput(
+                f"{what} row {row} is so long that its squared norm overflows float32; scale the data down"
+            )
+        if zero_is_bad and squares.size and squares.min() <= MIN_SQUARE:
             row = start + int(squares.argmin())
             raise InvalidInput(
                 f"{what} row {row} is a zero vector, which has no direction under cosine; drop it or use the metric l2"

@@ -18,7 +18,7 @@ from adamem.index import IdFilter, IndexBase, SearchResult, empty_result
 from adamem.types import FloatArray, IdArray, Metric, ParamValue
 from adamem_indexes._answers import padded
 from adamem_indexes._filtered import FilterCache, Prepared, query_blocks
-from adamem_indexes._kernels import admit, finish, normalise, warm_up
+from adamem_indexes._kernels import admit, finish, normalise, square_sum, warm_up
 from adamem_indexes._labels import RowLabels
 from adamem_indexes._scan import row_norms, scan
 from adamem_indexes._store import Snapshot, save_snapshot
@@ -47,6 +47,7 @@ class FaissIndex(IndexBase):
     * One search runs in the caller's thread: OpenMP's count, which is the calling thread's own, is held at 1.
     """
 
+    _square_sum = staticmethod(square_sum)
     _efforts: dict[Any, Any]
     """Native parameters of searches that nothing restricts."""
     _norms: FloatArray
@@ -176,7 +177,7 @@ class FaissIndex(IndexBase):
         rows, distances = self._ask(asked, width, effort)
         if self._finish(rows, distances):
             self._rescue(asked, rows, distances, params, self._filters.prepare(None))
-        return padded(rows, distances, k)
+        return SearchResult(rows, distances) if width == k else padded(rows, distances, k)
 
     def _search_some(
         self, asked: FloatArray, k: int, params: dict[str, ParamValue], prepared: Prepared
@@ -197,7 +198,7 @@ class FaissIndex(IndexBase):
 
     def _finish(self, rows: IdArray, distances: FloatArray) -> int:
         """Rows to ids and native distances to ours, in place; returns how many queries have too few."""
-        return finish(rows, distances, self._labels.of_rows, self._factor, 0.0, self._floor)
+        return finish(rows, distances, self._labels.array, self._factor, 0.0, self._floor)
 
     def _ask(self, asked: FloatArray, width: int, effort: Any) -> Asked:
         """The native answer, rows int64 (q, width) and native distances, on the caller's thread."""

@@ -70,6 +70,16 @@ def finish(  # noqa: PLR0917 -- numba binds arguments fastest by position
 
 
 @_summing_kernel
+def square_sum(queries: FloatArray) -> float:
+    """The sum of squares of queries (n, d): NaN or Inf if one of them is."""
+    total = 0.0
+    for i in range(queries.shape[0]):
+        for j in range(queries.shape[1]):
+            total += queries[i, j] * queries[i, j]
+    return total
+
+
+@_summing_kernel
 def normalise(vectors: FloatArray, unit: bool, out: FloatArray) -> None:
     """Copy vectors (n, d) into out (n, w), w >= d, with zeros behind; scaled to length 1 if `unit`."""
     dim = vectors.shape[1]
@@ -206,6 +216,7 @@ def warm_up() -> None:
     finish(rows, distances, labels, 1.0, 0.0, -np.inf)
     for vectors in (matrix, distances):  # read-only arrays are a type of their own
         normalise(vectors, True, distances.copy())
+        square_sum(vectors)
     admit(rows, distances, np.ones(1, dtype=np.uint8), rows.copy(), distances.copy())
     keep_lowest(distances, distances[0], doubles[0].copy(), labels, L2, 0.0, doubles, rows.copy())
     true_distances(matrix, rows, matrix, L2, doubles)

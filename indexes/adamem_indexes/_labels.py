@@ -17,10 +17,11 @@ class RowLabels:
     """
 
     def __init__(self, ids: IdArray) -> None:
-        self._labels: IdArray = ids.astype(np.int64, copy=True)
+        self.array: IdArray = ids.astype(np.int64, copy=True)
+        """int64 (at least `rows`,): the id of every row, -1 where it was deleted; rows to come stand behind."""
         self.rows = int(ids.size)
         """Rows in use, the deleted ones among them."""
-        self.live = int(np.count_nonzero(self._labels >= 0))
+        self.live = int(np.count_nonzero(self.array >= 0))
         """Ids held."""
         self.version = 0
         """Grows with every change, so that what was derived from the rows can be known to be stale."""
@@ -29,8 +30,8 @@ class RowLabels:
 
     @property
     def of_rows(self) -> IdArray:
-        """int64 (rows,): the id of every row, -1 where it was deleted. A view: do not write."""
-        return self._labels[: self.rows]
+        """The rows in use, int64 (rows,): a view, not to be written to."""
+        return self.array[: self.rows]
 
     @property
     def dead(self) -> int:
@@ -66,11 +67,11 @@ class RowLabels:
         """Give the ids (m,), all absent, the next m rows; returns the first of them."""
         self.version += 1
         first, count = self.rows, int(ids.size)
-        if first + count > self._labels.size:
-            grown = np.full(max(first + count, self._labels.size * 3 // 2, 16), -1, dtype=np.int64)
-            grown[:first] = self._labels[:first]
-            self._labels = grown
-        self._labels[first : first + count] = ids
+        if first + count > self.array.size:
+            grown = np.full(max(first + count, self.array.size * 3 // 2, 16), -1, dtype=np.int64)
+            grown[:first] = self.array[:first]
+            self.array = grown
+        self.array[first : first + count] = ids
         self.rows += count
         self.live += count
         self._remember(ids, np.arange(first, first + count))
@@ -79,15 +80,15 @@ class RowLabels:
     def forget(self, rows: IdArray) -> None:
         """Mark rows (m,), all live, as deleted."""
         self.version += 1
-        self._labels[rows] = -1
+        self.array[rows] = -1
         self.live -= int(rows.size)
 
     def move(self, source: int, target: int) -> None:
         """Let a deleted row `target` take over the id of the last row, `source`, which is then dropped."""
         self.version += 1
-        label = self._labels[source]
-        self._labels[target] = label
-        self._labels[source] = -1
+        label = self.array[source]
+        self.array[target] = label
+        self.array[source] = -1
         self._remember(np.array([label]), np.array([target]))
 
     def truncate(self, rows: int) -> None:
@@ -97,7 +98,7 @@ class RowLabels:
     def nbytes(self) -> int:
         """Bytes of both directions."""
         index = sum(part.nbytes for part in self._index) if self._index else 0
-        return self._labels.nbytes + index + 120 * len(self._recent)  # a dictionary entry with its two numbers
+        return self.array.nbytes + index + 120 * len(self._recent)  # a dictionary entry with its two numbers
 
     def _remember(self, ids: IdArray, rows: IdArray) -> None:
         if self._index is None:

@@ -16,12 +16,13 @@ from adamem.types import METRICS, FloatArray, IdArray, Metric, ParamValue
 from adamem_indexes._answers import padded
 from adamem_indexes._filtered import FilterCache, Prepared, query_blocks
 from adamem_indexes._gate import EffortGate
-from adamem_indexes._kernels import admit, finish, warm_up
+from adamem_indexes._kernels import admit, finish, square_sum, warm_up
 from adamem_indexes._labels import RowLabels
 from adamem_indexes._scan import row_norms, scan
 from adamem_indexes._store import Snapshot, save_snapshot
 
 _VERSION = 1
+_INT64 = np.dtype(np.int64)
 _DEAD_SHARE = 0.2
 _GROWTH = 1.5
 # What one unit of ef, a row fetched back from hnswlib and a row scanned cost, in µs and µs a dimension: measured, and
@@ -70,6 +71,8 @@ class HnswIndex(IndexBase):
         ),
     )
 
+    _square_sum = staticmethod(square_sum)
+
     def __init__(
         self, native: Any, labels: RowLabels, *, metric: Metric, scale: float, seed: int, threads: int
     ) -> None:
@@ -114,13 +117,14 @@ class HnswIndex(IndexBase):
         ef = cast("int", params["ef"])
         if filter is not None:
             return self._search_filtered(queries, k, ef, self._filters.prepare(filter))
-        width = min(k, self._labels.live)
+        labels = self._labels
+        width = min(k, labels.live)
         found = self._query(queries, width, ef)
         if found is None:
             return self._search_one_by_one(queries, k, ef)
         rows, distances = found
-        finish(rows, distances, self._labels.of_rows, self._factor, self._offset, self._floor)
-        return padded(rows, distances, k)
+        finish(rows, distances, labels.array, self._factor, self._offset, self._floor)
+        return SearchResult(rows, distances) if width == k else padded(rows, distances, k)
 
     def _query(self, queries: FloatArray, width: int, ef: int) -> tuple[IdArray, FloatArray] | None:
         """The library's own answer: rows and its distances (q, width), or None where it found fewer for some query."""
@@ -131,7 +135,7 @@ class HnswIndex(IndexBase):
             return None
         finally:
             self._gate.leave()
-        return rows.view(np.int64), distances
+        return rows.view(_INT64), distances
 
     def _search_one_by_one(self, queries: FloatArray, k: int, ef: int) -> SearchResult:
         """For a batch in which hnswlib found too few for some query: those are answered by scanning."""
@@ -145,7 +149,7 @@ class HnswIndex(IndexBase):
                     everything = Prepared(self._labels.live_rows(), np.empty(0, dtype=np.uint8))
                 self._scan(queries, np.array([i]), everything, answer)
             else:
-                finish(*found, self._labels.of_rows, self._factor, self._offset, self._floor)
+                finish(*found, self._labels.array, self._factor, self._offset, self._floor)
                 answer.ids[i, :width], answer.distances[i, :width] = found[0][0], found[1][0]
         return answer
 
@@ -168,7 +172,7 @@ class HnswIndex(IndexBase):
                 poor = np.arange(block.start, block.stop)
             else:
                 admit(*found, prepared.admitted, ids, distances)
-                finish(ids, distances, self._labels.of_rows, self._factor, self._offset, self._floor)
+                finish(ids, distances, self._labels.array, self._factor, self._offset, self._floor)
                 poor = block.start + np.flatnonzero(ids[:, enough - 1] < 0)
             if poor.size:
                 self._scan(queries, poor, prepared, answer)
