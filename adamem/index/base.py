@@ -26,10 +26,9 @@ from adamem.index.validate import (
     check_params,
     check_queries,
     check_vectors,
+    square_sum,
 )
 from adamem.types import FloatArray, IdArray, Metric, ParamValue
-
-_REMEMBERED = 256
 
 
 class IndexBase(ABC):
@@ -52,16 +51,15 @@ class IndexBase(ABC):
     """The build parameters, complete."""
 
     _default_search_params: dict[str, ParamValue]
-    _resolved: dict[object, dict[str, ParamValue]]
-    """Search parameters that were checked before; shared between searches, so that no hook may change one."""
+    _last: tuple[dict[str, ParamValue], list[type], dict[str, ParamValue]]
+    """The search parameters of the last call as given, their types, and completed; no hook may change the latter."""
     _one_query: tuple[int, int]
     _least_square: float
 
     @staticmethod
     def _square_sum(queries: FloatArray) -> float:
         """The sum of squares, which NaN and Inf survive; a subclass with compiled kernels may bring a faster one."""
-        flat = queries.reshape(-1)
-        return float(flat.dot(flat))
+        return square_sum(queries)
 
     @classmethod
     def build(
@@ -228,24 +226,19 @@ class IndexBase(ABC):
         self.dim = dim
         self.params = params
         self._default_search_params = check_params(None, self.search_params, index=self.name, stage="search")
-        self._resolved = {}
+        self._last = {}, [], self._default_search_params
         self._one_query = (1, dim)
         self._least_square = MIN_SQUARE if metric == "cosine" else -1.0
 
     def _resolve(self, params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
-        """The search parameters, complete; checking costs as much as a small search, so it is done once a setting."""
-        try:
-            # True, 1 and 1.0 are equal as keys, and only one of them is of the right type
-            key = (*params.items(), *map(type, params.values()))
-            known = self._resolved.get(key)
-        except (TypeError, AttributeError):  # not hashable, or no mapping: the checks have a sentence for it
-            return check_params(params, self.search_params, index=self.name, stage="search")
-        if known is None:
-            known = check_params(params, self.search_params, index=self.name, stage="search")
-            if len(self._resolved) >= _REMEMBERED:
-                self._resolved.clear()
-            self._resolved[key] = known
-        return known
+        """The search parameters, complete; checking costs as much as a small search, so the last ones are known."""
+        given, types, resolved = self._last
+        # equal is not enough: True, 1 and 1.0 are, and only one of them is of the right type
+        if params == given and [*map(type, params.values())] == types:
+            return resolved
+        resolved = check_params(params, self.search_params, index=self.name, stage="search")
+        self._last = dict(params), [*map(type, params.values())], resolved
+        return resolved
 
     def _check_filter(self, given: object) -> None:
         if not self.capabilities.filter:

@@ -67,7 +67,7 @@ def check_vectors(
 
 def check_queries(queries: npt.ArrayLike, *, metric: Metric, dim: int) -> FloatArray:
     """Queries as `check_vectors` gives them; one query of shape (d,) becomes (1, d). May hold zero rows."""
-    # The usual case, float32 rows of the right length, is let through in about a microsecond. NaN and Inf both survive
+    # The usual case, float32 rows of the right length, is let through in two microseconds. NaN and Inf both survive
     # a sum of squares; under cosine one row at a time is looked at for being zero.
     if type(queries) is np.ndarray and queries.dtype is FLOAT32 and queries.flags.c_contiguous:
         if queries.ndim == 1:
@@ -83,6 +83,13 @@ def check_queries(queries: npt.ArrayLike, *, metric: Metric, dim: int) -> FloatA
     if given.ndim == 2 and given.shape[0] == 0 and given.shape[1] == dim:
         return np.empty((0, dim), dtype=np.float32)
     return check_vectors(given, metric=metric, dim=dim, what="queries")
+
+
+def square_sum(vectors: FloatArray) -> float:
+    """The sum of squares of C-contiguous vectors, which is not finite if one of them is not, or by overflow."""
+    flat = vectors.reshape(-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(flat.dot(flat))
 
 
 def check_ids(ids: npt.ArrayLike, *, count: int) -> IdArray:

@@ -23,6 +23,7 @@ from adamem_indexes._labels import RowLabels
 from adamem_indexes._scan import row_norms, scan
 from adamem_indexes._store import Snapshot, save_snapshot
 
+_answer = tuple.__new__  # SearchResult(...) without the frame of its own __new__
 _VERSION = 1
 _DEAD_SHARE = 0.2
 _REMEMBERED = 64
@@ -177,7 +178,7 @@ class FaissIndex(IndexBase):
         rows, distances = self._ask(asked, width, effort)
         if self._finish(rows, distances):
             self._rescue(asked, rows, distances, params, self._filters.prepare(None))
-        return SearchResult(rows, distances) if width == k else padded(rows, distances, k)
+        return _answer(SearchResult, (rows, distances)) if width == k else padded(rows, distances, k)
 
     def _search_some(
         self, asked: FloatArray, k: int, params: dict[str, ParamValue], prepared: Prepared

@@ -22,6 +22,7 @@ from adamem_indexes._scan import row_norms, scan
 from adamem_indexes._store import Snapshot, save_snapshot
 
 _VERSION = 1
+_answer = tuple.__new__  # SearchResult(...) without the frame of its own __new__
 _INT64 = np.dtype(np.int64)
 _DEAD_SHARE = 0.2
 _GROWTH = 1.5
@@ -124,7 +125,7 @@ class HnswIndex(IndexBase):
             return self._search_one_by_one(queries, k, ef)
         rows, distances = found
         finish(rows, distances, labels.array, self._factor, self._offset, self._floor)
-        return SearchResult(rows, distances) if width == k else padded(rows, distances, k)
+        return _answer(SearchResult, (rows, distances)) if width == k else padded(rows, distances, k)
 
     def _query(self, queries: FloatArray, width: int, ef: int) -> tuple[IdArray, FloatArray] | None:
         """The library's own answer: rows and its distances (q, width), or None where it found fewer for some query."""
