@@ -74,8 +74,7 @@ def check_queries(queries: npt.ArrayLike, *, metric: Metric, dim: int) -> FloatA
             queries = queries[None]
         if queries.ndim == 2 and queries.shape[1] == dim:
             one = queries.shape[0] == 1
-            flat = queries[0] if one else queries.reshape(-1)
-            if math.isfinite(square := flat.dot(flat)) and (metric != "cosine" or (one and square > MIN_SQUARE)):
+            if math.isfinite(square := square_sum(queries)) and (metric != "cosine" or (one and square > MIN_SQUARE)):
                 return cast("FloatArray", queries)
     given = np.asarray(queries)
     if given.ndim == 1:
