@@ -106,19 +106,14 @@ def weighted_percentile(values: DoubleArray, weights: DoubleArray, percent: floa
 
     NaN values are left out; NaN where nothing is left.
     """
+    from adamem.bench.kernels import weighted_percentiles  # noqa: PLC0415 -- brings numba, which only reports need
+
     order = np.argsort(values)[: np.isfinite(values).sum()]
     if order.size == 0:
         return np.full(weights.shape[0], np.nan)
-    ordered = values[order]
-    upto = weights[:, order].cumsum(axis=1)  # (m, n)
-    position = np.maximum(upto[:, -1] - 1, 0) * (percent / 100)
-    low = np.floor(position)
-    # The copy number j (from 0) is the first value whose cumulative count exceeds j.
-    left = np.minimum((upto <= low[:, None]).sum(axis=1), order.size - 1)
-    right = np.minimum((upto <= np.ceil(position)[:, None]).sum(axis=1), order.size - 1)
-    out = ordered[left] + (position - low) * (ordered[right] - ordered[left])
-    out[upto[:, -1] == 0] = np.nan
-    return np.asarray(out)
+    out = np.empty(weights.shape[0])
+    weighted_percentiles(values[order], order, np.ascontiguousarray(weights), percent, out)
+    return out
 
 
 def _median_over_rounds(values: DoubleArray) -> DoubleArray:

@@ -10,7 +10,7 @@ their median is the estimate: five rounds drawn with repetition have a noisier m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, get_args
 
 import numpy as np
@@ -70,6 +70,10 @@ class Curve:
     """float64 (s, p, r, q): seconds of each query asked alone, NaN where it was not asked; None if never."""
     batch: DoubleArray | None
     """float64 (s, p, r): seconds of all q queries in one call; None if there is no such call."""
+    _resampled: dict[tuple[int, str, int], tuple[Draws, DoubleArray]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """What `_logs` has resampled: a report asks for the same point at every target and in every ratio."""
 
     def __post_init__(self) -> None:
         """Raises `InvalidInput` where the shapes do not fit."""
@@ -109,6 +113,8 @@ class Curve:
 
     def within(self, blocks: Sequence[str]) -> Curve:
         """The same curve with only these blocks, in this order."""
+        if tuple(blocks) == self.blocks:
+            return self
         chosen = [self.blocks.index(block) for block in blocks]
         return Curve(
             tuple(blocks),
@@ -329,8 +335,19 @@ def _once(curve: Curve) -> Draws:
     return identity(curve.recall.shape[0], curve.rounds, curve.recall.shape[2])
 
 
-def _logs(curve: Curve, what: Quantity, drawn: Draws) -> DoubleArray:
-    """float64 (b, p): ln of the quantity at each point in each draw."""
+def _logs(curve: Curve, what: Quantity, drawn: Draws, points: Sequence[int] | IdArray | None = None) -> DoubleArray:
+    """float64 (b, p): ln of the quantity at each of `points` (all, if None) in each draw."""
+    wanted = range(curve.recall.shape[1]) if points is None else [int(point) for point in points]
+    missing = [point for point in wanted if (id(drawn), what, point) not in curve._resampled]
+    if missing:
+        fresh = _resample_logs(curve.take(missing), what, drawn)
+        for column, point in enumerate(missing):
+            # The draws are kept beside, so that their id stays theirs.
+            curve._resampled[id(drawn), what, point] = (drawn, fresh[:, column])
+    return np.stack([curve._resampled[id(drawn), what, point][1] for point in wanted], axis=1)
+
+
+def _resample_logs(curve: Curve, what: Quantity, drawn: Draws) -> DoubleArray:
     if what not in QUANTITIES:
         raise UnknownName.of("quantity", what, QUANTITIES)
     if what == "qps":
@@ -376,7 +393,7 @@ def _at_draws(
 ) -> DoubleArray:
     """float64 (b,): ln of the quantity at the target, or at the point `cheapest` where there is one, in each draw."""
     if cheapest is not None:
-        return _logs(curve.take([cheapest]), what, drawn)[:, 0]
+        return _logs(curve, what, drawn, [cheapest])[:, 0]
     recalls = _recalls(curve, target, drawn)  # (b, p)
     under, over = recalls <= target, recalls >= target
     low = np.where(under, recalls, -np.inf).argmax(axis=1)
@@ -385,7 +402,7 @@ def _at_draws(
     high = np.where(over.any(axis=1), high, low)
     used, place = np.unique(np.stack([low, high]), return_inverse=True)
     place = place.reshape(2, -1)
-    logs = _logs(curve.take(used), what, drawn)  # only the points that some draw needs
+    logs = _logs(curve, what, drawn, used)  # only the points that some draw needs
     each = np.arange(low.size)
     low_value, high_value = logs[each, place[0]], logs[each, place[1]]
     low_recall, high_recall = recalls[each, low], recalls[each, high]

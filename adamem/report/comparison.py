@@ -143,16 +143,21 @@ class Comparison:
 
 def compare(loaded: Loaded) -> Comparison:
     """Compute every entry of a run."""
-    reference = None if loaded.reference is None else loaded.reference.curve(loaded.reference.front(loaded.k))
+    curves: dict[int, Curve] = {}
+    reference = None
+    if loaded.reference is not None:
+        reference = curves[id(loaded.reference)] = loaded.reference.curve(tuple(loaded.reference.front(loaded.k)))
     entries = []
     for contestant in loaded.contestants:
-        curves: dict[int, Curve] = {}
         for target in loaded.targets:
             series = contestant.for_target(target)
             spots = () if series is None else tuple(series.front(loaded.k))
             if series is None or not spots:
                 continue
-            curve = curves.setdefault(id(series), series.curve(spots))
+            if id(series) not in curves:
+                # One object a series: what it has resampled serves every target and ratio.
+                curves[id(series)] = series.curve(spots)
+            curve = curves[id(series)]
             entries.append(
                 _entry(
                     contestant,
