@@ -28,7 +28,7 @@ def answer(comparison: Comparison) -> str:
             said.append(f"at {where} no contestant has a figure")
             continue
         leaders = [comparison.ranked(target)[0] for target in targets]
-        told = [wording.number(one.values["qps"].value) for one in leaders]
+        told = [_speed(one) for one in leaders]
         speeds = wording.listed(told if len(set(told)) > 1 else told[:1])
         if len(names) == 1:
             said.append(f"at {where} use {names[0]}: {speeds} queries a second{_lead(comparison, targets)}")
@@ -38,8 +38,7 @@ def answer(comparison: Comparison) -> str:
             )
     if not said:
         return "Nothing could be measured: every contestant failed or was found invalid; the reasons are below."
-    text = "; ".join(said)
-    return f"{text[0].upper()}{text[1:]}."
+    return " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in said)
 
 
 def exact_sentence(comparison: Comparison) -> str:
@@ -96,6 +95,19 @@ def _outrun(comparison: Comparison) -> str:
     return ""
 
 
+def doubt(comparison: Comparison) -> str:
+    """Who may be ahead of a named winner, but has no point near enough to tell; empty if nobody."""
+    open_: dict[str, list[str]] = {}
+    for target in comparison.loaded.targets if comparison.entries else []:
+        if comparison.ranked(target) and not comparison.unranked(target):
+            for name in _not_ruled_out(comparison, target):
+                open_.setdefault(name, []).append(f"{target:g}")
+    return " ".join(
+        f"Whether {name} is ahead at {wording.listed(targets)} is open: it has no point near enough there."
+        for name, targets in open_.items()
+    )
+
+
 def caveat(comparison: Comparison) -> str:
     """The one thing a reader must know before acting on the answer."""
     loaded = comparison.loaded
@@ -147,6 +159,12 @@ def _leaders(comparison: Comparison) -> list[tuple[tuple[str, ...] | None, list[
     return out
 
 
+def _speed(entry: Entry) -> str:
+    value = entry.values["qps"]
+    bound = "at least " if value.mark and not entry.contestant.is_exact else ""
+    return f"{bound}{wording.number(value.value)}"
+
+
 def _lead(comparison: Comparison, targets: Sequence[float]) -> str:
     duels: list[Verdict] = []
     for target in targets:
@@ -159,11 +177,9 @@ def _lead(comparison: Comparison, targets: Sequence[float]) -> str:
     low, high = wording.number(min(margins)), wording.number(max(margins))
     span = f"{low} times" if low == high else f"{low} to {high} times"
     seconds = list(dict.fromkeys(duel.loser.contestant.name for duel in duels))
-    open_ = list(dict.fromkeys(name for target in targets for name in _not_ruled_out(comparison, target)))
-    doubt = f"; {wording.listed(open_)} cannot be compared there, for want of points near enough" if open_ else ""
     floor = comparison.noise["qps"].relative
     beyond = f", beyond the noise of {wording.percent(floor)}" if np.isfinite(floor) else ""
-    return f", {span} the next best ({wording.listed(seconds)}){beyond}{doubt}"
+    return f", {span} the next best ({wording.listed(seconds)}){beyond}"
 
 
 def _not_ruled_out(comparison: Comparison, target: float) -> list[str]:

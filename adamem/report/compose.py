@@ -44,9 +44,10 @@ def compose(comparison: Comparison) -> Document:
 
 
 def _first(comparison: Comparison) -> Section:
+    sentences = (answer.exact_sentence(comparison), answer.doubt(comparison), answer.caveat(comparison))
     blocks: list[Block] = [
         Paragraph(answer.answer(comparison), "answer"),
-        Paragraph(f"{answer.exact_sentence(comparison)} {answer.caveat(comparison)}"),
+        Paragraph(" ".join(said for said in sentences if said)),
     ]
     if comparison.entries:
         blocks.append(headline(comparison))

@@ -7,7 +7,7 @@ import re
 from adamem.report.document import Block, Bullets, Cell, Code, Document, Figure, Paragraph, Table
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~])")
-_LEADING = re.compile(r"^(\s*)([#+-]|\d+\.)(?=\s)")
+_LEADING = re.compile(r"^(\d*)([#+.-])(?=\s)")
 
 
 def render(document: Document) -> bytes:

@@ -29,8 +29,8 @@ def summary(path: Path) -> RenderableType:
         parts.append(table)
         parts.extend(Text(note, style="dim") for note in source.notes if note.startswith(("Noise", "No noise")))
     parts.append(Text(answer.answer(comparison), style="bold"))
-    parts.append(Text(answer.exact_sentence(comparison)))
-    parts.append(Text(answer.caveat(comparison)))
+    sentences = (answer.exact_sentence(comparison), answer.doubt(comparison), answer.caveat(comparison))
+    parts.extend(Text(said) for said in sentences if said)
     return Group(*parts)
 
 

@@ -11,7 +11,7 @@ from adamem.report import wording
 from adamem.report.comparison import Comparison
 from adamem.report.document import Figure
 from adamem.report.figures.pareto import TICKS, cap, stretch
-from adamem.report.figures.style import Look, canvas, export, given_ticks, label_right, quiet, rounded
+from adamem.report.figures.style import Look, canvas, export, given_ticks, label_right, quiet, rounded, shorten
 from adamem.report.loaded import effort_name
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ def data(comparison: Comparison) -> Figure | None:
 def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> tuple[bytes, bytes]:
     """The figure as (svg, png)."""
     names = list(dict.fromkeys(r["parameter"] for r in records))
-    columns = min(2, len(names))
+    longest = max(len(shorten(r["contestant"])) for r in records)
+    columns = min(2, len(names)) if longest <= 18 else 1  # beside a panel there is room for a short name only
     rows = -(-len(names) // columns)
     with canvas(3.6 * rows, columns, rows) as (figure, axes):
         top = cap(records)

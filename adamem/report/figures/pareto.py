@@ -66,6 +66,7 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
     """The figure as (svg, png)."""
     with canvas(4.9) as (figure, (axes,)):
         top = cap(records)
+        alpha = 0.18 if len({r["contestant"] for r in records}) <= 5 else 0.09  # many bands would hide the lines
         labels = []
         for name, build in dict.fromkeys((r["contestant"], r["build"]) for r in records):
             mine = [r for r in records if (r["contestant"], r["build"]) == (name, build)]
@@ -79,7 +80,7 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
                 continue
             if main:
                 low, high = [r["qps_low"] for r in mine], [r["qps_high"] for r in mine]
-                axes.fill_between(x, low, high, color=look.colour, alpha=0.18, linewidth=0)
+                axes.fill_between(x, low, high, color=look.colour, alpha=alpha, linewidth=0)
                 for r in mine:
                     ends = [stretch(r["recall_low"], top), stretch(r["recall_high"], top)]
                     axes.plot(ends, [r["qps"]] * 2, color=look.colour, linewidth=1.0, alpha=0.5)

@@ -112,7 +112,7 @@ def label_right(axes: Axes, labels: Sequence[tuple[float, float, str, str]], *, 
     heights = spread([float(ends[i][1]) for i in order], gap, float(box.y0), float(box.y1))
     inverse = axes.transAxes.inverted()
     for i, height in zip(order, heights, strict=True):
-        text, colour = labels[i][2], labels[i][3]
+        text, colour = shorten(labels[i][2], 25), labels[i][3]
         start = inverse.transform(ends[i])
         stop = inverse.transform((box.x1 + 10 * scale, height))
         axes.plot(

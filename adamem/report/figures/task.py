@@ -56,6 +56,7 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
     """The figure as (svg, png)."""
     with canvas(3.8) as (figure, (axes,)):
         top = cap(records)
+        alpha = 0.10 if len({r["contestant"] for r in records}) <= 5 else 0.05
         labels = []
         for name in dict.fromkeys(r["contestant"] for r in records):
             mine = [r for r in records if r["contestant"] == name]
@@ -71,7 +72,7 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
                 [r["ndcg_low"] for r in mine],
                 [r["ndcg_high"] for r in mine],
                 color=look.colour,
-                alpha=0.10,
+                alpha=alpha,
                 linewidth=0,
             )
             axes.plot(x, y, color=look.colour, linestyle=look.dash, marker=look.marker)

@@ -1,0 +1,91 @@
+"""Every figure draws exactly what its CSV says, in colours that can be told apart."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from itertools import pairwise
+
+import matplotlib as mpl
+import pytest
+
+from adamem.report import write
+from adamem.report.figures.pareto import cap, stretch
+from adamem.report.figures.style import GRID, INK, MUTED, PAPER, looks, spread
+
+
+def test_every_figure_has_its_picture_and_its_data(three):
+    """Six figures, each as SVG, PNG and CSV."""
+    names = {file.stem for file in three.glob("figures/*")}
+    assert names == {"pareto", "effort", "latency", "cost", "hardness", "task"}
+    for name in names:
+        for suffix in ("svg", "png", "csv"):
+            assert (three / "figures" / f"{name}.{suffix}").stat().st_size > 50, (name, suffix)
+        assert (three / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_pictures_bear_no_date_and_name_no_address(three):
+    """An SVG's bytes depend on its data alone."""
+    for file in three.glob("figures/*.svg"):
+        assert "<dc:date>" not in file.read_text(), file
+
+
+def test_drawing_leaves_the_callers_settings_alone(handmade, contestants):
+    """Whoever uses matplotlib himself finds it as it was."""
+    before = dict(mpl.rcParams)
+    write(handmade.write({"exact": contestants["exact"]}))
+    assert dict(mpl.rcParams) == before
+
+
+def test_the_strata_hold_every_query_once(three):
+    """Deciles of difficulty are ten groups of five queries; their mean recall is the point's."""
+    rows = [
+        row
+        for row in csv.DictReader(io.StringIO((three / "figures" / "hardness.csv").read_text()))
+        if row["contestant"] == "hnsw" and row["by"] == "local intrinsic dimension"
+    ]
+    assert [int(row["queries"]) for row in rows] == [5] * 10
+    points = csv.DictReader(io.StringIO((three / "tables" / "points.csv").read_text()))
+    recall = next(
+        float(row["recall"]) for row in points if row["contestant"] == "hnsw" and row["search"] == rows[0]["search"]
+    )
+    assert sum(float(row["recall"]) for row in rows) / 10 == pytest.approx(recall, abs=1e-6)
+
+
+def test_twelve_contestants_are_told_apart_without_names():
+    """No two share both colour and marker, and none has a colour that the page's theme replaces."""
+    found = looks(
+        [("exact", "exact"), *((f"hnsw {i}", "hnsw") for i in range(6)), *((f"pq {i}", "faiss_pq") for i in range(5))]
+    )
+    assert len({(look.colour, look.marker) for look in found.values()}) == 12
+    assert not {look.colour for name, look in found.items() if name != "exact"} & {INK, PAPER, MUTED, GRID}
+
+
+def test_an_index_keeps_its_colour_from_report_to_report():
+    """HNSW is drawn alike whoever else takes part and in whatever order."""
+    alone = looks([("hnsw", "hnsw")])["hnsw"]
+    among = looks([("a", "other"), ("b", "faiss_pq"), ("c", "faiss_pq"), ("hnsw", "hnsw")])["hnsw"]
+    assert alone == among
+
+
+@pytest.mark.parametrize("wanted", [[0.0], [5.0, 5.0, 5.0], [0.0, 1.0, 2.0, 50.0, 99.0, 99.5], [98.0] * 8])
+def test_labels_are_moved_apart_and_stay_inside(wanted):
+    """Names keep their order and a line's distance, and none leaves the axes while there is room."""
+    out = spread(wanted, 10.0, 0.0, 100.0)
+    assert all(after - before >= 10.0 - 1e-9 for before, after in pairwise(out))
+    assert min(out) >= 0.0
+    assert max(out) <= 100.0
+
+
+def test_labels_with_room_stay_where_they_belong():
+    """Nothing is moved without need."""
+    assert spread([10.0, 40.0, 70.0], 10.0, 0.0, 100.0) == [10.0, 40.0, 70.0]
+
+
+def test_the_recall_axis_widens_towards_one():
+    """0.9, 0.99 and 0.999 are equally far apart, and perfect recall has a place of its own."""
+    assert stretch(0.99, 9.0) - stretch(0.9, 9.0) == pytest.approx(stretch(0.999, 9.0) - stretch(0.99, 9.0))
+    top = cap(({"recall": 0.9995}, {"recall": 1.0}))
+    assert stretch(1.0, top) == top > stretch(0.9995, 9.0)
+    assert math.isfinite(top)

@@ -1,0 +1,180 @@
+"""Every figure of a table is what an independent reckoning gives, from raw files or from what is known beforehand."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+
+import numpy as np
+import pytest
+
+from adamem.bench.store import RunFolder
+from adamem.report import render, write
+
+TARGET = "0.95"
+
+
+def table(path, name, folder="tables"):
+    """A CSV of the report as dictionaries."""
+    return list(csv.DictReader(io.StringIO((path / folder / f"{name}.csv").read_text())))
+
+
+def one(rows, **wanted):
+    """The one row that has these values."""
+    found = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+    assert len(found) == 1, (wanted, found)
+    return found[0]
+
+
+def raw_points(path, contestant, role):
+    """(recall, geometric mean QPS) of each point, reckoned here from ranks and nanoseconds alone."""
+    folder = RunFolder(path)
+    recalls, logs = [], []
+    for key in folder.run().blocks:
+        for measured in folder.measured("measure", folder.block("measure", key)):
+            if (measured.worker.contestant, measured.worker.role) == (contestant, role):
+                points = range(len(measured.worker.points))
+                recalls.append([(measured.arrays[f"p{p}_ranks"] < 10).mean() for p in points])
+                logs.append([np.log(50 / (measured.arrays[f"p{p}_batch_ns"] * 1e-9)).mean() for p in points])
+    return np.mean(recalls, axis=0), np.exp(np.mean(logs, axis=0))
+
+
+def test_qps_at_a_recall_is_interpolated_between_its_neighbours(three):
+    """The headline's QPS equals ln-linear interpolation of raw nanoseconds, reckoned without our statistics."""
+    recalls, speeds = raw_points(three, "hnsw", "reference")
+    low, high = np.flatnonzero(recalls <= 0.95)[-1], np.flatnonzero(recalls >= 0.95)[0]
+    share = (0.95 - recalls[low]) / (recalls[high] - recalls[low])
+    expected = np.exp(np.log(speeds[low]) + share * np.log(speeds[high] / speeds[low]))
+    row = one(table(three, "headline"), contestant="hnsw", target_recall=TARGET)
+    assert row["qps_status"] == "bracketed"
+    assert float(row["qps"]) == pytest.approx(expected, rel=1e-5)
+    assert float(row["qps_low"]) < expected < float(row["qps_high"])
+
+
+def test_a_ratio_to_the_reference_is_that_of_the_two_speeds(three):
+    """All blocks hold both, so the ratio of the estimates is the mean of the ratios."""
+    rows = table(three, "headline")
+    pq = one(rows, contestant="pq <b>&|*", target_recall=TARGET)
+    hnsw = one(rows, contestant="hnsw", target_recall=TARGET)
+    assert float(pq["qps_ratio"]) == pytest.approx(float(pq["qps"]) / float(hnsw["qps"]), rel=1e-4)
+    assert float(hnsw["qps_ratio"]) == 1.0
+
+
+def test_the_page_and_the_markdown_show_the_csvs_figures(three):
+    """What a reader sees is the CSV's figure to three digits, in both forms of the report."""
+    row = one(table(three, "headline"), contestant="hnsw", target_recall=TARGET)
+    shown = format(float(format(float(row["qps"]), ".3g")), ",.0f")
+    for name in ("report.html", "report.md"):
+        assert shown in (three / name).read_text(), name
+
+
+def test_points_bear_their_recall_and_speed(three):
+    """Every measured point stands in points.csv with the recall that was put into it."""
+    rows = table(three, "points")
+    for effort, share in ((10, 0.80), (40, 0.91), (160, 0.96)):
+        row = one(rows, contestant="hnsw", search=f"ef={effort}")
+        assert float(row["recall"]) == pytest.approx(share, abs=1e-9)
+        assert row["counters"] == f"distances={10 * effort}"
+    assert float(one(rows, contestant="exact")["recall"]) == 1.0
+
+
+def test_latency_is_the_percentile_of_per_query_medians(three):
+    """p99 of the exact search equals numpy's percentile of medians over rounds, geometrically meant over seeds."""
+    folder = RunFolder(three)
+    logs = []
+    for key in folder.run().blocks:
+        for measured in folder.measured("measure", folder.block("measure", key)):
+            if measured.worker.contestant == "exact":
+                seconds = measured.arrays["p0_one_ns"] * 1e-9
+                logs.append(np.log(np.percentile(np.median(seconds, axis=0), 99)))
+    row = one(table(three, "one-query"), contestant="exact", target_recall=TARGET)
+    assert float(row["p99"]) == pytest.approx(np.exp(np.mean(logs)), rel=1e-5)
+
+
+def test_task_quality_is_reckoned_from_the_third_neighbour(three):
+    """The one relevant document is the third nearest: exact search has it third, so MRR is 1/3 and nDCG 1/log2(4)."""
+    row = one(table(three, "task-quality"), contestant="exact")
+    assert float(row["mrr"]) == pytest.approx(1 / 3, rel=1e-5)
+    assert float(row["ndcg"]) == pytest.approx(0.5, rel=1e-5)
+    assert float(row["recall_all"]) == 1.0
+
+
+def test_the_noise_floor_is_the_twins_difference(handmade, contestants):
+    """A twin that is a third slower makes a noise floor of a third, and with it PQ's lead or lag is judged."""
+    path = handmade.write(contestants, twin_slower=4 / 3)
+    write(path)
+    row = one(table(path, "headline"), contestant="hnsw", target_recall=TARGET)
+    assert float(row["qps_noise_floor"]) == pytest.approx(1 / 3, rel=0.01)
+    assert "differed by up to 33 % of QPS" in (path / "report.html").read_text()
+
+
+def test_gaps_and_unreached_targets_are_explained(handmade, contestants):
+    """Where nothing was measured near enough, the cell says so and names what was; no figure is made up."""
+    holed = {"exact": contestants["exact"], "hnsw": ("hnsw", {10: (0.80, 1e-5), 40: (0.93, 5e-5)})}
+    path = handmade.write(holed)
+    write(path)
+    rows = table(path, "headline")
+    assert one(rows, contestant="hnsw", target_recall="0.9")["qps_status"] == "gap"
+    assert one(rows, contestant="hnsw", target_recall="0.9")["qps"] == ""
+    assert one(rows, contestant="hnsw", target_recall="0.95")["qps_status"] == "unreached"
+    page = (path / "report.html").read_text()
+    assert "not bracketed<small>0.800 … 0.930</small>" in page
+    assert "not reached<small>best 0.930</small>" in page
+
+
+def test_failures_stand_with_their_reasons(three):
+    """A contestant that failed is in the table of exclusions, with what happened, and in no other."""
+    row = one(table(three, "excluded"), index="lost")
+    assert row["status"] == "failed"
+    assert row["why"].startswith("building it was stopped after 1 s")
+    assert not [row for row in table(three, "points") if row["contestant"] == "lost"]
+
+
+def test_every_record_of_a_table_has_the_same_columns(three):
+    """A CSV can be read by a machine: no line has more or fewer cells than the head."""
+    for file in three.glob("*/*.csv"):
+        rows = list(csv.reader(io.StringIO(file.read_text())))
+        assert len(rows) > 1, file
+        assert {len(row) for row in rows} == {len(rows[0])}, file
+
+
+def test_tables_and_render_agree(three):
+    """`render` gives the very bytes that `write` wrote, file by file, and nothing else is there."""
+    texts = {
+        str(file.relative_to(three)): file.read_bytes()
+        for file in [*three.glob("tables/*"), *three.glob("figures/*.csv"), *three.glob("report.*")]
+    }
+    assert render(three) == texts
+
+
+def test_a_point_beaten_only_by_chance_stays_on_the_curve(handmade, contestants):
+    """A lower effort timed slower in stage 1 by chance must not tear a hole into the curve around a target."""
+    points = {20: (0.89, 4e-5), 40: (0.91, 3e-5), 80: (0.94, 7e-5), 160: (0.96, 6e-5)}
+    path = handmade.write({"exact": contestants["exact"], "hnsw": ("hnsw", points)})
+    write(path)
+    rows = table(path, "headline")
+    assert [row["qps_status"] for row in rows if row["contestant"] == "hnsw"] == ["bracketed", "bracketed"]
+    drawn = [row["search"] for row in table(path, "pareto", "figures") if row["contestant"] == "hnsw"]
+    assert drawn == ["ef=20", "ef=40", "ef=80", "ef=160"]
+
+
+def test_defaults_are_the_ones_that_the_run_names(handmade, contestants):
+    """The table of untuned figures holds the named build at the named effort, though the grid measured it."""
+    named = {"exact": {"build": {}, "search": {}}, "hnsw": {"build": {"M": 16}, "search": {"ef": 40}}}
+    path = handmade.write({name: contestants[name] for name in named}, defaults=named)
+    write(path)
+    rows = table(path, "defaults")
+    assert [(row["contestant"], row["search"]) for row in rows] == [("exact", ""), ("hnsw", "ef=40")]
+    assert float(rows[1]["recall"]) == pytest.approx(0.91, abs=1e-9)
+
+
+def test_bytes_and_build_times_are_the_workers_own(three):
+    """Parts of memory and build seconds go from the records into cost.csv unchanged."""
+    rows = table(three, "cost", "figures")
+    assert one(rows, contestant="hnsw", part="graph")["value"] == "9600"
+    assert [row["value"] for row in rows if row["contestant"] == "hnsw" and row["what"] == "build seconds"] == [
+        "2",
+        "2.1",
+    ]
+    assert re.fullmatch(r"19200", one(rows, what="raw vectors")["value"])
