@@ -5,9 +5,9 @@
     AdaMemError
     +-- UserError                    the caller can mend it; the command line exits with status 2
     |   +-- InvalidInput             (ValueError)           vectors, ids, k or parameters that break the rules
-    |   +-- UnknownName              (LookupError)          no index, dataset, encoder, metric or parameter of that name
-    |   +-- UnsupportedOperation     (NotImplementedError)  this index cannot do that; the message names those that can
-    |   +-- MissingExtra             (ImportError)          an optional dependency is not installed; the message has the pip line
+    |   +-- UnknownName              (LookupError)          no index, dataset, encoder or parameter of that name
+    |   +-- UnsupportedOperation     (NotImplementedError)  this index cannot do that; the message names who can
+    |   +-- MissingExtra             (ImportError)          an optional dependency is missing; has the pip line
     |   +-- ConfigError              (ValueError)           an experiment file: file, key, value and what was expected
     |   +-- DataError                (ValueError)           a data file that is truncated, altered or of another format
     |   +-- DownloadError            (OSError)              a download that failed or does not match its checksum

@@ -32,7 +32,7 @@ def sha256_file(path: Path) -> str:
 
 
 def canonical_json(value: Any) -> str:
-    """The one JSON text of a value: sorted keys, no spaces, no NaN. Equal values give equal texts, so it can be hashed."""
+    """The one JSON text of a value: sorted keys, no spaces, no NaN. Equal values give equal texts."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
 
@@ -57,7 +57,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(scratch, path)
+        scratch.replace(path)
         fsync_folder(path.parent)
     except OSError as error:
         raise storage_error(error, path) from error
@@ -88,7 +88,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                 with open(inner, "rb") as stream:
                     os.fsync(stream.fileno())
         fsync_folder(scratch)
-        os.rename(scratch, path)
+        scratch.rename(path)
         fsync_folder(path.parent)
     except OSError as error:
         raise storage_error(error, path) from error
@@ -123,4 +123,3 @@ def storage_error(error: OSError, path: Path) -> StorageError:
     else:
         why, way = error.strerror or str(error), "check the path"
     return StorageError(f"cannot write {path}: {why}; {way}")
-

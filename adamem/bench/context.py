@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -123,18 +124,18 @@ def scratch_folder(run: Path) -> Iterator[Path]:
     StorageError
         if another process is running this experiment into the same folder, or nothing can be written there.
     """
-    import fcntl
-
     try:
         run.mkdir(parents=True, exist_ok=True)
-        lock = open(run / ".lock", "w", encoding="utf-8")
+        lock = open(run / ".lock", "w", encoding="utf-8")  # noqa: SIM115 -- closed by the with below
     except OSError as error:
         raise StorageError(f"cannot write into {run}: {error.strerror}; choose another folder with --out") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise StorageError(f"another process is running into {run}; wait for it, or choose another folder with --out") from error
+            raise StorageError(
+                f"another process is running into {run}; wait for it, or choose another folder with --out"
+            ) from error
         scratch = run / ".scratch"
         shutil.rmtree(scratch, ignore_errors=True)  # a killed run's leavings
         scratch.mkdir()
@@ -149,9 +150,7 @@ def locate_vectors(base: FloatArray, scratch: Path) -> dict[str, Any]:
     """Where workers can map `base`: the file behind it if it is a whole leading part of one, else a copy in `scratch`."""
     rows, dim = base.shape
     root: Any = base
-    while isinstance(root, np.ndarray) and not (
-        isinstance(root, np.memmap) and not isinstance(root.base, np.memmap)
-    ):
+    while isinstance(root, np.ndarray) and not (isinstance(root, np.memmap) and not isinstance(root.base, np.memmap)):
         root = root.base
     if (
         isinstance(root, np.memmap)
@@ -164,6 +163,8 @@ def locate_vectors(base: FloatArray, scratch: Path) -> dict[str, Any]:
     path = scratch / "base.f32"
     with open(path, "wb") as stream:
         step = max(1, (1 << 22) // dim)
-        for start in range(0, rows, step):
-            stream.write(np.ascontiguousarray(base[start : start + step], dtype=np.float32).tobytes())
+        stream.writelines(
+            np.ascontiguousarray(base[start : start + step], dtype=np.float32).tobytes()
+            for start in range(0, rows, step)
+        )
     return {"path": str(path), "offset": 0, "rows": rows, "dim": dim}

@@ -23,7 +23,7 @@ _STARTUP_SECONDS = 1.5
 
 def forecast(experiment: Experiment, *, source: str, reporter: Reporter) -> str:
     """The trials of both stages with a rough cost, as text. Loads (and embeds, where need be) the data set."""
-    dataset = load_dataset(experiment, source=source, reporter=reporter)
+    dataset = load_dataset(experiment, reporter=reporter)
     plans = expand(experiment, metric=dataset.metric, source=source)
     measure, n = experiment.measure, dataset.base.shape[0]
     sample = np.ascontiguousarray(dataset.base[:_PROBE])
@@ -40,7 +40,10 @@ def forecast(experiment: Experiment, *, source: str, reporter: Reporter) -> str:
     reporter.stage("probing build times on a small sample", jobs)
     first = second = 0.0
     for plan in plans:
-        times = [_probe(plan, build, sample, dataset.metric, measure.build_threads, reporter) * growth for build in plan.builds]
+        times = [
+            _probe(plan, build, sample, dataset.metric, measure.build_threads, reporter) * growth
+            for build in plan.builds
+        ]
         first += sum(times) + _STARTUP_SECONDS * len(times)
         kept = min(measure.front_builds, len(times))
         second += measure.build_seeds * (kept * float(np.mean(times)) + _STARTUP_SECONDS * kept)

@@ -1,4 +1,4 @@
-"""The one loop of the statistics that numpy cannot do without building large temporaries. Import it late: numba is slow to load."""
+"""The one loop that numpy cannot do without large temporaries. Import it late: numba is slow to load."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from adamem.data import Dataset, Progress, load
 from adamem.encoders import Encoder, open_encoder
 
 
-def load_dataset(experiment: Experiment, *, source: str, reporter: Reporter) -> Dataset:
-    """Raises a `UserError` that says what is missing; `source` is the experiment's file."""
+def load_dataset(experiment: Experiment, *, reporter: Reporter) -> Dataset:
+    """Raises a `UserError` that says what is missing."""
     wanted = experiment.dataset
     with progress_of(reporter) as progress:
         return load(

@@ -97,9 +97,7 @@ class Watch:
             notes.append(f"the hypervisor gave {steal:.0%} of the CPU time to others")
         if foreign > 0.05:
             notes.append(f"other processes used {foreign:.0%} of the CPU time")
-        return Fitness(
-            load_before=round(self.load, 2), steal=round(steal, 4), foreign=round(foreign, 4), notes=notes
-        )
+        return Fitness(load_before=round(self.load, 2), steal=round(steal, 4), foreign=round(foreign, 4), notes=notes)
 
 
 _TELLING_FEATURES = {"avx", "avx2", "avx512f", "avx512_vnni", "avx_vnni", "fma", "f16c", "asimd", "sve", "amx_int8"}

@@ -47,7 +47,7 @@ class Seat:
 
 
 def seats(context: Context, choices: dict[str, Choice]) -> list[list[Seat]]:
-    """Who sits in which cohort. All in one where memory allows; the reference's builds and its twin are in every one."""
+    """Who sits in which cohort: all in one where memory allows; the reference's builds and its twin in every one."""
     experiment = context.experiment
     reference = reference_of(context.plans)
     everywhere: list[Seat] = []
@@ -97,7 +97,7 @@ def measure_block(context: Context, cohort: int, seated: list[Seat], seed: int) 
     key, spec = block_key(context, cohort, seated, seed)
     rng = np.random.default_rng([context.experiment.measure.seed, cohort, seed])
     started, watch, clock = datetime.now(UTC), Watch.now(), time.perf_counter()
-    processes: list[WorkerProcess | None] = [None] * len(seated)
+    processes: dict[int, WorkerProcess] = {}
     tallies = [Tally() for _ in seated]
     built: list[dict[str, Any] | None] = [None] * len(seated)
     failures = [""] * len(seated)
@@ -118,18 +118,17 @@ def measure_block(context: Context, cohort: int, seated: list[Seat], seed: int) 
             order.append(turn)
             for place in turn:
                 context.reporter.now(f"seed {seed}, round {number + 1}: {describe(seated[place])}")
-                process = processes[place]  # type: ignore[assignment]  # every place was started above
+                process = processes[place]
                 try:
                     _turn(context, process, tallies[place], seated[place], int(rng.integers(2**31)))
                 except TrialFailed as error:
                     failures[place] = str(error)
                     process.close()
                 context.reporter.advance(1.0 / context.experiment.measure.rounds)
-        fitness = watch.since(sum(process.cpu_seconds() for process in processes if process is not None))
+        fitness = watch.since(sum(process.cpu_seconds() for process in processes.values()))
     finally:
-        for process_or_none in processes:
-            if process_or_none is not None:
-                process_or_none.close()
+        for process in processes.values():
+            process.close()
     workers = [
         worker_record(
             built[place],

@@ -51,7 +51,7 @@ class WorkerProcess:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env=environment,
-                start_new_session=True,  # a group of its own: Ctrl-C reaches the coordinator alone, a kill reaches all of it
+                start_new_session=True,  # its own group: Ctrl-C reaches the coordinator alone, a kill all of it
             )
         self._watched = psutil.Process(self._process.pid)
         self._pending = b""

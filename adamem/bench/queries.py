@@ -24,7 +24,9 @@ def split(dataset: Dataset, *, count: int, seed: int) -> tuple[IdArray, IdArray,
         the split in words.
     """
     queries = np.asarray(dataset.queries)
-    _, first = np.unique(queries.view(np.dtype((np.void, queries.shape[1] * queries.itemsize))).ravel(), return_index=True)
+    _, first = np.unique(
+        queries.view(np.dtype((np.void, queries.shape[1] * queries.itemsize))).ravel(), return_index=True
+    )
     distinct = np.sort(first).astype(np.int64)
     rng = np.random.default_rng(seed)
     drawn = rng.permutation(distinct)[:count]

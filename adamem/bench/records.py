@@ -16,7 +16,7 @@
 
 A stage-1 folder is a block of one worker. The arrays of the point number p of a worker are named ``p<p>_...``:
 the `Answers` (``ranks``, ``elsewhere_*``), ``one_ns`` uint32 (rounds, q): nanoseconds of each query asked alone, in
-the order of the `Truth`, whatever the order they were asked in; ``batch_ns`` int64 (rounds,): of all queries in one call.
+the order of the `Truth`, whatever the order they were asked in; ``batch_ns`` int64 (rounds,): all in one call.
 """
 
 from __future__ import annotations

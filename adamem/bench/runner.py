@@ -39,7 +39,7 @@ def run_experiment(experiment: Experiment, out: Path, *, source: str, reporter: 
     """
     with scratch_folder(out) as scratch:
         clock = time.perf_counter()
-        dataset = load_dataset(experiment, source=source, reporter=reporter)
+        dataset = load_dataset(experiment, reporter=reporter)
         plans = expand(experiment, metric=dataset.metric, source=source)
         folder = RunFolder(out)
         context, queries = _prepare(experiment, plans, dataset, folder, scratch, reporter, source)

@@ -1,6 +1,6 @@
 """From stage 1 to stage 2: which builds of each contestant are worth measuring with care, and at which points.
 
-Everything is chosen on the calibration queries, from raw stage-1 files; whoever has those files comes to the same choice.
+Everything is chosen on the calibration queries, from raw stage-1 files: who has them comes to the same choice.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Choice:
     """Builds in stage 1, failed ones included."""
     builds: list[Candidate] = field(default_factory=list)
     per_target: dict[float, Params | None] = field(default_factory=dict)
-    """Which of the kept builds answers for each target recall: the fastest that reaches it, else the one nearest to it."""
+    """Which of the kept builds answers for each target: the fastest that reaches it, else the one nearest to it."""
 
 
 def choose(folder: RunFolder, run: Run) -> dict[str, Choice]:

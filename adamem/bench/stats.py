@@ -144,7 +144,7 @@ class AtRecall(Estimate):
 
     @property
     def mark(self) -> str:
-        """"≥" or "≤" where the value is a bound, "" where it is not (or nothing is known of a ratio of two bounds)."""
+        """ "≥" or "≤" where the value is a bound, "" where it is not (or nothing is known of a ratio of two bounds)."""
         up = {"exceeds": True, "reference_exceeds": False}.get(self.status)
         return "" if up is None else "≥" if up == (self.what in LARGER_IS_BETTER) else "≤"
 
@@ -388,9 +388,7 @@ def _at(curve: Curve, target: float, what: Quantity, once: Draws) -> tuple[Statu
     return status, points, value
 
 
-def _at_draws(
-    curve: Curve, target: float, what: Quantity, *, cheapest: int | None, drawn: Draws
-) -> DoubleArray:
+def _at_draws(curve: Curve, target: float, what: Quantity, *, cheapest: int | None, drawn: Draws) -> DoubleArray:
     """float64 (b,): ln of the quantity at the target, or at the point `cheapest` where there is one, in each draw."""
     if cheapest is not None:
         return _logs(curve, what, drawn, [cheapest])[:, 0]

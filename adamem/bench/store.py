@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,11 +62,15 @@ class RunFolder:
         """run.json. Raises `DataError` if there is none, `CorruptResult` if it is not what was written."""
         path = self.path / "run.json"
         if not path.exists():
-            raise DataError(f"{self.path} holds no run (no run.json); name a folder that `adamem run` or `adamem compare` made")
+            raise DataError(
+                f"{self.path} holds no run (no run.json); name a folder that `adamem run` or `adamem compare` made"
+            )
         try:
             run = Run.model_validate_json(path.read_bytes())
         except (ValidationError, ValueError) as error:
-            raise CorruptResult(f"{path} is not a run's record ({_first(error)}); restore it or run the experiment again") from error
+            raise CorruptResult(
+                f"{path} is not a run's record ({_first(error)}); restore it or run the experiment again"
+            ) from error
         if run.format > FORMAT:
             raise CorruptResult(f"{path} has format {run.format}, this version reads up to {FORMAT}; upgrade adamem")
         return run
@@ -86,9 +91,13 @@ class RunFolder:
             with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
                 return {key: archive[key] for key in archive.files}
         except FileNotFoundError as error:
-            raise CorruptResult(f"the raw file {path} is missing; run the experiment again to measure it anew") from error
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError, zipfile.zlib.error) as error:
-            raise CorruptResult(f"the raw file {path} cannot be read ({error}); delete it and run the experiment again") from error
+            raise CorruptResult(
+                f"the raw file {path} is missing; run the experiment again to measure it anew"
+            ) from error
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError, zlib.error) as error:
+            raise CorruptResult(
+                f"the raw file {path} cannot be read ({error}); delete it and run the experiment again"
+            ) from error
 
     def has_block(self, stage: str, key: str) -> bool:
         """Whether that block was measured whole."""
@@ -100,9 +109,13 @@ class RunFolder:
         try:
             return Block.model_validate_json(path.read_bytes())
         except FileNotFoundError as error:
-            raise CorruptResult(f"the raw block {path} is missing; run the experiment again to measure it anew") from error
+            raise CorruptResult(
+                f"the raw block {path} is missing; run the experiment again to measure it anew"
+            ) from error
         except (ValidationError, ValueError) as error:
-            raise CorruptResult(f"{path} is not a block's record ({_first(error)}); delete its folder and run again") from error
+            raise CorruptResult(
+                f"{path} is not a block's record ({_first(error)}); delete its folder and run again"
+            ) from error
 
     def measured(self, stage: str, block: Block) -> Iterator[Measured]:
         """The block's workers with their arrays, one after the other; failed ones have no arrays."""
@@ -135,7 +148,7 @@ class RunFolder:
 
     def raw_files(self, run: Run) -> list[Path]:
         """Every raw file that `run` counts, sorted."""
-        wanted = [path for path in sorted(self.raw.glob("*.npz"))]
+        wanted = sorted(self.raw.glob("*.npz"))
         for stage, keys in (("sweep", run.sweep), ("measure", run.blocks)):
             for key in keys:
                 wanted.extend(sorted(self._block_folder(stage, key).iterdir()))

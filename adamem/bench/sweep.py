@@ -20,9 +20,11 @@ from adamem.files import content_key
 _QUERY_SECONDS = 0.05
 """Stage 1 chooses by whole batches; the few single queries are there to be seen, not to be relied on."""
 _NARROW = 0.01
-"""Calibration halves the bracket around a target until its ends differ by no more than this in recall ..."""
-_STEPS = 4
-"""... or so many points have been spent on it."""
+_CLOSE = 1.2
+"""Calibration halves the bracket around a target until its ends differ by no more than 0.01 in recall and a fifth in
+effort: other queries and other build seeds shift the recall, and the target must still lie near a point ..."""
+_STEPS = 5
+"""... or until so many points have been spent on it."""
 
 
 def sweep_key(context: Context, plan: ContestantPlan, build: Params) -> tuple[str, dict[str, object]]:
@@ -121,7 +123,8 @@ def _calibrate(
             return
         (high, high_score), (low, low_score) = min(above), max(below)
         middle = round((low * high) ** 0.5)
-        if high_score - low_score <= _NARROW or middle in (low, high) or low > high:
+        narrow = high_score - low_score <= _NARROW and high <= _CLOSE * low
+        if narrow or middle in (low, high) or low > high:
             return
         _ask(context, process, tally, Ask({**example, effort: middle}, k, "calibrated"))
 

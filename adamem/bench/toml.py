@@ -40,11 +40,11 @@ def override(tables: Mapping[str, Any], settings: Iterable[str]) -> dict[str, An
     ConfigError
         for a setting that is not ``key=value``, or whose key leads nowhere.
     """
-    result = _copy(dict(tables))
+    result: dict[str, Any] = _copy(dict(tables))
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key.strip():
-            raise ConfigError(f"--set {setting}: expected key=value, such as measure.rounds=3 or dataset.name=\"pydocs\"")
+            raise ConfigError(f'--set {setting}: expected key=value, such as measure.rounds=3 or dataset.name="pydocs"')
         _put(result, key.strip().split("."), _value(text.strip()), setting)
     return result
 
@@ -125,10 +125,14 @@ def _put(tables: Any, path: list[str], value: Any, setting: str) -> None:
             member = next((one for one in here if isinstance(one, dict) and one.get("name") == part), None)
             if member is None or last:
                 names = ", ".join(str(one.get("name")) for one in here if isinstance(one, dict))
-                raise ConfigError(f"--set {setting}: {'.'.join(path[: depth + 1])} leads nowhere; the names there are {names}")
+                raise ConfigError(
+                    f"--set {setting}: {'.'.join(path[: depth + 1])} leads nowhere; the names there are {names}"
+                )
             here = member
         elif not isinstance(here, dict):
-            raise ConfigError(f"--set {setting}: {'.'.join(path[:depth])} is a value, not a table; expected a key that leads to one")
+            raise ConfigError(
+                f"--set {setting}: {'.'.join(path[:depth])} is a value, not a table; expected a key that leads to one"
+            )
         elif last:
             here[part] = value
         else:

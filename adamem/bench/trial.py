@@ -95,11 +95,14 @@ def take_turn(
     """
     out = scratch / f"turn-{id(tally)}.npz"
     known = {_name(ask): p for p, ask in enumerate(tally.asks)}
-    request = [
-        {"search": ask.search, "k": ask.k, "answers": _name(ask) not in known} for ask in asks
-    ]
+    request = [{"search": ask.search, "k": ask.k, "answers": _name(ask) not in known} for ask in asks]
     reply = process.ask(
-        "measure", queries=str(queries), points=request, order_seed=order_seed, query_seconds=query_seconds, out=str(out)
+        "measure",
+        queries=str(queries),
+        points=request,
+        order_seed=order_seed,
+        query_seconds=query_seconds,
+        out=str(out),
     )
     with np.load(out) as arrays:
         for number, (ask, told) in enumerate(zip(asks, reply["points"], strict=True)):
@@ -198,12 +201,12 @@ def _score(
     true, found = answers.distances(truth), ids >= 0
     scale = truth.query_norms[:, None] + answers.norms(truth)
     with np.errstate(invalid="ignore", divide="ignore"):
-        error = np.abs(reported.astype(np.float64) - true) / np.maximum(scale, 1e-30)
+        off = np.abs(reported.astype(np.float64) - true) / np.maximum(scale, 1e-30)
     known = found & np.isfinite(reported)
     tally.asks.append(ask)
     tally.answers.append(answers)
     tally.hashes.append(set())
-    tally.errors.append(float(error[known].max()) if known.any() and np.isfinite(reported[found]).all() else None)
+    tally.errors.append(float(off[known].max()) if known.any() and np.isfinite(reported[found]).all() else None)
     tally.counters.append(told["counters"])
     tally.one_ns.append([])
     tally.batch_ns.append([])

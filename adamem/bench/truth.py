@@ -61,7 +61,9 @@ class Truth:
                 base_norms=arrays["base_norms"].astype(np.float32),
             )
         except KeyError as error:
-            raise CorruptResult(f"a list of true neighbours lacks the array {error}; run the experiment again") from error
+            raise CorruptResult(
+                f"a list of true neighbours lacks the array {error}; run the experiment again"
+            ) from error
         if truth.ids.shape != truth.distances.shape or truth.ids.shape != truth.base_norms.shape:
             raise CorruptResult("the arrays of a list of true neighbours differ in shape; run the experiment again")
         return truth
@@ -143,9 +145,7 @@ def truth_of(
     )
 
 
-def encode(
-    found: IdArray, truth: Truth, *, base: FloatArray, queries: FloatArray, metric: Metric
-) -> Answers:
+def encode(found: IdArray, truth: Truth, *, base: FloatArray, queries: FloatArray, metric: Metric) -> Answers:
     """An index's ids (q, k) as `Answers`; true distances of unlisted ids are computed here, in float64.
 
     Raises

@@ -21,8 +21,10 @@ from typing import IO, Any
 
 import numpy as np
 import psutil
+from threadpoolctl import threadpool_limits
 
 from adamem.errors import AdaMemError
+from adamem.index import index_class
 from adamem.types import AnyArray, FloatArray
 
 MIN_QUERIES = 50
@@ -83,10 +85,6 @@ class _State:
         queries: str,
     ) -> dict[str, Any]:
         """Load the library, map the vectors, build, and ask the first queries."""
-        from threadpoolctl import threadpool_limits
-
-        from adamem.index import index_class
-
         vectors = map_vectors(base)
         started = time.perf_counter()
         kind = index_class(index)
@@ -94,7 +92,9 @@ class _State:
         # that neither is counted as the build's own time. Some builds need more rows than that: let them be.
         with threadpool_limits(limits=threads), contextlib.suppress(Exception):
             few = np.array(vectors[:_FEW])
-            kind.build(few, np.arange(len(few)), metric=metric, params=build, seed=seed, threads=threads).search(few[:1], 10)
+            kind.build(few, np.arange(len(few)), metric=metric, params=build, seed=seed, threads=threads).search(
+                few[:1], 10
+            )
         import_seconds = time.perf_counter() - started
 
         _touch(vectors)
@@ -140,10 +140,12 @@ class _State:
         try:
             for number in rng.permutation(len(points)):
                 order = rng.permutation(asked.shape[0])
-                replies[number] = self._measure_point(asked, order, points[number], query_seconds, f"p{number}_", arrays)
+                replies[number] = self._measure_point(
+                    asked, order, points[number], query_seconds, f"p{number}_", arrays
+                )
         finally:
             gc.enable()
-        np.savez(out, **arrays)
+        np.savez(out, allow_pickle=False, **arrays)
         return {"points": replies}
 
     def _measure_point(
@@ -166,9 +168,7 @@ class _State:
         started = clock()
         answer = search(shuffled, k, params=params)
         batch_ns = clock() - started
-        counters = {
-            name: (value - counted.get(name, 0)) / len(rows) for name, value in self.index.counters().items()
-        }
+        counters = {name: (value - counted.get(name, 0)) / len(rows) for name, value in self.index.counters().items()}
 
         one_ns = np.zeros(asked.shape[0], dtype=np.uint32)
         limit = clock() + int(query_seconds * 1e9)

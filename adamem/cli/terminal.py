@@ -8,7 +8,16 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 """Progress and errors; results go to standard output, so that they can be piped."""
@@ -45,7 +54,9 @@ class TerminalReporter:
             self._bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if not self._plain:
             self._bar.stop()
 
@@ -59,7 +70,7 @@ class TerminalReporter:
         if self._task is not None:
             self._bar.update(self._task, now="")
             self._bar.stop_task(self._task)
-        self._task = self._bar.add_task(what, total=total or 1.0, completed=0.0 if total else 1.0, now="")
+        self._task = self._bar.add_task(what, total=total or 1.0, completed=0 if total else 1, now="")
 
     def now(self, what: str) -> None:
         """What is being done at this moment."""

@@ -47,4 +47,4 @@ class Dataset:
     topics: AnyArray | None = None
     """int64 (q,): each query's topic, by which calibration and test queries are kept apart."""
     provenance: dict[str, Any] = field(default_factory=dict)
-    """What a report must say of it: licence, source, encoder and its fingerprint, rows dropped or collapsed ... (JSON)."""
+    """What a report must say of it, as JSON: licence, source, encoder and its fingerprint, rows dropped ..."""

@@ -212,9 +212,7 @@ def _why_not_speed(one: Loaded, two: Loaded) -> str:
     return ""
 
 
-def _speed(
-    one: Loaded, two: Loaded, pairs: list[_Pair], seed: int
-) -> tuple[tuple[SpeedChange, ...], list[str]]:
+def _speed(one: Loaded, two: Loaded, pairs: list[_Pair], seed: int) -> tuple[tuple[SpeedChange, ...], list[str]]:
     assert one.reference is not None
     assert two.reference is not None
     there = {canonical_json([spot.search, spot.k]): spot for spot in two.reference.spots}

@@ -75,9 +75,7 @@ def _dataset(run: Run, path: Path, progress: Progress | None) -> Dataset:
     from adamem.bench.load import load_dataset  # noqa: PLC0415  (only a deep check reads data)
 
     config = {name: value for name, value in run.config.items() if name in Experiment.model_fields}
-    return load_dataset(
-        Experiment.model_validate(config), source=str(path / "run.json"), reporter=_Reporter(progress)
-    )
+    return load_dataset(Experiment.model_validate(config), source=str(path / "run.json"), reporter=_Reporter(progress))
 
 
 def _report_findings(path: Path, *, damaged: bool) -> list[str]:

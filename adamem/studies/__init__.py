@@ -1,4 +1,4 @@
-"""Studies by name: each is one file behind the `Study` protocol, found through the entry-point group ``adamem.studies``."""
+"""Studies by name: one file each behind the `Study` protocol, found through the entry points ``adamem.studies``."""
 
 from adamem.studies.protocol import GROUP, Study, study_class, study_names
 

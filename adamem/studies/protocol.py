@@ -59,4 +59,6 @@ def study_class(name: str) -> type[Study]:
     except ImportError as error:
         if isinstance(error, MissingExtra):
             raise
-        raise MissingExtra(f"the study {name!r} needs {error.name or error}; install what {entry.value} imports") from error
+        raise MissingExtra(
+            f"the study {name!r} needs {error.name or error}; install what {entry.value} imports"
+        ) from error

@@ -254,7 +254,20 @@ def bad_indexes(tmp_path_factory) -> Path:
     info = folder / "bad_indexes-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bad-indexes\nVersion: 1.0\n")
-    names = ("crash", "hang", "greedy", "raises", "chatty", "inventor", "repeater", "liar", "blind", "nan", "backwards", "fickle")
+    names = (
+        "crash",
+        "hang",
+        "greedy",
+        "raises",
+        "chatty",
+        "inventor",
+        "repeater",
+        "liar",
+        "blind",
+        "nan",
+        "backwards",
+        "fickle",
+    )
     entries = "".join(f"{name} = bad_indexes:{name.capitalize()}\n" for name in names)
     (info / "entry_points.txt").write_text(f"[adamem.indexes]\n{entries}")
     return folder

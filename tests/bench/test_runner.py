@@ -16,7 +16,11 @@ from adamem.errors import ConfigError, StorageError, TrialFailed
 
 
 def _stamps(folder):
-    return {path: path.stat().st_mtime_ns for path in sorted((folder / "raw").rglob("*")) if path.parent.name not in ("raw",)}
+    return {
+        path: path.stat().st_mtime_ns
+        for path in sorted((folder / "raw").rglob("*"))
+        if path.parent.name not in ("raw",)
+    }
 
 
 def test_a_whole_run_is_complete_and_says_how(small_run):
@@ -144,7 +148,9 @@ def test_more_neighbours_than_vectors_is_refused(tmp_path, cache, reporter, tabl
     np.save(tmp_path / "base.npy", clustered(15, 4, 1))
     np.save(tmp_path / "queries.npy", clustered(6, 4, 2))
     tables = tables_of(tmp_path)
-    with pytest.raises(ConfigError, match=r"small\.toml: measure\.k .* asks for 20 neighbours, but .* holds only 15 vectors"):
+    with pytest.raises(
+        ConfigError, match=r"small\.toml: measure\.k .* asks for 20 neighbours, but .* holds only 15 vectors"
+    ):
         run_again(tables, tmp_path / "run", reporter)
 
 
@@ -168,7 +174,11 @@ def test_equal_builds_answer_equally_in_every_block(small_run):
     """With one build thread and one seed the reference and its twin give the same answers: quality is reproducible."""
     folder = RunFolder(small_run)
     for key in folder.run().blocks:
-        found = {m.worker.role: m for m in folder.measured("measure", folder.block("measure", key)) if m.worker.contestant == "hnsw"}
+        found = {
+            m.worker.role: m
+            for m in folder.measured("measure", folder.block("measure", key))
+            if m.worker.contestant == "hnsw"
+        }
         for p in range(len(found["reference"].worker.points)):
             assert np.array_equal(found["reference"].answers(p).ranks, found["twin"].answers(p).ranks)
 

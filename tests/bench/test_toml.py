@@ -83,7 +83,9 @@ def test_a_metric_that_an_index_does_not_support_is_refused_before_anything_runs
 
     missing = {"l2", "cosine", "ip"} - set(index_class("faiss_nsg").capabilities.metrics)
     for metric in missing:
-        with pytest.raises(ConfigError, match=rf"contestant\['nsg'\]\.index = 'faiss_nsg': does not support .* {metric!r}"):
+        with pytest.raises(
+            ConfigError, match=rf"contestant\['nsg'\]\.index = 'faiss_nsg': does not support .* {metric!r}"
+        ):
             expand(experiment, metric=metric, source="x.toml")
 
 
@@ -99,7 +101,9 @@ def test_several_problems_are_counted():
 def test_a_missing_file_suggests_the_nearest_one(tmp_path):
     """A slip of the finger costs one look."""
     (tmp_path / "quickstart.toml").write_text("")
-    with pytest.raises(ConfigError, match=r"quickstrat\.toml: there is no such file; did you mean .*quickstart\.toml\?"):
+    with pytest.raises(
+        ConfigError, match=r"quickstrat\.toml: there is no such file; did you mean .*quickstart\.toml\?"
+    ):
         read(tmp_path / "quickstrat.toml")
 
 
@@ -113,7 +117,9 @@ def test_text_that_is_not_toml_is_refused_with_the_line(tmp_path):
 
 def test_settings_override_values_and_name_members_of_lists():
     """Numbers, lists and bare words are understood; the given tables stay as they are."""
-    changed = override(GOOD, ["measure.rounds=7", "contestant.graph.build.M=[4, 6]", "dataset.name=pydocs", "dataset.limit=50"])
+    changed = override(
+        GOOD, ["measure.rounds=7", "contestant.graph.build.M=[4, 6]", "dataset.name=pydocs", "dataset.limit=50"]
+    )
     assert changed["measure"]["rounds"] == 7
     assert changed["contestant"][1]["build"]["M"] == [4, 6]
     assert changed["dataset"] == {"name": "pydocs", "limit": 50}
@@ -136,7 +142,15 @@ def test_a_setting_that_leads_nowhere_is_refused(setting, text):
 
 def test_efforts_rise_and_grids_are_crossed():
     """Whatever order the file gives, the effort varies fastest and rises; defaults fill the rest."""
-    tables = _spoilt("contestant.1", {"name": "graph", "index": "hnsw", "build": {"M": [16, 8], "ef_construction": [50, 100]}, "search": {"ef": [40, 10, 20]}})
+    tables = _spoilt(
+        "contestant.1",
+        {
+            "name": "graph",
+            "index": "hnsw",
+            "build": {"M": [16, 8], "ef_construction": [50, 100]},
+            "search": {"ef": [40, 10, 20]},
+        },
+    )
     plan = expand(validate(Experiment, tables, source="x"), metric="l2", source="x")[1]
     assert [(build["M"], build["ef_construction"]) for build in plan.builds] == [(16, 50), (16, 100), (8, 50), (8, 100)]
     assert [search["ef"] for search in plan.searches] == [10, 20, 40]

@@ -197,6 +197,7 @@ def test_a_spec_that_was_altered_no_longer_has_its_key(toy_run):
 
 def test_a_worker_that_was_not_asked_what_the_spec_says_is_found(toy_run):
     """Another ef in a point's record, with the spec as it was."""
+
     def change(block):
         worker = next(one for one in block["workers"] if one["index"] == "hnsw")
         worker["points"][0]["search"]["ef"] += 1
@@ -340,6 +341,7 @@ def test_deep_finds_a_distance_that_the_data_do_not_give(toy_run):
 
 def test_deep_finds_other_neighbours(toy_run):
     """Truth, hardness and judgements that hang together, and were not taken from the data."""
+
     def change(truth):
         spare = np.setdiff1d(np.arange(1500), truth["ids"][0])[:1]
         truth["ids"][0, -1] = spare[0]

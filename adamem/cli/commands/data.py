@@ -37,7 +37,9 @@ def list_sets() -> None:
     # What is on this machine comes first: it can be used at once.
     for found in sorted(map(card, dataset_names()), key=lambda one: not _is_here(one)):
         name = found.name
-        table.add_row(name, found.kind, _shape(found), found.metric or "-", "yes" if _is_here(found) else "no", found.title)
+        table.add_row(
+            name, found.kind, _shape(found), found.metric or "-", "yes" if _is_here(found) else "no", found.title
+        )
     output.print(table)
 
 
@@ -51,7 +53,9 @@ def show_set(name: Annotated[str, typer.Argument(help="A data set's name, as `ad
     found = card(name)
     output.print(tomli_w.dumps(found.model_dump(mode="json", exclude_defaults=True)), markup=False)
     folder = locate(found) if found.files else None
-    output.print(f"# on this machine: {folder or ('yes, made when it is used' if _is_here(found) else 'no')}", markup=False)
+    output.print(
+        f"# on this machine: {folder or ('yes, made when it is used' if _is_here(found) else 'no')}", markup=False
+    )
 
 
 @data_app.command("fetch")

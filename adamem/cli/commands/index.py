@@ -48,7 +48,17 @@ def show_index(name: Annotated[str, typer.Argument(help="An index's name, as `ad
     able = kind.capabilities
     output.print(f"{kind.name}: {kind.summary}", markup=False)
     output.print(f"metrics: {', '.join(able.metrics)}", markup=False)
-    for verb in ("insert", "delete", "replace", "filter", "save", "threadsafe_search", "deterministic", "exact", "exact_distances"):
+    for verb in (
+        "insert",
+        "delete",
+        "replace",
+        "filter",
+        "save",
+        "threadsafe_search",
+        "deterministic",
+        "exact",
+        "exact_distances",
+    ):
         output.print(f"  {verb.replace('_', ' ')}: {'yes' if getattr(able, verb) else 'no'}", markup=False)
     for title, params in (("build parameters", kind.build_params), ("search parameters", kind.search_params)):
         output.print(f"\n{title}:" if params else f"\n{title}: none", markup=False)

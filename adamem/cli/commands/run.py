@@ -19,9 +19,12 @@ def run(
     config: Annotated[Path, typer.Argument(help="An experiment: a TOML file, such as experiments/quick.toml.")],
     out: Annotated[Path | None, typer.Option(help="The run's folder; reports/NAME where left out.")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a value; may be given several times.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a value; may be given several times."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done, and about how long it takes.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done, and about how long it takes.")
+    ] = False,
 ) -> None:
     """Run an experiment, or go on with one that was interrupted, and write its report.
 
@@ -46,7 +49,7 @@ def study_of(tables: dict[str, object], *, source: str) -> Study:
     """The study that a config names."""
     name = tables.get("study", "sweep")
     if not isinstance(name, str):
-        raise ConfigError(f"{source}: study = {name!r}: expected a string, such as \"sweep\"")
+        raise ConfigError(f'{source}: study = {name!r}: expected a string, such as "sweep"')
     return study_class(name).from_tables(tables, source=source)
 
 
