@@ -52,7 +52,17 @@ def test_the_linter_refuses_the_two_false_names(tmp_path):
     bad = tmp_path / "bad.py"
     bad.write_text("import datasets\nimport indexes\n")
     done = subprocess.run(
-        [sys.executable, "-m", "ruff", "check", "--config", str(REPOSITORY / "pyproject.toml"), "--select", "TID251", str(bad)],
+        [
+            sys.executable,
+            "-m",
+            "ruff",
+            "check",
+            "--config",
+            str(REPOSITORY / "pyproject.toml"),
+            "--select",
+            "TID251",
+            str(bad),
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -70,13 +80,26 @@ def test_our_indexes_live_in_their_own_package():
 def test_importing_adamem_does_nothing():
     """No torch, no index library, no plotting, no threads: only what the door itself is made of."""
     loaded = _modules_after("import adamem")
-    heavy = {"torch", "faiss", "hnswlib", "numba", "sklearn", "matplotlib", "h5py", "sentence_transformers", "pydantic", "rich"}
+    heavy = {
+        "torch",
+        "faiss",
+        "hnswlib",
+        "numba",
+        "sklearn",
+        "matplotlib",
+        "h5py",
+        "sentence_transformers",
+        "pydantic",
+        "rich",
+    }
     assert loaded & heavy == set()
 
 
 def test_importing_the_protocol_brings_numpy_and_no_more():
     """A third party's index imports adamem.index and pays for numpy alone."""
-    beyond = _modules_after("import adamem.index") - _modules_after("import numpy, pathlib, importlib.metadata, hashlib, dataclasses, typing, difflib, json, tempfile")
+    beyond = _modules_after("import adamem.index") - _modules_after(
+        "import numpy, pathlib, importlib.metadata, hashlib, dataclasses, typing, difflib, json, tempfile"
+    )
     foreign = {name.partition(".")[0] for name in beyond} - {"adamem", "numpy"} - set(sys.stdlib_module_names)
     assert foreign == set()
 

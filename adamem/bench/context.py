@@ -147,7 +147,7 @@ def scratch_folder(run: Path) -> Iterator[Path]:
 
 
 def locate_vectors(base: FloatArray, scratch: Path) -> dict[str, Any]:
-    """Where workers can map `base`: the file behind it if it is a whole leading part of one, else a copy in `scratch`."""
+    """Where workers can map `base`: the file it is a leading part of, or else a copy in `scratch`."""
     rows, dim = base.shape
     root: Any = base
     while isinstance(root, np.ndarray) and not (isinstance(root, np.memmap) and not isinstance(root.base, np.memmap)):
@@ -163,6 +163,7 @@ def locate_vectors(base: FloatArray, scratch: Path) -> dict[str, Any]:
     path = scratch / "base.f32"
     with open(path, "wb") as stream:
         step = max(1, (1 << 22) // dim)
+        starts = range(0, rows, step)
         stream.writelines(
             np.ascontiguousarray(base[start : start + step], dtype=np.float32).tobytes()
             for start in range(0, rows, step)

@@ -70,12 +70,12 @@ class _Reporter:
         self._tell(int(self._done), int(self._total), sentence)
 
 
-def _dataset(run: Run, path: Path, progress: Progress | None) -> Dataset:
+def _dataset(run: Run, progress: Progress | None) -> Dataset:
     """The data set that run.json names, as the run loaded it."""
     from adamem.bench.load import load_dataset  # noqa: PLC0415  (only a deep check reads data)
 
     config = {name: value for name, value in run.config.items() if name in Experiment.model_fields}
-    return load_dataset(Experiment.model_validate(config), source=str(path / "run.json"), reporter=_Reporter(progress))
+    return load_dataset(Experiment.model_validate(config), reporter=_Reporter(progress))
 
 
 def _report_findings(path: Path, *, damaged: bool) -> list[str]:

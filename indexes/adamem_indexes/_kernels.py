@@ -31,9 +31,7 @@ def _summing_kernel(function: _Function) -> _Function:
 
 
 @_kernel
-def finish(  # noqa: PLR0917 -- numba binds arguments fastest by position
-    rows: IdArray, distances: FloatArray, labels: IdArray, scale: float, offset: float, floor: float
-) -> int:
+def finish(rows: IdArray, distances: FloatArray, labels: IdArray, scale: float, offset: float, floor: float) -> int:
     """Turn a library's answer into ours, in place: rows (q, k) to labels, ordered by (distance, label), padded.
 
     A row below 0 is padding of the library's, a label below 0 is a deleted row; both are dropped. A distance becomes
@@ -122,7 +120,7 @@ def admit(
 
 
 @_kernel
-def keep_lowest(  # noqa: PLR0917 -- numba binds arguments fastest by position
+def keep_lowest(
     dots: FloatArray,
     norms: FloatArray,
     query_norms: DoubleArray,

@@ -16,11 +16,7 @@ from adamem.errors import ConfigError, StorageError, TrialFailed
 
 
 def _stamps(folder):
-    return {
-        path: path.stat().st_mtime_ns
-        for path in sorted((folder / "raw").rglob("*"))
-        if path.parent.name not in ("raw",)
-    }
+    return {path: path.stat().st_mtime_ns for path in sorted((folder / "raw").rglob("*")) if path.parent.name != "raw"}
 
 
 def test_a_whole_run_is_complete_and_says_how(small_run):

@@ -25,7 +25,7 @@ class Recording(IndexBase):
     def _build(cls, vectors, ids, *, metric, params, seed, threads):
         return cls(len(ids))
 
-    def _search(self, queries, k, *, params, filter):  # noqa: A002 -- the field's own name for it
+    def _search(self, queries, k, *, params, filter):
         self.asked.append((queries, k, params, filter))
         return empty_result(len(queries), k)
 

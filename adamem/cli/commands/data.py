@@ -86,8 +86,8 @@ def check_set(name: Annotated[str, typer.Argument(help="A data set's name.")]) -
     bad = [one for one in checks if one.state in ("altered", "absent")]
     if bad:
         raise DataError(
-            f"{len(bad)} of {len(checks)} files of {name} are absent or altered; `adamem data fetch {name}` gets what has a "
-            "public address"
+            f"{len(bad)} of {len(checks)} files of {name} are absent or altered; `adamem data fetch {name}` gets what "
+            "has a public address"
         )
 
 
