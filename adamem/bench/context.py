@@ -163,7 +163,6 @@ def locate_vectors(base: FloatArray, scratch: Path) -> dict[str, Any]:
     path = scratch / "base.f32"
     with open(path, "wb") as stream:
         step = max(1, (1 << 22) // dim)
-        starts = range(0, rows, step)
         stream.writelines(
             np.ascontiguousarray(base[start : start + step], dtype=np.float32).tobytes()
             for start in range(0, rows, step)

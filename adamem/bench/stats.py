@@ -144,7 +144,7 @@ class AtRecall(Estimate):
 
     @property
     def mark(self) -> str:
-        """The sign "≥" or "≤" where the value is a bound, "" where it is not (or nothing is known of a ratio of two bounds)."""
+        """The sign "≥" or "≤" where the value is a bound, "" where it is none, or a ratio of two bounds."""
         up = {"exceeds": True, "reference_exceeds": False}.get(self.status)
         return "" if up is None else "≥" if up == (self.what in LARGER_IS_BETTER) else "≤"
 

@@ -45,7 +45,7 @@ def verify(path: Path, *, deep: bool = False, progress: Progress | None = None) 
             return [*out, "the data set was not consulted, because the findings above come first"]
         from adamem.bench.deep import deep_findings  # noqa: PLC0415  (only a deep check reads data)
 
-        out += deep_findings(folder, run, _dataset(run, folder.path, progress), progress=progress)
+        out += deep_findings(folder, run, _dataset(run, progress), progress=progress)
     return out
 
 
