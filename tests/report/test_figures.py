@@ -33,9 +33,10 @@ def test_pictures_bear_no_date_and_name_no_address(three):
 
 def test_drawing_leaves_the_callers_settings_alone(handmade, contestants):
     """Whoever uses matplotlib himself finds it as it was."""
-    before = dict(mpl.rcParams)
-    write(handmade.write({"exact": contestants["exact"]}))
-    assert dict(mpl.rcParams) == before
+    with mpl.rc_context({"font.size": 17.0, "svg.fonttype": "none"}):
+        before = dict(mpl.rcParams)
+        write(handmade.write({"exact": contestants["exact"]}))
+        assert dict(mpl.rcParams) == before
 
 
 def test_the_strata_hold_every_query_once(three):
@@ -81,6 +82,11 @@ def test_labels_are_moved_apart_and_stay_inside(wanted):
 def test_labels_with_room_stay_where_they_belong():
     """Nothing is moved without need."""
     assert spread([10.0, 40.0, 70.0], 10.0, 0.0, 100.0) == [10.0, 40.0, 70.0]
+
+
+def test_labels_that_meet_give_way_to_both_sides():
+    """Three names for one height stand around it, not above it."""
+    assert spread([50.0, 50.0, 50.0], 10.0, 0.0, 100.0) == [40.0, 50.0, 60.0]
 
 
 def test_the_recall_axis_widens_towards_one():

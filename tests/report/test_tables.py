@@ -9,8 +9,10 @@ import re
 import numpy as np
 import pytest
 
+from adamem.bench.select import Candidate
 from adamem.bench.store import RunFolder
 from adamem.report import render, write
+from adamem.report.loaded import unbeaten
 
 TARGET = "0.95"
 
@@ -157,6 +159,17 @@ def test_a_point_beaten_only_by_chance_stays_on_the_curve(handmade, contestants)
     assert [row["qps_status"] for row in rows if row["contestant"] == "hnsw"] == ["bracketed", "bracketed"]
     drawn = [row["search"] for row in table(path, "pareto", "figures") if row["contestant"] == "hnsw"]
     assert drawn == ["ef=20", "ef=40", "ef=80", "ef=160"]
+
+
+def test_across_other_parameters_only_a_clear_lead_beats_a_point():
+    """With two search parameters, as much recall in half the time drops a point; in nine tenths it may be chance."""
+    searches = [{"nprobe": p, "k_factor": f} for f in (2, 8) for p in (1, 2, 4)]
+    recalls = [0.5, 0.6, 0.7, 0.7, 0.8, 0.9]
+    seconds = [2.0, 0.9, 4.0, 1.9, 3.0, 5.0]
+    kept = unbeaten(Candidate({}, searches, recalls, seconds, 1))
+    assert searches[2] not in kept
+    assert [search for search in searches if search not in kept] == [searches[2]]
+    assert searches[2] in unbeaten(Candidate({}, searches, recalls, [2.0, 0.9, 2.1, 1.9, 3.0, 5.0], 1))
 
 
 def test_defaults_are_the_ones_that_the_run_names(handmade, contestants):
