@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+from functools import cache
 from pathlib import Path
 
 from adamem.index import index_class
 
 
+@cache
 def adapter_hash(index: str) -> str:
     """Hex SHA-256 over the source of the index's module and of the modules of its own package that it imports.
 

@@ -137,7 +137,8 @@ def scratch_folder(run: Path) -> Iterator[Path]:
                 f"another process is running into {run}; wait for it, or choose another folder with --out"
             ) from error
         scratch = run / ".scratch"
-        shutil.rmtree(scratch, ignore_errors=True)  # a killed run's leavings
+        for leaving in (scratch, *run.rglob(".*.tmp")):  # of a killed run
+            shutil.rmtree(leaving, ignore_errors=True) if leaving.is_dir() else leaving.unlink(missing_ok=True)
         scratch.mkdir()
         try:
             yield scratch

@@ -21,6 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+_INTERRUPTED = 130
 _debug = False
 
 
@@ -57,13 +58,10 @@ def main() -> None:
     from adamem.cli.terminal import errors
 
     try:
-        status = app(standalone_mode=False)
-    except KeyboardInterrupt:
-        errors.print("\ninterrupted; what was finished is kept, the same command goes on from there")
-        sys.exit(130)
-    except click.exceptions.Abort:
-        errors.print("\ninterrupted; what was finished is kept, the same command goes on from there")
-        sys.exit(130)
+        # An interrupt reaches us as an exception or, through click, as the status that stands for it.
+        status = app(standalone_mode=False) or 0
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        status = _INTERRUPTED
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -76,4 +74,6 @@ def main() -> None:
         # The reader went away (`adamem index list | head`): nothing to say, and nothing left to flush to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(0)
-    sys.exit(status or 0)
+    if status == _INTERRUPTED:
+        errors.print("\ninterrupted; what was finished is kept, the same command goes on from there")
+    sys.exit(status)
