@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Self, cast
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,9 @@ from adamem.index.validate import (
     square_sum,
 )
 from adamem.types import FloatArray, IdArray, Metric, ParamValue
+
+_NDARRAY = np.ndarray
+_INF = math.inf
 
 
 class IndexBase(ABC):
@@ -91,20 +94,28 @@ class IndexBase(ABC):
         filter: IdFilter | None = None,  # noqa: A002 -- the field's own name for it
     ) -> SearchResult:
         """The k nearest of `queries` (q, d) or (d,): ids int64 (q, k), distances float32 (q, k)."""
-        # One query in its usual form passes here, in a few lines: a call of a function costs as much as all they do.
+        # One query in its usual form passes here, in a few lines: a function call costs as much as all they do.
+        checked: FloatArray
         if (
-            type(queries) is np.ndarray
+            type(queries) is _NDARRAY
             and queries.dtype is FLOAT32
             and queries.shape == self._one_query
             and queries.flags.c_contiguous
-            and self._least_square < self._square_sum(queries) < math.inf  # false for NaN too
+            and self._least_square < self._square_sum(queries) < _INF  # false for NaN too
         ):
-            checked = cast("FloatArray", queries)
+            checked = queries
         else:
             checked = check_queries(queries, metric=self.metric, dim=self.dim)
         if type(k) is not int or not 0 < k <= MAX_K:
             k = check_k(k)
-        resolved = self._resolve(params) if params else self._default_search_params
+        if not params:
+            resolved = self._default_search_params
+        else:
+            given, types, resolved = self._last
+            # equal is not enough: True, 1 and 1.0 are, and only one of them is of the right type
+            if params != given or [*map(type, params.values())] != types:
+                resolved = check_params(params, self.search_params, index=self.name, stage="search")
+                self._last = dict(params), [*map(type, params.values())], resolved
         if filter is not None:
             self._check_filter(filter)
             if len(filter) == 0:
@@ -229,16 +240,6 @@ class IndexBase(ABC):
         self._last = {}, [], self._default_search_params
         self._one_query = (1, dim)
         self._least_square = MIN_SQUARE if metric == "cosine" else -1.0
-
-    def _resolve(self, params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
-        """The search parameters, complete; checking costs as much as a small search, so the last ones are known."""
-        given, types, resolved = self._last
-        # equal is not enough: True, 1 and 1.0 are, and only one of them is of the right type
-        if params == given and [*map(type, params.values())] == types:
-            return resolved
-        resolved = check_params(params, self.search_params, index=self.name, stage="search")
-        self._last = dict(params), [*map(type, params.values())], resolved
-        return resolved
 
     def _check_filter(self, given: object) -> None:
         if not self.capabilities.filter:

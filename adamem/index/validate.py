@@ -184,7 +184,8 @@ def _refuse_bad_rows(array: FloatArray, *, zero_is_bad: bool, what: str) -> None
     step = max(1, (1 << 22) // max(1, array.shape[1]))
     for start in range(0, array.shape[0], step):
         piece = array[start : start + step]
-        squares = np.einsum("ij,ij->i", piece, piece)
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = np.vecdot(piece, piece)
         if not np.isfinite(squares).all():
             finite = np.isfinite(piece).all(axis=1)
             if not finite.all():

@@ -67,6 +67,7 @@ class FaissIndex(IndexBase):
     ) -> None:
         self._adopt(metric=metric, dim=dim, params=params)
         self._wide = self._native_dim(dim, params)
+        self._converts = metric == "cosine" or self._wide != dim
         self._seed = seed
         self._threads = threads
         self._factor, self._floor = _FACTOR[metric], _FLOOR[metric]
@@ -165,18 +166,18 @@ class FaissIndex(IndexBase):
     ) -> SearchResult:
         labels = self._labels
         asked = queries
-        if self.metric == "cosine" or self._wide != self.dim:
+        if self._converts:
             asked = np.empty((queries.shape[0], self._wide), dtype=np.float32)
             normalise(queries, self.metric == "cosine", asked)
-        if filter is not None or labels.dead:
+        if filter is not None or labels.live != labels.rows:
             return self._search_some(asked, k, params, self._filters.prepare(filter))
-        width = min(k, labels.live)
+        width = k if k <= labels.live else labels.live  # noqa: FURB136 -- a call of min costs a third of a microsecond
         key = (width, *params.values())
         effort = self._efforts.get(key)
         if effort is None:
             effort = self._remember(self._efforts, key, self._effort(width, params, 1.0, None))
         rows, distances = self._ask(asked, width, effort)
-        if self._finish(rows, distances):
+        if finish(rows, distances, labels.array, self._factor, 0.0, self._floor):
             self._rescue(asked, rows, distances, params, self._filters.prepare(None))
         return _answer(SearchResult, (rows, distances)) if width == k else padded(rows, distances, k)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self
 
 import hnswlib
 import numpy as np
@@ -112,18 +112,26 @@ class HnswIndex(IndexBase):
         queries: FloatArray,
         k: int,
         *,
-        params: dict[str, ParamValue],
+        params: dict[str, Any],
         filter: IdFilter | None,  # noqa: A002 -- the field's own name for it
     ) -> SearchResult:
-        ef = cast("int", params["ef"])
+        ef: int = params["ef"]
         if filter is not None:
             return self._search_filtered(queries, k, ef, self._filters.prepare(filter))
         labels = self._labels
-        width = min(k, labels.live)
-        found = self._query(queries, width, ef)
-        if found is None:
+        width = k if k <= labels.live else labels.live  # noqa: FURB136 -- a call of min costs a third of a microsecond
+        # `_query`, written out: this is where one query's time goes.
+        gate = self._gate
+        gate.enter(ef)
+        try:
+            rows, distances = self._native.knn_query(queries, width, 1)
+        except RuntimeError:
+            rows = None
+        finally:
+            gate.leave()
+        if rows is None:
             return self._search_one_by_one(queries, k, ef)
-        rows, distances = found
+        rows = rows.view(_INT64)
         finish(rows, distances, labels.array, self._factor, self._offset, self._floor)
         return _answer(SearchResult, (rows, distances)) if width == k else padded(rows, distances, k)
 

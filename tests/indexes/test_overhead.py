@@ -49,17 +49,19 @@ def vectors() -> np.ndarray:
 
 
 @pytest.fixture(scope="module", params=CASES, ids=[f"{name}-{metric}" for name, metric, _ in CASES])
-def pair(request, vectors) -> tuple[Callable, Callable, np.ndarray, np.ndarray, str]:
-    """Our call, the bare one, and the queries that each takes."""
+def pair(request, vectors) -> tuple[Callable, Callable, np.ndarray, str]:
+    """Our call, the bare one, and the queries."""
     name, metric, params = request.param
     index = index_class(name).build(vectors[:10_000], np.arange(10_000), metric=metric)
     queries = vectors[10_000:].copy()
-    taken = queries / np.linalg.norm(queries, axis=1, keepdims=True) if metric == "cosine" else queries
-    return lambda q: index.search(q, K, params=params), bare_call(index, params), queries, taken, f"{name} {metric}"
+    return lambda q: index.search(q, K, params=params), bare_call(index, params), queries, f"{name} {metric}"
 
 
 def bare_call(index: Index, params: dict) -> Callable:
-    """The library's own Python call on the index's native object, set up as its manual says."""
+    """The library's own Python call on the index's native object, set up as its manual says.
+
+    faiss has no cosine: its manual has the caller normalise a copy of the queries, which hnswlib does by itself.
+    """
     native = index._native
     if index.name == "hnsw":
         native.set_ef(params["ef"])
@@ -74,6 +76,14 @@ def bare_call(index: Index, params: dict) -> Callable:
     else:
         inner = faiss.SearchParametersIVF(nprobe=params["nprobe"])
         settings = faiss.IndexRefineSearchParameters(k_factor=params["k_factor"], base_index_params=inner)
+    if index.metric == "cosine":
+
+        def normalising(q: np.ndarray) -> object:
+            unit = q.copy()
+            faiss.normalize_L2(unit)
+            return native.search(unit, K, params=settings)
+
+        return normalising
     return lambda q: native.search(q, K, params=settings)
 
 
@@ -87,27 +97,27 @@ def one_thread():
     faiss.omp_set_num_threads(before)
 
 
-def compare(ours: Callable, bare: Callable, inputs: list[tuple[np.ndarray, np.ndarray]], rounds: int) -> Comparison:
+def compare(ours: Callable, bare: Callable, inputs: list[np.ndarray], rounds: int) -> Comparison:
     """Call both in turn on the inputs, over and over."""
     clock = time.perf_counter_ns
     times = np.empty((rounds, 2))
-    ours(inputs[0][0]), bare(inputs[0][1])
+    ours(inputs[0]), bare(inputs[0])
     for i in range(rounds):
-        mine, theirs = inputs[i % len(inputs)]
-        # the second call of a pair finds the graph's nodes in the cache, so that another query goes first
+        query = inputs[i % len(inputs)]
+        # the second call finds the query's part of the graph in the cache, so that each is second half of the time
         if i % 2:
             start = clock()
-            ours(mine)
+            ours(query)
             times[i, 0] = clock() - start
             start = clock()
-            bare(theirs)
+            bare(query)
             times[i, 1] = clock() - start
         else:
             start = clock()
-            bare(theirs)
+            bare(query)
             times[i, 1] = clock() - start
             start = clock()
-            ours(mine)
+            ours(query)
             times[i, 0] = clock() - start
     paired = times[: rounds // 2 * 2].reshape(-1, 2, 2).mean(axis=1)  # both orders in one pair
     ours_median, bare_median = np.median(times, axis=0) / 1e3
@@ -127,18 +137,19 @@ def report(label: str, found: Comparison, benchmark, capsys) -> None:
 
 def test_one_query_costs_little_more_than_the_bare_call(pair, benchmark, capsys):
     """At most 5 % or 6 µs, whichever is larger, in the median."""
-    ours, bare, queries, taken, label = pair
-    inputs = [(queries[i : i + 1].copy(), taken[i : i + 1].copy()) for i in range(len(queries))]
-    found = compare(ours, bare, inputs, 4000)
-    benchmark.pedantic(ours, args=(inputs[0][0],), rounds=200, iterations=5)
+    ours, bare, queries, label = pair
+    inputs = [queries[i : i + 1].copy() for i in range(len(queries))]
+    # The calmest of five blocks: where another process takes the caches away, every line of Python costs double.
+    found = min((compare(ours, bare, inputs, 1000) for _ in range(5)), key=lambda block: block.bare)
+    benchmark.pedantic(ours, args=(inputs[0],), rounds=200, iterations=5)
     report(f"{label} one query", found, benchmark, capsys)
     assert found.difference <= max(0.05 * found.bare, 6.0)
 
 
 def test_a_batch_costs_one_percent_more_at_most(pair, benchmark, capsys):
     """500 queries in one call."""
-    ours, bare, queries, taken, label = pair
-    found = compare(ours, bare, [(queries, taken)], 60)
+    ours, bare, queries, label = pair
+    found = compare(ours, bare, [queries], 160)
     benchmark.pedantic(ours, args=(queries,), rounds=5)
     report(f"{label} 500 queries", found, benchmark, capsys)
     assert found.share <= 0.01
