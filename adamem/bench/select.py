@@ -99,8 +99,9 @@ def points_of(one: Candidate, targets: list[float], effort: str | None) -> list[
             above = [p for p in group if one.recalls[p] >= target]
             below = [p for p in group if one.recalls[p] < target]
             if above and below and min(one.seconds[p] for p in above) <= 2 * one.seconds_at(target):
-                keep.add(min(above, key=lambda p: one.recalls[p]))
-                keep.add(max(below, key=lambda p: one.recalls[p]))
+                # The bracket and a shoulder on each side: on other queries the target may lie a little beside it.
+                keep.update(sorted(above, key=lambda p: one.recalls[p])[:2])
+                keep.update(sorted(below, key=lambda p: -one.recalls[p])[:2])
     return [search for p, search in enumerate(one.searches) if p in keep]
 
 

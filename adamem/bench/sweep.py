@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
+import numpy as np
+
 from adamem.bench.context import Context
 from adamem.bench.machine import Watch
 from adamem.bench.plan import ContestantPlan, Params
@@ -23,6 +25,7 @@ _NARROW = 0.01
 _CLOSE = 1.2
 """Calibration halves the bracket around a target until its ends differ by no more than 0.01 in recall and a fifth in
 effort: other queries and other build seeds shift the recall, and the target must still lie near a point ..."""
+_SHOULDER = 0.015
 _STEPS = 5
 """... or until so many points have been spent on it."""
 
@@ -109,24 +112,41 @@ def _measure_grid(context: Context, plan: ContestantPlan, process: WorkerProcess
 def _calibrate(
     context: Context, effort: str, process: WorkerProcess, tally: Tally, example: Params, target: float
 ) -> None:
-    """Close in on the least effort that reaches `target`, by halving the (geometric) bracket that the grid gave."""
+    """Close in on the least effort that reaches `target`, by halving the (geometric) bracket that the grid gave.
+
+    Then see that the bracket has shoulders: other queries shift recalls, and the target may come to lie outside it.
+    """
     k = context.experiment.measure.k[0]
-    for _ in range(_STEPS):
-        seen = sorted(
+
+    def seen() -> list[tuple[int, float]]:
+        return sorted(
             (int(ask.search[effort]), tally.recall(context.calibration, p))
             for p, ask in enumerate(tally.asks)
             if {**ask.search, effort: 0} == {**example, effort: 0}
         )
-        above = [(value, score) for value, score in seen if score >= target]
-        below = [(value, score) for value, score in seen if score < target]
-        if not above or not below:
+
+    def try_between(low: int, high: int) -> bool:
+        middle = int(np.sqrt(low * high).round())
+        between = low < middle < high
+        if between:
+            _ask(context, process, tally, Ask({**example, effort: middle}, k, "calibrated"))
+        return between
+
+    for _ in range(_STEPS):
+        points = seen()
+        if not (points[0][1] < target <= points[-1][1]):
             return
-        (high, high_score), (low, low_score) = min(above), max(below)
-        middle = round((low * high) ** 0.5)
-        narrow = high_score - low_score <= _NARROW and high <= _CLOSE * low
-        if narrow or middle in (low, high) or low > high:
+        place = next(i for i, (_, score) in enumerate(points) if score >= target)
+        if place == 0:
             return
-        _ask(context, process, tally, Ask({**example, effort: middle}, k, "calibrated"))
+        (low, low_score), (high, high_score) = points[place - 1], points[place]
+        if (high_score - low_score <= _NARROW and high <= _CLOSE * low) or not try_between(low, high):
+            break
+    points = seen()
+    place = next(i for i, (_, score) in enumerate(points) if score >= target)
+    for near, far in ((place - 1, place - 2), (place, place + 1)):
+        if min(near, far) >= 0 and max(near, far) < len(points) and abs(points[near][1] - points[far][1]) > _SHOULDER:
+            try_between(min(points[near][0], points[far][0]), max(points[near][0], points[far][0]))
 
 
 def _ask(context: Context, process: WorkerProcess, tally: Tally, ask: Ask) -> None:

@@ -25,13 +25,14 @@ def begin(vectors, cache, bad_indexes, tmp_path, tables_of):
         tables["contestant"][1]["build"]["M"] = [2, 3, 4]
         config = tmp_path / "small.toml"
         config.write_text(tomli_w.dumps(tables))
+        command = [sys.executable, "-c", "from adamem.cli import main; main()", "run"]
         process = subprocess.Popen(
-            [sys.executable, "-c", "from adamem.cli import main; main()", "run", str(config), "--out", str(tmp_path / "run")],
+            [*command, str(config), "--out", str(tmp_path / "run")],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": str(bad_indexes)},
-        )  # fmt: skip
+        )
         started.append(process)
         return process, config, tmp_path / "run"
 
@@ -70,11 +71,8 @@ def _is_whole(out):
 
 
 def _workers():
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if "adamem.bench.worker" in (process.info["cmdline"] or []):
-            found.append(process)
-    return found
+    everyone = psutil.process_iter(["cmdline"])
+    return [process for process in everyone if "adamem.bench.worker" in (process.info["cmdline"] or [])]
 
 
 @pytest.mark.parametrize("blocks", [1, 4, 5])
@@ -101,7 +99,7 @@ def test_a_killed_run_goes_on_where_it_was(begin, start_adamem, blocks):
 def test_a_kill_takes_the_workers_along(begin):
     """No orphan goes on building behind the back of the run that follows."""
     before = {process.pid for process in _workers()}
-    process, _, out = begin()
+    process, _, _ = begin()
     _wait_for(process, lambda: {one.pid for one in _workers()} - before)
     ours = [one for one in _workers() if one.pid not in before]
     process.kill()
@@ -132,7 +130,8 @@ def test_a_full_disk_loses_only_the_block_in_flight(begin, start_adamem, tmp_pat
     """One sentence, exit status 2; with room again the same command goes on and completes."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)], capture_output=True, check=False)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
+    mounted = subprocess.run(mount, capture_output=True, check=False)
     if mounted.returncode != 0:
         pytest.skip("this machine lets nobody mount a file system")
     try:
