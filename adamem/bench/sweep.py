@@ -94,19 +94,21 @@ def sweep_one(context: Context, plan: ContestantPlan, build: Params) -> Block:
 
 def _measure_grid(context: Context, plan: ContestantPlan, process: WorkerProcess, tally: Tally) -> None:
     k = context.experiment.measure.k[0]
-    ceiling = max([*context.experiment.targets, 0.0])
-    for group in _groups(plan.searches, plan.effort):
+    enough = max(0.9995, *context.experiment.targets)
+    groups = _groups(plan.searches, plan.effort)
+    for group in groups:
         for search in group:
             _ask(context, process, tally, Ask(search, k, "grid"))
             # Past the highest target and all but perfect, more effort can only cost time: the front ends here.
-            if plan.effort and tally.recall(context.calibration, len(tally.asks) - 1) >= max(ceiling, 0.9995):
+            if plan.effort and tally.recall(context.calibration, len(tally.asks) - 1) >= enough:
                 break
-        if plan.effort:
-            for target in context.experiment.targets:
-                _calibrate(context, plan.effort, process, tally, group[0], target)
     default = Ask(plan.default_search, k, "default")
     if all(ask.search != default.search for ask in tally.asks):
         _ask(context, process, tally, default)
+    if plan.effort:
+        for group in groups:
+            for target in context.experiment.targets:
+                _calibrate(context, plan.effort, process, tally, group[0], target)
 
 
 def _calibrate(
