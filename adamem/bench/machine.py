@@ -89,10 +89,7 @@ class Watch:
         total = max(now.total - self.total, 1e-9)
         steal = max(0.0, (now.steal - self.steal) / total)
         foreign = max(0.0, (now.busy - self.busy - (now.ours + living - self.ours)) / total)
-        cores = os.cpu_count() or 1
         notes = []
-        if self.load > 0.75 * cores:
-            notes.append(f"the load average was {self.load:.1f} on {cores} cores before the block began")
         if steal > 0.02:
             notes.append(f"the hypervisor gave {steal:.0%} of the CPU time to others")
         if foreign > 0.05:

@@ -89,7 +89,7 @@ class Fitness(_Record):
     """How quiet the machine was while a block was measured."""
 
     load_before: float
-    """1-minute load average before the block."""
+    """1-minute load average before the block; the run's own earlier blocks are in it, so it flags nothing."""
     steal: float
     """Share of CPU time the hypervisor gave to others."""
     foreign: float
