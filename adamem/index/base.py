@@ -26,7 +26,6 @@ from adamem.index.validate import (
     check_params,
     check_queries,
     check_vectors,
-    square_sum,
 )
 from adamem.types import FloatArray, IdArray, Metric, ParamValue
 
@@ -57,12 +56,14 @@ class IndexBase(ABC):
     _last: tuple[dict[str, ParamValue], list[type], dict[str, ParamValue]]
     """The search parameters of the last call as given, their types, and completed; no hook may change the latter."""
     _one_query: tuple[int, int]
-    _least_square: float
+    _shortest: float
 
     @staticmethod
-    def _square_sum(queries: FloatArray) -> float:
-        """The sum of squares, which NaN and Inf survive; a subclass with compiled kernels may bring a faster one."""
-        return square_sum(queries)
+    def _least_square(queries: FloatArray) -> float:
+        """The smallest sum of squares of a row; NaN if one is not finite. Compiled kernels may bring a faster one."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = np.vecdot(queries, queries)
+        return float(squares.min()) if squares.size and np.isfinite(squares).all() else math.nan
 
     @classmethod
     def build(
@@ -94,14 +95,14 @@ class IndexBase(ABC):
         filter: IdFilter | None = None,  # noqa: A002 -- the field's own name for it
     ) -> SearchResult:
         """The k nearest of `queries` (q, d) or (d,): ids int64 (q, k), distances float32 (q, k)."""
-        # One query in its usual form passes here, in a few lines: a function call costs as much as all they do.
+        # Queries in their usual form pass here, in a few lines: a function call costs as much as all they do.
         checked: FloatArray
         if (
             type(queries) is _NDARRAY
             and queries.dtype is FLOAT32
-            and queries.shape == self._one_query
+            and (queries.shape == self._one_query or (queries.ndim == 2 and queries.shape[1] == self.dim))
             and queries.flags.c_contiguous
-            and self._least_square < self._square_sum(queries) < _INF  # false for NaN too
+            and self._shortest < self._least_square(queries) < _INF  # false for NaN too
         ):
             checked = queries
         else:
@@ -239,7 +240,7 @@ class IndexBase(ABC):
         self._default_search_params = check_params(None, self.search_params, index=self.name, stage="search")
         self._last = {}, [], self._default_search_params
         self._one_query = (1, dim)
-        self._least_square = MIN_SQUARE if metric == "cosine" else -1.0
+        self._shortest = MIN_SQUARE if metric == "cosine" else -1.0
 
     def _check_filter(self, given: object) -> None:
         if not self.capabilities.filter:

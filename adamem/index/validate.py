@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -67,28 +66,12 @@ def check_vectors(
 
 def check_queries(queries: npt.ArrayLike, *, metric: Metric, dim: int) -> FloatArray:
     """Queries as `check_vectors` gives them; one query of shape (d,) becomes (1, d). May hold zero rows."""
-    # The usual case, float32 rows of the right length, is let through in two microseconds. NaN and Inf both survive
-    # a sum of squares; under cosine one row at a time is looked at for being zero.
-    if type(queries) is np.ndarray and queries.dtype is FLOAT32 and queries.flags.c_contiguous:
-        if queries.ndim == 1:
-            queries = queries[None]
-        if queries.ndim == 2 and queries.shape[1] == dim:
-            one = queries.shape[0] == 1
-            if math.isfinite(square := square_sum(queries)) and (metric != "cosine" or (one and square > MIN_SQUARE)):
-                return cast("FloatArray", queries)
     given = np.asarray(queries)
     if given.ndim == 1:
         given = given[None, :]
     if given.ndim == 2 and given.shape[0] == 0 and given.shape[1] == dim:
         return np.empty((0, dim), dtype=np.float32)
     return check_vectors(given, metric=metric, dim=dim, what="queries")
-
-
-def square_sum(vectors: FloatArray) -> float:
-    """The sum of squares of C-contiguous vectors, which is not finite if one of them is not, or by overflow."""
-    flat = vectors.reshape(-1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return float(flat.dot(flat))
 
 
 def check_ids(ids: npt.ArrayLike, *, count: int) -> IdArray:

@@ -18,7 +18,7 @@ from adamem.index import IdFilter, IndexBase, SearchResult, empty_result
 from adamem.types import FloatArray, IdArray, Metric, ParamValue
 from adamem_indexes._answers import padded
 from adamem_indexes._filtered import FilterCache, Prepared, query_blocks
-from adamem_indexes._kernels import admit, finish, normalise, square_sum, warm_up
+from adamem_indexes._kernels import admit, finish, least_square, normalise, warm_up
 from adamem_indexes._labels import RowLabels
 from adamem_indexes._scan import row_norms, scan
 from adamem_indexes._store import Snapshot, save_snapshot
@@ -48,7 +48,7 @@ class FaissIndex(IndexBase):
     * One search runs in the caller's thread: OpenMP's count, which is the calling thread's own, is held at 1.
     """
 
-    _square_sum = staticmethod(square_sum)
+    _least_square = staticmethod(least_square)
     _efforts: dict[Any, Any]
     """Native parameters of searches that nothing restricts."""
     _norms: FloatArray

@@ -41,15 +41,31 @@ def finish(rows: IdArray, distances: FloatArray, labels: IdArray, scale: float, 
     queries, k = rows.shape
     short = 0
     for i in range(queries):
-        count = 0
+        # The usual answer, whole and in order, takes one pass without a branch that goes two ways.
+        last = np.float32(-np.inf)
+        plain = True
         for j in range(k):
             row = rows[i, j]
+            label = labels[max(row, 0)]
+            distance = np.float32(max(floor, distances[i, j] * scale + offset))
+            plain &= (row >= 0) & (label >= 0) & (distance > last)
+            last = distance
+            if not plain:
+                break
+            rows[i, j] = label
+            distances[i, j] = distance
+        else:
+            continue
+        # From j on, entry by entry; what is before it is done.
+        count = j
+        for source in range(j, k):
+            row = rows[i, source]
             if row < 0:
                 continue
             label = labels[row]
             if label < 0:
                 continue
-            distance = np.float32(max(floor, distances[i, j] * scale + offset))
+            distance = np.float32(max(floor, distances[i, source] * scale + offset))
             slot = count
             while slot > 0 and (
                 distances[i, slot - 1] > distance or (distances[i, slot - 1] == distance and rows[i, slot - 1] > label)
@@ -61,20 +77,24 @@ def finish(rows: IdArray, distances: FloatArray, labels: IdArray, scale: float, 
             rows[i, slot] = label
             count += 1
         short += count < k
-        for j in range(count, k):
-            rows[i, j] = -1
-            distances[i, j] = np.inf
+        for source in range(count, k):
+            rows[i, source] = -1
+            distances[i, source] = np.inf
     return short
 
 
 @_summing_kernel
-def square_sum(queries: FloatArray) -> float:
-    """The sum of squares of queries (n, d): NaN or Inf if one of them is."""
-    total = 0.0
+def least_square(queries: FloatArray) -> float:
+    """The smallest sum of squares of a row of queries (q, d); NaN if any row's is not finite, or if there is none."""
+    least = np.inf
     for i in range(queries.shape[0]):
+        square = np.float32(0.0)
         for j in range(queries.shape[1]):
-            total += queries[i, j] * queries[i, j]
-    return total
+            square += queries[i, j] * queries[i, j]
+        if not np.isfinite(square):
+            return np.nan
+        least = min(least, np.float64(square))
+    return least if queries.shape[0] else np.nan
 
 
 @_summing_kernel
@@ -214,7 +234,7 @@ def warm_up() -> None:
     finish(rows, distances, labels, 1.0, 0.0, -np.inf)
     for vectors in (matrix, distances):  # read-only arrays are a type of their own
         normalise(vectors, True, distances.copy())
-        square_sum(vectors)
+        least_square(vectors)
     admit(rows, distances, np.ones(1, dtype=np.uint8), rows.copy(), distances.copy())
     keep_lowest(distances, distances[0], doubles[0].copy(), labels, L2, 0.0, doubles, rows.copy())
     true_distances(matrix, rows, matrix, L2, doubles)

@@ -16,7 +16,7 @@ from adamem.types import METRICS, FloatArray, IdArray, Metric, ParamValue
 from adamem_indexes._answers import padded
 from adamem_indexes._filtered import FilterCache, Prepared, query_blocks
 from adamem_indexes._gate import EffortGate
-from adamem_indexes._kernels import admit, finish, square_sum, warm_up
+from adamem_indexes._kernels import admit, finish, least_square, warm_up
 from adamem_indexes._labels import RowLabels
 from adamem_indexes._scan import row_norms, scan
 from adamem_indexes._store import Snapshot, save_snapshot
@@ -72,7 +72,7 @@ class HnswIndex(IndexBase):
         ),
     )
 
-    _square_sum = staticmethod(square_sum)
+    _least_square = staticmethod(least_square)
 
     def __init__(
         self, native: Any, labels: RowLabels, *, metric: Metric, scale: float, seed: int, threads: int
