@@ -47,14 +47,15 @@ lint: $(VENV)/.wheel
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Not `python -m pytest`, which would put the checkout in front of the installed wheel.
 test: lint
-	$(BIN)/python -m pytest -m "not soak"
+	$(BIN)/pytest -m "not soak"
 
 bench: $(VENV)/.wheel
-	$(BIN)/python -m pytest --benchmark-only tests/indexes
+	$(BIN)/pytest --benchmark-only tests/indexes
 
 soak: $(VENV)/.wheel
-	$(BIN)/python -m pytest -m soak --timeout 7200
+	$(BIN)/pytest -m soak --timeout 7200
 
 clean:
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks
