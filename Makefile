@@ -11,7 +11,7 @@ help:
 	@echo "make quickstart   compare exact search, HNSW and FAISS-PQ on real sentence embeddings; prints where the report is"
 	@echo "make test         lint, types, import arrows and the whole test suite, on the built wheel"
 	@echo "make bench        what the Python layer costs on top of the bare libraries"
-	@echo "make soak         the tests that take longer: hundreds of kills, long fuzzing"
+	@echo "make soak         the tests that take longer: a hundred kills at random moments"
 	@echo "make clean        remove .venv and everything built"
 
 $(BIN)/python:

@@ -1,4 +1,4 @@
-"""Which code answers for a measured figure: the hash of an index's module and of its neighbours that it imports."""
+"""Which code answers for a measured figure: that of the index and its neighbours, and that which measures it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import ast
 import hashlib
 import importlib.util
 from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 
-from adamem.index import index_class
+from adamem.index import GROUP, index_class
 
 
 @cache
 def adapter_hash(index: str) -> str:
     """Hex SHA-256 over the source of the index's module and of the modules of its own package that it imports.
 
-    A change elsewhere in the package leaves the results of this index valid.
+    A change elsewhere in the package leaves the results of this index valid. The name and version of the distribution
+    that registers the index are in the hash too: a compiled part may hide behind them.
     """
     module = index_class(index).__module__
     package = module.partition(".")[0]
@@ -25,28 +27,50 @@ def adapter_hash(index: str) -> str:
         name = waiting.pop()
         if name in seen or name.partition(".")[0] != package:
             continue
-        source = _source(name)
-        if source is None:
+        origin = _origin(name)
+        if origin is None:
             continue
-        seen[name] = source
-        waiting.extend(_imports(source, name))
-    digest = hashlib.sha256()
+        seen[name] = origin.read_bytes()
+        if origin.suffix == ".py":
+            waiting.extend(_imports(seen[name], name, is_package=origin.name == "__init__.py"))
+    digest = hashlib.sha256(_distribution(index).encode())
     for name in sorted(seen):
         digest.update(name.encode() + b"\0" + seen[name] + b"\0")
     return digest.hexdigest()
 
 
-def _source(name: str) -> bytes | None:
+@cache
+def measuring_hash() -> str:
+    """Hex SHA-256 over our own code inside a measurement: the worker, the protocol's base, its checks."""
+    names = [f"adamem.bench.{part}" for part in ("worker", "trial", "truth", "sweep", "measure")]
+    names += [f"adamem.index.{part}" for part in ("base", "filter", "protocol", "validate")]
+    digest = hashlib.sha256()
+    for name in names:
+        origin = _origin(name)
+        assert origin is not None
+        digest.update(name.encode() + b"\0" + origin.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _distribution(index: str) -> str:
+    for entry in entry_points(group=GROUP):
+        if entry.name == index and entry.dist is not None and entry.dist.name != "adamem":
+            return f"{entry.dist.name} {entry.dist.version}"
+    return ""
+
+
+def _origin(name: str) -> Path | None:
+    """The file of a module: source or compiled; None if there is no such module."""
     try:
         spec = importlib.util.find_spec(name)
-    except (ImportError, ValueError):
+    except (ImportError, ValueError, AttributeError):
         return None
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
         return None
-    return Path(spec.origin).read_bytes()
+    return Path(spec.origin)
 
 
-def _imports(source: bytes, importer: str) -> list[str]:
+def _imports(source: bytes, importer: str, *, is_package: bool) -> list[str]:
     found: list[str] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -54,7 +78,10 @@ def _imports(source: bytes, importer: str) -> list[str]:
         elif isinstance(node, ast.ImportFrom):
             prefix = node.module or ""
             if node.level:
-                prefix = ".".join([*importer.split(".")[: -node.level], *([prefix] if prefix else [])])
+                # `from .x` counts from the package: a package's own __init__ is one level nearer than a module in it.
+                up = node.level - 1 if is_package else node.level
+                parents = importer.split(".")
+                prefix = ".".join([*parents[: len(parents) - up], *([prefix] if prefix else [])])
             found.append(prefix)
             found.extend(f"{prefix}.{alias.name}" for alias in node.names)
     return found

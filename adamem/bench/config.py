@@ -24,7 +24,7 @@ class DatasetConfig(_Section):
     metric: Metric | None = None
     """l2, cosine or ip; the card's own where left out."""
     encoder: str | None = None
-    """For text sets: minilm, lsa, hashing, a hub name or a folder."""
+    """For text sets: minilm, lsa, hashing, a hub name or a folder; where left out, what EMBED_MODEL names."""
     limit: Annotated[int, Field(ge=1)] | None = None
     """Use only the first so many base vectors."""
     queries: Annotated[int, Field(ge=2)] = 2000
@@ -34,7 +34,7 @@ class DatasetConfig(_Section):
 class MeasureConfig(_Section):
     """How often and how long."""
 
-    k: list[Annotated[int, Field(ge=1, le=100)]] = [10]
+    k: Annotated[list[Annotated[int, Field(ge=1, le=100)]], Field(min_length=1)] = [10]
     """The first is the one on which everything is chosen; the others are timed at the points that this one needs."""
     recall_at: list[Annotated[int, Field(ge=1, le=100)]] = [1, 4, 10]
     """Recall is reported at these k, cut from the answer of the smallest timed k that covers them."""
@@ -47,9 +47,10 @@ class MeasureConfig(_Section):
     timeout_seconds: Annotated[float, Field(gt=0)] = 1800.0
     """For one build, and for one worker's turn in a round."""
     memory_limit_mb: Annotated[int, Field(ge=1)] | None = None
-    """For one worker's own memory; where left out, half of what the machine has free."""
+    """For one worker's own memory; where left out, 70 % of what was free when the run began."""
     query_seconds: Annotated[float, Field(gt=0)] = 4.0
-    """A slow point asks only as many single queries a round as fit in this time (at least 50)."""
+    """A slow point asks only as many single queries a round as fit in this time (at least 50): the same ones, drawn
+    once, in every round."""
 
 
 class ContestantConfig(_Section):
@@ -62,8 +63,8 @@ class ContestantConfig(_Section):
     build: Grid = {}
     search: Grid = {}
     reference: bool = False
-    """Ratios refer to this one; it is in every cohort, together with its twin. The build is the middle of its grid
-    unless `reference_build` says otherwise."""
+    """Ratios refer to this one; it is in every cohort, together with its twin. The build is the index's default, with
+    what `reference_build` says otherwise; it is swept even where the grid leaves it out."""
     reference_build: dict[str, ParamValue] = {}
 
 
@@ -101,6 +102,12 @@ class Experiment(_Section):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two contestants are called {name!r}; give each a name of its own")
+        uncovered = [k for k in self.measure.recall_at if k > max(self.measure.k)]
+        if uncovered:
+            raise ValueError(
+                f"measure.recall_at = {self.measure.recall_at!r}: recall at {uncovered[0]} needs answers of that "
+                f"length; add {uncovered[0]} to measure.k"
+            )
         if sum(one.reference for one in self.contestant) > 1:
             raise ValueError("only one contestant may be the reference")
         return self

@@ -15,7 +15,7 @@ import numpy as np
 
 from adamem import __version__
 from adamem.bench import machine
-from adamem.bench.adapter import adapter_hash
+from adamem.bench.adapter import adapter_hash, measuring_hash
 from adamem.bench.config import Experiment
 from adamem.bench.plan import ContestantPlan
 from adamem.bench.process import WorkerProcess
@@ -63,18 +63,21 @@ class Context:
     """Where the base vectors lie: path, offset, rows, dim."""
     queries: dict[str, Path]
     """``calibration`` and ``test``: float32 .npy files in the truth's order."""
+    memory_budget: int
+    """Bytes that all workers of a block may hold together. Set when a run begins and kept with it: who sits in which
+    cohort must not depend on what else the machine holds on the day a run goes on."""
     machine: str = field(default_factory=lambda: str(machine.describe()["fingerprint"]))
 
     @property
     def memory_limit(self) -> int:
-        """Bytes of its own that one worker may take."""
+        """Bytes of its own that one worker may take; the same for all of them."""
         limit = self.experiment.measure.memory_limit_mb
-        return limit * 2**20 if limit else machine.free_memory() // 2
+        return limit * 2**20 if limit else self.memory_budget
 
     def spec(self, **more: Any) -> dict[str, Any]:
         """What every block's key is made of, and more.
 
-        Wording, contestants' names and targets are left out: they change no measurement of a given build.
+        Titles and other wording are left out: they change no measurement.
         """
         measure = self.experiment.measure
         return {
@@ -87,6 +90,7 @@ class Context:
             "seed": measure.seed,
             "machine": self.machine,
             "versions": machine.library_versions(),
+            "code": measuring_hash(),
             "adapters": {plan.config.index: adapter_hash(plan.config.index) for plan in self.plans},
             **more,
         }

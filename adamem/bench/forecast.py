@@ -23,6 +23,7 @@ _STARTUP_SECONDS = 1.5
 
 def forecast(experiment: Experiment, *, source: str, reporter: Reporter) -> str:
     """The trials of both stages with a rough cost, as text. Loads (and embeds, where need be) the data set."""
+    expand(experiment, metric=experiment.dataset.metric, source=source)  # before anything takes long
     dataset = load_dataset(experiment, reporter=reporter)
     plans = expand(experiment, metric=dataset.metric, source=source)
     measure, n = experiment.measure, dataset.base.shape[0]
@@ -57,7 +58,7 @@ def forecast(experiment: Experiment, *, source: str, reporter: Reporter) -> str:
         "",
         f"building alone: about {_minutes(first)} in stage 1 and {_minutes(second)} in stage 2 "
         f"(extrapolated from {sample.shape[0]} vectors; right within a factor of about 3); "
-        "measuring usually adds half as much again. Nothing was kept.",
+        "measuring usually adds half as much again. No result was kept.",
     ]
     return "\n".join(lines)
 

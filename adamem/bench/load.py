@@ -20,6 +20,7 @@ def load_dataset(experiment: Experiment, *, reporter: Reporter) -> Dataset:
             wanted.name,
             metric=wanted.metric,
             encoder=None if wanted.encoder is None else partial(_open, wanted.encoder),
+            fallback=partial(_open, None),  # the environment's EMBED_MODEL, or the default model
             limit=wanted.limit,
             queries=wanted.queries,
             seed=experiment.measure.seed,
@@ -44,6 +45,6 @@ def progress_of(reporter: Reporter) -> Iterator[Progress]:
     yield progress
 
 
-def _open(spec: str, texts: Sequence[str]) -> Encoder:
+def _open(spec: str | None, texts: Sequence[str]) -> Encoder:
     """Some encoders are fitted to the collection, so that it is only now that they can be opened."""
     return open_encoder(spec, fit_on=texts)

@@ -49,6 +49,11 @@ def library_versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
+    found["python"] = platform.python_version()
+    if "faiss-cpu" in found:
+        import faiss  # noqa: PLC0415 -- asked only when something is measured
+
+        found["faiss build"] = faiss.get_compile_options().strip()
     return found
 
 

@@ -14,11 +14,11 @@ from typing import Any, Literal
 import numpy as np
 
 from adamem.bench.context import Context
-from adamem.bench.machine import Watch, free_memory
+from adamem.bench.machine import Watch
 from adamem.bench.plan import ContestantPlan, Params, reference_of
 from adamem.bench.process import WorkerProcess
 from adamem.bench.records import FORMAT, Block
-from adamem.bench.select import Choice, nearest_points, points_of
+from adamem.bench.select import Candidate, Choice, nearest_points, points_of
 from adamem.bench.trial import Ask, Tally, take_turn, worker_record
 from adamem.errors import TrialFailed
 from adamem.files import content_key
@@ -39,6 +39,7 @@ class Seat:
     def spec(self) -> dict[str, Any]:
         """What bears on its figures."""
         return {
+            "contestant": self.plan.name,
             "index": self.plan.config.index,
             "role": self.role,
             "build": self.build,
@@ -57,20 +58,18 @@ def seats(context: Context, choices: dict[str, Choice]) -> list[list[Seat]]:
         if not choice.builds:
             continue
         mine = [
-            Seat(plan, "contestant", one.build, _asks(context, plan, choice, number), one.resident_bytes)
-            for number, one in enumerate(choice.builds)
+            Seat(plan, "contestant", one.build, _asks(context, plan, one), one.resident_bytes) for one in choice.builds
         ]
         largest = max(seat.bytes for seat in mine)
         if plan is reference:
-            mine = _with_reference(plan, mine, largest)
-            everywhere = mine
+            everywhere = _with_reference(context, plan, choice, mine)
             continue
         if all(seat.build != plan.default_build for seat in mine):
             k = experiment.measure.k[0]
             default = Ask(plan.default_search, k, "default")
             mine.append(Seat(plan, "contestant", plan.default_build, (default,), largest, first_seed_only=True))
         others.extend(mine)
-    return _fit(everywhere, others, budget=int(0.7 * free_memory()))
+    return _fit(everywhere, others, budget=context.memory_budget)
 
 
 def block_key(context: Context, cohort: int, seated: list[Seat], seed: int) -> tuple[str, dict[str, Any]]:
@@ -183,10 +182,9 @@ def _turn(context: Context, process: WorkerProcess, tally: Tally, seat: Seat, or
     )
 
 
-def _asks(context: Context, plan: ContestantPlan, choice: Choice, number: int) -> tuple[Ask, ...]:
+def _asks(context: Context, plan: ContestantPlan, one: Candidate) -> tuple[Ask, ...]:
     """The points of a kept build: its useful ones at the first k, the ones at the targets at every other k."""
     experiment = context.experiment
-    one = choice.builds[number]
     first, *rest = experiment.measure.k
     searches = points_of(one, experiment.targets, plan.effort)
     asks = [Ask(search, first, "grid" if search in plan.searches else "calibrated") for search in searches]
@@ -196,15 +194,13 @@ def _asks(context: Context, plan: ContestantPlan, choice: Choice, number: int) -
     return tuple(asks)
 
 
-def _with_reference(plan: ContestantPlan, mine: list[Seat], largest: int) -> list[Seat]:
-    """The reference's seats: its kept builds, the build that ratios refer to, and a twin of that one."""
-    match = next((place for place, seat in enumerate(mine) if seat.build == plan.reference_build), None)
-    if match is None:
-        # The reference build did not make the front; it is measured all the same, at the efforts of one that did.
-        mine = [replace(mine[0], role="reference", build=plan.reference_build, bytes=largest), *mine]
-    else:
-        mine = [replace(mine[match], role="reference"), *mine[:match], *mine[match + 1 :]]
-    return [mine[0], replace(mine[0], role="twin"), *mine[1:]]
+def _with_reference(context: Context, plan: ContestantPlan, choice: Choice, mine: list[Seat]) -> list[Seat]:
+    """The reference's seats: the build that ratios refer to, a twin of it, and whatever other builds were kept."""
+    one = next((one for one in choice.candidates if one.build == plan.reference_build), None)
+    if one is None:  # it failed in stage 1: the best of its kept builds stands in
+        one = choice.builds[0]
+    reference = Seat(plan, "reference", one.build, _asks(context, plan, one), one.resident_bytes)
+    return [reference, replace(reference, role="twin"), *(seat for seat in mine if seat.build != one.build)]
 
 
 def _fit(everywhere: list[Seat], others: list[Seat], *, budget: int) -> list[list[Seat]]:

@@ -40,8 +40,8 @@ class ContestantPlan:
         return {**self.default_build, **self.config.reference_build}
 
 
-def expand(experiment: Experiment, *, metric: Metric, source: str) -> list[ContestantPlan]:
-    """Every contestant's grid.
+def expand(experiment: Experiment, *, metric: Metric | None, source: str) -> list[ContestantPlan]:
+    """Every contestant's grid. With `metric` None everything is checked but whether the indexes support it.
 
     Raises
     ------
@@ -49,7 +49,12 @@ def expand(experiment: Experiment, *, metric: Metric, source: str) -> list[Conte
         for an unknown index or parameter, a value out of its range, or a metric that an index does not support,
         naming `source`, the key and what was expected.
     """
-    return [_expand_one(one, metric, source) for one in experiment.contestant]
+    plans = [_expand_one(one, metric, source) for one in experiment.contestant]
+    reference = reference_of(plans)
+    if reference is not None and reference.reference_build not in reference.builds:
+        # What all ratios refer to is tuned like everything else.
+        reference.builds.append(reference.reference_build)
+    return plans
 
 
 def reference_of(plans: list[ContestantPlan]) -> ContestantPlan | None:
@@ -79,13 +84,13 @@ def sweep_grid(params: tuple[Param, ...]) -> Grid:
     return {param.name: list(param.sweep) for param in params if param.sweep}
 
 
-def _expand_one(one: ContestantConfig, metric: Metric, source: str) -> ContestantPlan:
+def _expand_one(one: ContestantConfig, metric: Metric | None, source: str) -> ContestantPlan:
     where = f"{source}: contestant[{one.name!r}]"
     try:
         kind = index_class(one.index)
     except UserError as error:
         raise ConfigError(f"{where}.index = {one.index!r}: {error}") from error
-    if metric not in kind.capabilities.metrics:
+    if metric is not None and metric not in kind.capabilities.metrics:
         supported = ", ".join(kind.capabilities.metrics)
         raise ConfigError(
             f"{where}.index = {one.index!r}: does not support this data set's metric {metric!r}, only {supported}; "

@@ -46,7 +46,12 @@ class WorkerProcess:
         environment["PYTHONHASHSEED"] = "0"
         with open(log, "ab") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "adamem.bench.worker"],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "adamem.bench.worker",
+                ],  # -P: a module in the current folder is none of ours
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

@@ -15,8 +15,9 @@
         <n>.npz                  the arrays of the block's n-th worker
 
 A stage-1 folder is a block of one worker. The arrays of the point number p of a worker are named ``p<p>_...``:
-the `Answers` (``ranks``, ``elsewhere_*``), ``one_ns`` uint32 (rounds, q): nanoseconds of each query asked alone, in
-the order of the `Truth`, whatever the order they were asked in; ``batch_ns`` int64 (rounds,): all in one call.
+the `Answers` (``ranks``, ``elsewhere_*``); ``one_ns`` int64 (rounds, q): nanoseconds of each query asked alone, 0 where
+it was not asked, in the order of the `Truth`, whatever the order they were asked in; ``batch_ns`` int64 (rounds,): all
+queries in one call.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ class Point(_Record):
     """Whether ``one_ns`` is there."""
     batch: bool
     """Whether ``batch_ns`` is there."""
+    agreement: float | None = None
+    """The share of single queries whose answer was that of the one call with all queries; None in older runs."""
     counters: dict[str, float]
     """Deterministic cost a query (``distances``, ``hops`` ...), where the index counts."""
 
@@ -79,7 +82,7 @@ class Worker(_Record):
     nbytes: dict[str, int]
     """As the index reports, by part."""
     resident_bytes: int | None
-    """What the process grew by from before the build to after it (VmRSS)."""
+    """What the process's own memory grew by over the build (RssAnon; mapped vectors are not its own)."""
     peak_bytes: int | None
     """What the process peaked at during the build, above what it held before it (VmHWM)."""
     points: list[Point]
@@ -158,6 +161,8 @@ class Run(_Record):
     """CPU, cores, memory, kernel, governor, Python; and ``fingerprint``."""
     versions: dict[str, str]
     """Of the libraries that bear on the figures."""
+    memory_budget: int | None = None
+    """Bytes that the workers of a block may hold together, set when the run began."""
     started: str
     finished: str | None
     status: Literal["incomplete", "complete"]

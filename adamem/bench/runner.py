@@ -39,6 +39,7 @@ def run_experiment(experiment: Experiment, out: Path, *, source: str, reporter: 
     """
     with scratch_folder(out) as scratch:
         clock = time.perf_counter()
+        expand(experiment, metric=experiment.dataset.metric, source=source)  # before anything takes long
         dataset = load_dataset(experiment, reporter=reporter)
         plans = expand(experiment, metric=dataset.metric, source=source)
         folder = RunFolder(out)
@@ -64,12 +65,6 @@ def _prepare(
         raise ConfigError(
             f"{source}: measure.k or measure.recall_at asks for {largest} neighbours, but {dataset.name} holds only "
             f"{dataset.base.shape[0]} vectors; lower k or use a larger set"
-        )
-    uncovered = [k for k in measure.recall_at if k > max(measure.k)]
-    if uncovered:
-        raise ConfigError(
-            f"{source}: measure.recall_at = {measure.recall_at!r}: recall at {uncovered[0]} needs answers of that "
-            f"length; add {uncovered[0]} to measure.k"
         )
     if len(dataset.queries) < 2:
         raise ConfigError(f"{source}: {dataset.name} has fewer than 2 queries; half calibrate and half are the test")
@@ -97,6 +92,7 @@ def _prepare(
         test=truths["test"],
         base=locate_vectors(dataset.base, scratch),
         queries=files,
+        memory_budget=_memory_budget(folder),
     )
     return context, QueryInfo(calibration=calibration.size, test=test.size, distinct=distinct, split=how)
 
@@ -105,6 +101,15 @@ def _truth(dataset: Dataset, rows: IdArray, depth: int, bar: Progress) -> Truth:
     kept = min(depth + _MARGIN, MAX_DEPTH, dataset.base.shape[0])
     ids, distances = ground_truth(dataset, rows, kept, progress=bar)
     return truth_of(rows, ids, distances, base=dataset.base, queries=dataset.queries, metric=dataset.metric)
+
+
+def _memory_budget(folder: RunFolder) -> int:
+    """What the run began with on this machine; else 70 % of what is free now."""
+    if folder.exists:
+        before = folder.run()
+        if before.memory_budget is not None and before.machine["fingerprint"] == machine.describe()["fingerprint"]:
+            return before.memory_budget
+    return int(0.7 * machine.free_memory())
 
 
 def _begin(context: Context, queries: QueryInfo, seconds: float) -> Run:
@@ -142,6 +147,7 @@ def _begin(context: Context, queries: QueryInfo, seconds: float) -> Run:
         ),
         machine=machine.describe(),
         versions=machine.library_versions(),
+        memory_budget=context.memory_budget,
         started=before.started if before else datetime.now(UTC).isoformat(timespec="seconds"),
         finished=None,
         status="incomplete",
@@ -198,10 +204,8 @@ def _measure(context: Context, run: Run) -> Run:
         if not choice.builds:
             skipped.append(f"{name} is not measured in stage 2: none of its builds succeeded")
     if not any(choice.builds for choice in choices.values()):
-        raise TrialFailed(
-            f"not one build succeeded, so there is nothing to measure; {skipped[0]} (to try again, delete "
-            f"{context.folder.raw / 'sweep'})"
-        )
+        why = next((sentence for sentence in skipped if sentence.startswith("stage 1")), "no reason was given")
+        raise TrialFailed(f"not one build succeeded, so there is nothing to measure; {why} (the next run tries again)")
     jobs = [
         (cohort, for_seed(seated, number), context.experiment.measure.seed + number)
         for cohort, seated in enumerate(seats(context, choices))

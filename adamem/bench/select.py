@@ -43,6 +43,8 @@ class Choice:
 
     tried: int
     """Builds in stage 1, failed ones included."""
+    candidates: list[Candidate] = field(default_factory=list)
+    """All that succeeded."""
     builds: list[Candidate] = field(default_factory=list)
     per_target: dict[float, Params | None] = field(default_factory=dict)
     """Which of the kept builds answers for each target: the fastest that reaches it, else the one nearest to it."""
@@ -140,7 +142,7 @@ def _choose_one(candidates: list[Candidate], targets: list[float], limit: int, t
     per_target: dict[float, Params | None] = {
         target: shortlist[_best_at(shortlist, target)].build for target in targets
     }
-    return Choice(tried=tried, builds=shortlist, per_target=per_target)
+    return Choice(tried=tried, candidates=candidates, builds=shortlist, per_target=per_target)
 
 
 def _best_at(candidates: list[Candidate], target: float) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -100,8 +101,18 @@ class RunFolder:
             ) from error
 
     def has_block(self, stage: str, key: str) -> bool:
-        """Whether that block was measured whole."""
-        return (self._block_folder(stage, key) / "block.json").exists()
+        """Whether that block was measured whole.
+
+        One that lacks a file is not, nor is one in which a worker failed: that may have been the machine, or a limit
+        that has been raised since. Both are measured again.
+        """
+        folder = self._block_folder(stage, key)
+        if not (folder / "block.json").exists():
+            return False
+        workers = self.block(stage, key).workers
+        if any(worker.status == "failed" for worker in workers):
+            return False
+        return all((folder / f"{number}.npz").exists() for number, worker in enumerate(workers) if worker.points)
 
     def block(self, stage: str, key: str) -> Block:
         """The record of one block."""
@@ -136,10 +147,11 @@ class RunFolder:
             stream.write(_npz(arrays))
 
     def write_block(self, block: Block, arrays: list[dict[str, AnyArray]]) -> None:
-        """Write a whole block at once: it is there with everything, or not at all."""
+        """Write a whole block at once: it is there with everything, or not at all. Replaces one that was not whole."""
         folder = self._block_folder(block.stage, block.key)
-        if folder.exists():
+        if self.has_block(block.stage, block.key):
             raise CorruptResult(f"{folder} exists already; a measured block is never overwritten, delete it first")
+        shutil.rmtree(folder, ignore_errors=True)
         with atomic_folder(folder) as scratch:
             for number, (worker, held) in enumerate(zip(block.workers, arrays, strict=True)):
                 if worker.points:

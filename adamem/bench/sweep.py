@@ -34,6 +34,7 @@ def sweep_key(context: Context, plan: ContestantPlan, build: Params) -> tuple[st
     """The key of a stage-1 block, and what it is the hash of."""
     spec = context.spec(
         stage="sweep",
+        contestant=plan.name,
         index=plan.config.index,
         build=build,
         searches=plan.searches,

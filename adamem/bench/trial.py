@@ -18,6 +18,9 @@ from adamem.errors import TrialFailed
 from adamem.index import Index
 from adamem.types import AnyArray
 
+_DISTANCE_ERROR = 1e-3
+"""Float32 sums stay far below it; codes passed off as vectors do not."""
+
 Origin = Literal["grid", "calibrated", "default"]
 
 
@@ -39,6 +42,8 @@ class Tally:
     hashes: list[set[str]] = field(default_factory=list)
     errors: list[float | None] = field(default_factory=list)
     counters: list[dict[str, float]] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)
+    agreements: list[float] = field(default_factory=list)
     one_ns: list[list[AnyArray]] = field(default_factory=list)
     batch_ns: list[list[int]] = field(default_factory=list)
 
@@ -57,6 +62,7 @@ class Tally:
                 repeatable=len(self.hashes[p]) == 1,
                 one_query=True,
                 batch=True,
+                agreement=self.agreements[p],
                 counters=self.counters[p],
             )
             for p, ask in enumerate(self.asks)
@@ -95,7 +101,15 @@ def take_turn(
     """
     out = scratch / f"turn-{id(tally)}.npz"
     known = {_name(ask): p for p, ask in enumerate(tally.asks)}
-    request = [{"search": ask.search, "k": ask.k, "answers": _name(ask) not in known} for ask in asks]
+    request = [
+        {
+            "search": ask.search,
+            "k": ask.k,
+            "answers": _name(ask) not in known,
+            "asked": tally.asked[known[_name(ask)]] if _name(ask) in known else None,
+        }
+        for ask in asks
+    ]
     reply = process.ask(
         "measure",
         queries=str(queries),
@@ -111,6 +125,7 @@ def take_turn(
                 point = len(tally.asks)
                 _score(tally, ask, told, arrays[f"p{number}_ids"], arrays[f"p{number}_distances"], truth, dataset)
             tally.hashes[point].add(told["ids_sha256"])
+            tally.agreements[point] = min(tally.agreements[point], told["agreement"])
             tally.one_ns[point].append(arrays[f"p{number}_one_ns"])
             tally.batch_ns[point].append(int(arrays[f"p{number}_batch_ns"][0]))
     out.unlink()
@@ -160,6 +175,8 @@ def gate(tally: Tally, kind: type[Index], truth: Truth) -> str:
             return f"exact search scored {mean:.4f} at k={ask.k} instead of 1.000"
         if not np.isfinite(mean) or tally.errors[p] is None:
             return f"it reported no finite distance at {ask.search}, k={ask.k}"
+        if kind.capabilities.exact_distances and (tally.errors[p] or 0.0) > _DISTANCE_ERROR:
+            return f"it reported distances that are off by up to {tally.errors[p]:.2g} of |q|^2 + |x|^2 at {ask.search}"
     if means and max(means) == 0.0:
         return "it found not one true neighbour at any setting"
     return _falling(tally, kind, truth)
@@ -208,6 +225,8 @@ def _score(
     tally.hashes.append(set())
     tally.errors.append(float(off[known].max()) if known.any() and np.isfinite(reported[found]).all() else None)
     tally.counters.append(told["counters"])
+    tally.asked.append(told["asked"])
+    tally.agreements.append(1.0)
     tally.one_ns.append([])
     tally.batch_ns.append([])
 

@@ -108,7 +108,8 @@ class _State:
             self.index = kind.build(vectors, rows, metric=metric, params=build, seed=seed, threads=threads)
             build_seconds = time.perf_counter() - started
         after = _memory()
-        threadpool_limits(limits=1)  # from here on one search uses one thread
+        threadpool_limits(limits=1)  # from here on one search uses one thread,
+        _keep_to_one_core()  # and whatever pool a library brought along, one core
 
         times = []
         for row in asked[: _WARM_UP + 1]:
@@ -160,8 +161,11 @@ class _State:
         search, k, params = self.index.search, point["k"], point["search"]
         clock = time.perf_counter_ns
         rows = [asked[i : i + 1] for i in order]
+        warm = []
         for row in rows[-_WARM_UP:]:
+            started = clock()
             search(row, k, params=params)
+            warm.append(clock() - started)
 
         shuffled = np.ascontiguousarray(asked[order])
         counted = self.index.counters()
@@ -170,15 +174,19 @@ class _State:
         batch_ns = clock() - started
         counters = {name: (value - counted.get(name, 0)) / len(rows) for name, value in self.index.counters().items()}
 
-        one_ns = np.zeros(asked.shape[0], dtype=np.uint32)
-        limit = clock() + int(query_seconds * 1e9)
-        for place, (row, query) in enumerate(zip(rows, order, strict=True)):
+        # A slow point asks the same few queries in every round, so that each has as many times as those of a fast one.
+        asked_count = point["asked"] or _affordable(warm, query_seconds, asked.shape[0])
+        chosen = np.random.default_rng(0).permutation(asked.shape[0])[:asked_count]
+        place_of = np.empty(asked.shape[0], dtype=np.int64)
+        place_of[order] = np.arange(order.size)
+        one_ns = np.zeros(asked.shape[0], dtype=np.int64)
+        agreeing = 0
+        for query in order[np.isin(order, chosen)]:
+            row = asked[query : query + 1]
             started = clock()
-            search(row, k, params=params)
-            ended = clock()
-            one_ns[query] = min(max(ended - started, 1), 2**32 - 1)
-            if ended > limit and place + 1 >= MIN_QUERIES:
-                break
+            alone = search(row, k, params=params)
+            one_ns[query] = max(clock() - started, 1)
+            agreeing += np.array_equal(alone.ids[0], answer.ids[place_of[query]])
 
         ids = np.empty_like(answer.ids)
         ids[order] = answer.ids
@@ -189,7 +197,28 @@ class _State:
             distances[order] = answer.distances
             arrays[f"{prefix}ids"] = ids
             arrays[f"{prefix}distances"] = distances
-        return {"counters": counters, "ids_sha256": hashlib.sha256(np.ascontiguousarray(ids).tobytes()).hexdigest()}
+        return {
+            "asked": asked_count,
+            "agreement": agreeing / asked_count,
+            "counters": counters,
+            "ids_sha256": hashlib.sha256(np.ascontiguousarray(ids).tobytes()).hexdigest(),
+        }
+
+
+def _affordable(warm: list[int], query_seconds: float, queries: int) -> int:
+    """How many single queries fit in the time, by the warm-up's median; at least `MIN_QUERIES`, at most all."""
+    fitting = int(query_seconds * 1e9 / max(float(np.median(warm)), 1.0))
+    return min(queries, max(MIN_QUERIES, fitting))
+
+
+def _keep_to_one_core() -> None:
+    """Hold every thread of this process to one core: a search may use one, whatever a library thinks."""
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    core = {max(os.sched_getaffinity(0))}
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # a thread may have ended meanwhile
+            os.sched_setaffinity(int(task.name), core)
 
 
 def map_vectors(base: dict[str, Any]) -> FloatArray:

@@ -70,10 +70,24 @@ def main() -> None:
             raise
         errors.print(f"error: {error}", markup=False)
         sys.exit(2 if isinstance(error, UserError) else 1)
-    except BrokenPipeError:
-        # The reader went away (`adamem index list | head`): nothing to say, and nothing left to flush to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(0)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            # The reader went away (`adamem index list | head`): nothing to say, and nothing left to flush to.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            sys.exit(0)
+        if _debug:
+            raise
+        errors.print(f"error: {error}; check the path, its permissions and the free space", markup=False)
+        sys.exit(2)
+    except Exception as error:
+        if _debug:
+            raise
+        errors.print(
+            f"error: something went wrong that should not have ({type(error).__name__}: {error}); "
+            "run it again with --debug and report what it shows",
+            markup=False,
+        )
+        sys.exit(1)
     if status == _INTERRUPTED:
         errors.print("\ninterrupted; what was finished is kept, the same command goes on from there")
     sys.exit(status)

@@ -42,7 +42,7 @@ def assemble(
     Raises
     ------
     InvalidInput
-        if more queries are to be held out than there are rows.
+        if there is but one row: none can be held out of it.
     DataError
         if names do not match the rows.
     """
@@ -115,7 +115,8 @@ def _hold_out(
     """Split the base of a set that has no queries: what remains, the queries, and the rows they were."""
     source = whole.parts["base"]
     vectors = source.map()
-    count = min(1000, max(1, source.rows // 10)) if wanted is None else wanted
+    # Never more than a tenth: what is searched in should stay about what it was.
+    count = min(1000 if wanted is None else wanted, max(1, source.rows // 10))
     if count >= source.rows:
         raise InvalidInput(
             f"data set {whole.name!r} has no queries of its own and {source.rows} rows: {count} cannot be held out; "

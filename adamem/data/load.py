@@ -32,6 +32,7 @@ def load(
     *,
     metric: Metric | None = None,
     encoder: Encoder | Callable[[Sequence[str]], Encoder] | None = None,
+    fallback: Callable[[Sequence[str]], Encoder] | None = None,
     limit: int | None = None,
     queries: int | None = None,
     seed: int = 0,
@@ -50,12 +51,14 @@ def load(
     encoder
         Turns texts into vectors; sets of texts need one, sets of vectors take none. A function is given the rows'
         texts and returns the encoder: some are fitted to what they are to encode.
+    fallback
+        Opens the encoder of a set of texts where `encoder` names none; sets of vectors leave it alone.
     limit
         Only the first so many rows. Judgements of documents that are gone are left out.
     queries
         A seeded sample of so many *distinct* queries, in the set's order; all distinct ones if there are fewer.
-        A set without queries gives rows of its own, which leave the base: so many, or by default a
-        tenth and at most 1,000.
+        A set without queries gives rows of its own, which leave the base: so many (by default 1,000), but at most a
+        tenth of them.
 
     seed
         Of the sample of queries, or of the rows held out.
@@ -83,6 +86,7 @@ def load(
             raise InvalidInput(f"{label} = {value}; expected at least 1, or leave it out for all")
     found = _find(name_or_path)
     if isinstance(found, TextCollection):
+        encoder = encoder or fallback
         if encoder is None:
             raise InvalidInput(
                 f"data set {found.name!r} holds texts, which need an encoder; name one, for instance minilm or hashing"

@@ -134,7 +134,8 @@ class Comparison:
             # Of two cohorts: by way of the reference that both hold.
             mine, other = first.ratios.get(what), second.ratios.get(what)
             if mine is None or other is None:
-                mine, other = first.values[what], second.values[what]
+                # Nothing of the two was ever measured side by side: absolute speeds of two blocks are not compared.
+                return Estimate(np.nan, np.nan, np.nan)
             ratio = Estimate(mine.value / other.value, mine.low / other.high, mine.high / other.low)
         if what in LARGER_IS_BETTER:
             return Estimate(ratio.value, ratio.low, ratio.high)

@@ -95,10 +95,9 @@ def _tuning(loaded: Loaded) -> Section:
         f"Every contestant's grid was swept once on the {loaded.run.dataset.queries.calibration:,} calibration "
         "queries; stage 2 "
         f"measured at most {loaded.run.config['measure']['front_builds']} builds of each, those best at recall "
-        f"{targets}. All had "
-        "the same budget: a whole grid, and the same number of steps to close in on each target. No figure above "
-        "comes from "
-        "the calibration queries."
+        f"{targets}. How many "
+        "builds each was given stands below; all were given the same number of steps to close in on each target. No "
+        "figure above comes from the calibration queries."
     )
     skipped = loaded.run.skipped
     return _section(

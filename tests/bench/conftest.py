@@ -279,7 +279,7 @@ def start_adamem(cache, bad_indexes):
 
     def run(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess:
         return subprocess.run(
-            [sys.executable, "-c", "from adamem.cli import main; main()", *map(str, arguments)],
+            [sys.executable, "-P", "-c", "from adamem.cli import main; main()", *map(str, arguments)],
             capture_output=True,
             text=True,
             check=False,

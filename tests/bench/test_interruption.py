@@ -25,7 +25,7 @@ def begin(vectors, cache, bad_indexes, tmp_path, tables_of):
         tables["contestant"][1]["build"]["M"] = [2, 3, 4]
         config = tmp_path / "small.toml"
         config.write_text(tomli_w.dumps(tables))
-        command = [sys.executable, "-c", "from adamem.cli import main; main()", "run"]
+        command = [sys.executable, "-P", "-c", "from adamem.cli import main; main()", "run"]
         process = subprocess.Popen(
             [*command, str(config), "--out", str(tmp_path / "run")],
             stdout=subprocess.PIPE,
@@ -75,9 +75,9 @@ def _workers():
     return [process for process in everyone if "adamem.bench.worker" in (process.info["cmdline"] or [])]
 
 
-@pytest.mark.parametrize("blocks", [1, 4, 5])
+@pytest.mark.parametrize("blocks", [1, 5, 6])
 def test_a_killed_run_goes_on_where_it_was(begin, start_adamem, blocks):
-    """kill -9 after so many blocks (4 in stage 1, then 2 in stage 2): what was whole keeps its bytes, and the run
+    """kill -9 after so many blocks (5 in stage 1, then 2 in stage 2): what was whole keeps its bytes, and the run
     completes with a report that verifies."""
     process, config, out = begin()
     _wait_for(process, lambda: len(_blocks(out)) >= blocks)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tomli_w
 
-from adamem.bench import RunFolder
+from adamem.bench import Experiment, RunFolder, validate
 from adamem.bench.metrics import recall
 from adamem.bench.select import choose
 from adamem.errors import ConfigError, StorageError, TrialFailed
@@ -27,7 +27,7 @@ def test_a_whole_run_is_complete_and_says_how(small_run):
     assert run.dataset.queries.calibration + run.dataset.queries.test == 60
     assert set(run.wall_seconds) == {"prepare", "sweep", "measure"}
     assert {"numpy", "hnswlib"} <= set(run.versions)
-    assert len(run.sweep) == 3
+    assert len(run.sweep) == 4  # exact, the two of the grid, and the reference build
     assert len(run.blocks) == 2
 
 
@@ -109,7 +109,7 @@ def test_a_second_run_measures_nothing_again(small_run, vectors, reporter, table
     before = _stamps(small_run)
     run_again(tables_of(vectors), small_run, reporter)
     assert _stamps(small_run) == before
-    assert any("3 already measured" in stage for stage in reporter.stages)
+    assert any("4 already measured" in stage for stage in reporter.stages)
     assert any("2 already measured" in stage for stage in reporter.stages)
 
 
@@ -124,7 +124,7 @@ def test_a_wider_grid_measures_only_what_is_new(vectors, cache, tmp_path, report
     run_again(wider, out, reporter)
     after = _stamps(out)
     assert {path: after[path] for path in sweep} == sweep
-    assert any("3 already measured" in stage for stage in reporter.stages)
+    assert any("4 already measured" in stage for stage in reporter.stages)
 
 
 def test_names_and_titles_change_no_measurement(vectors, cache, small_run, reporter, tables_of, run_again):
@@ -150,12 +150,100 @@ def test_more_neighbours_than_vectors_is_refused(tmp_path, cache, reporter, tabl
         run_again(tables, tmp_path / "run", reporter)
 
 
-def test_recall_at_a_k_that_is_not_asked_is_refused(vectors, cache, tmp_path, reporter, tables_of, run_again):
-    """An answer of 10 cannot be scored at 50."""
+def test_recall_at_a_k_that_is_not_asked_is_refused(vectors, tables_of):
+    """An answer of 10 cannot be scored at 50; the config alone tells."""
     tables = tables_of(vectors)
     tables["measure"]["recall_at"] = [1, 50]
     with pytest.raises(ConfigError, match=r"recall at 50 needs answers of that length; add 50 to measure\.k"):
-        run_again(tables, tmp_path / "run", reporter)
+        validate(Experiment, tables, source="small.toml")
+
+
+def test_a_bad_grid_is_refused_before_the_data_are_read(tmp_path, cache, tables_of, run_again):
+    """The data set is not even there: the parameter is what the sentence is about."""
+    tables = tables_of(tmp_path / "absent")
+    tables["contestant"][1]["build"] = {"m": 4}
+    with pytest.raises(ConfigError, match=r"contestant\['hnsw'\]\.build\.m = 4: unknown build parameter"):
+        run_again(tables, tmp_path / "run")
+
+
+def test_a_module_in_the_current_folder_does_not_reach_the_workers(vectors, start_adamem, tmp_path, tables_of):
+    """Workers import what is installed, never what lies about."""
+    for name in ("adamem.py", "numpy.py", "hnswlib.py"):
+        (tmp_path / name).write_text("raise RuntimeError('the wrong module')\n")
+    tables = tables_of(vectors, rounds=1, build_seeds=1)
+    config = tmp_path / "small.toml"
+    config.write_text(tomli_w.dumps(tables))
+    done = start_adamem("run", str(config), "--out", str(tmp_path / "run"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_block_that_lost_a_file_is_measured_again(vectors, cache, tmp_path, tables_of, run_again):
+    """As the sentence about a raw file that cannot be read advises: delete it and run again."""
+    tables = tables_of(vectors, rounds=1, build_seeds=1)
+    out = run_again(tables, tmp_path / "run")
+    lost = next(out.glob("raw/blocks/*/0.npz"))
+    others = {path: path.stat().st_mtime_ns for path in out.glob("raw/sweep/*/*")}
+    lost.unlink()
+    run_again(tables, out)
+    assert lost.exists()
+    assert {path: path.stat().st_mtime_ns for path in out.glob("raw/sweep/*/*")} == others
+
+
+def test_what_failed_is_tried_again(vectors, cache, tmp_path, tables_of, run_again, reporter):
+    """A failure may have been the machine's, or a limit's that was raised since; what succeeded stays."""
+    tables = tables_of(vectors, rounds=1, build_seeds=1, memory_limit_mb=1)
+    with pytest.raises(TrialFailed, match="more than the limit of 1 MB"):
+        run_again(tables, tmp_path / "run")
+    out = run_again(tables_of(vectors, rounds=1, build_seeds=1), tmp_path / "run", reporter)
+    assert RunFolder(out).run().status == "complete"
+
+
+def test_cohorts_hold_the_reference_and_its_twin_each():
+    """Where not all builds fit in memory they are split, and each part has what ratios and the noise floor need."""
+    from types import SimpleNamespace
+
+    from adamem.bench.measure import Seat, _fit
+
+    plan = SimpleNamespace(name="x", config=SimpleNamespace(index="x"))
+    reference = Seat(plan, "reference", {}, (), 10)
+    twin = Seat(plan, "twin", {}, (), 10)
+    others = [Seat(plan, "contestant", {"M": size}, (), size) for size in (30, 40, 50, 10)]
+    cohorts = _fit([reference, twin], others, budget=100)
+    assert all(cohort[:2] == [reference, twin] for cohort in cohorts)
+    assert [seat for cohort in cohorts for seat in cohort[2:]] == others
+    assert len(cohorts) == 2
+    assert all(sum(seat.bytes for seat in cohort) <= 100 for cohort in cohorts)
+
+
+def test_a_run_goes_on_with_the_memory_that_it_began_with(vectors, cache, tmp_path, tables_of, run_again, monkeypatch):
+    """Who sits in which cohort does not depend on what else the machine holds on the day."""
+    tables = tables_of(vectors, rounds=1, build_seeds=1)
+    out = run_again(tables, tmp_path / "run")
+    before = _stamps(out)
+    monkeypatch.setattr("adamem.bench.machine.free_memory", lambda: 1 << 20)
+    run_again(tables, out)
+    assert _stamps(out) == before
+
+
+def test_single_queries_and_the_batch_agree(small_run):
+    """Recall comes from the one call, latency from single ones: both gave the same answers."""
+    folder = RunFolder(small_run)
+    block = folder.block("measure", folder.run().blocks[0])
+    assert all(point.agreement == 1.0 for worker in block.workers for point in worker.points)
+
+
+def test_a_slow_point_asks_the_same_queries_in_every_round(vectors, cache, tmp_path, tables_of, run_again, clustered):
+    """So that each of them has as many times as those of a fast one."""
+    np.save(tmp_path / "base.npy", clustered(1500, 16, 1))
+    np.save(tmp_path / "queries.npy", clustered(400, 16, 2))
+    tables = tables_of(tmp_path, rounds=2, build_seeds=1, query_seconds=1e-6)
+    tables["dataset"]["queries"] = 400
+    folder = RunFolder(run_again(tables, tmp_path / "run"))
+    for measured in folder.measured("measure", folder.block("measure", folder.run().blocks[0])):
+        for p in range(len(measured.worker.points)):
+            asked = np.isfinite(measured.one_seconds(p))
+            assert (asked.sum(axis=1) == 50).all()
+            assert (asked[0] == asked[1]).all()
 
 
 def test_two_processes_do_not_write_into_one_folder(vectors, cache, tmp_path, reporter, tables_of, run_again):
@@ -293,3 +381,20 @@ def test_nothing_to_measure_is_an_error_of_the_trial(vectors, cache, tmp_path, r
     tables = tables_of(vectors, timeout_seconds=1e-6)
     with pytest.raises(TrialFailed, match="not one build succeeded"):
         run_again(tables, tmp_path / "run", reporter)
+
+
+def test_contestants_of_one_index_keep_their_own_names(vectors, cache, tmp_path, tables_of, run_again):
+    """Two of one index with one and the same build are two contestants, and a new name is a new contestant."""
+    tables = tables_of(vectors, rounds=1, build_seeds=1, k=[10], recall_at=[10])
+    tables["contestant"][1]["build"] = {"M": 4, "ef_construction": 20}
+    tables["contestant"].append({**tables["contestant"][1], "name": "hnsw again"})
+    out = run_again(tables, tmp_path / "run")
+    folder = RunFolder(out)
+    assert {w.contestant for key in folder.run().sweep for w in folder.block("sweep", key).workers} == {
+        "exact",
+        "hnsw",
+        "hnsw again",
+    }
+    tables["contestant"][2]["name"] = "another"
+    run = RunFolder(run_again(tables, out)).run()
+    assert "another" in {w.contestant for key in run.blocks for w in folder.block("measure", key).workers}

@@ -141,7 +141,8 @@ def test_a_setting_that_leads_nowhere_is_refused(setting, text):
 
 
 def test_efforts_rise_and_grids_are_crossed():
-    """Whatever order the file gives, the effort varies fastest and rises; defaults fill the rest."""
+    """Whatever order the file gives, the effort varies fastest and rises; defaults fill the rest; the build that ratios
+    refer to is swept with the others."""
     tables = _spoilt(
         "contestant.1",
         {
@@ -152,7 +153,13 @@ def test_efforts_rise_and_grids_are_crossed():
         },
     )
     plan = expand(validate(Experiment, tables, source="x"), metric="l2", source="x")[1]
-    assert [(build["M"], build["ef_construction"]) for build in plan.builds] == [(16, 50), (16, 100), (8, 50), (8, 100)]
+    assert [(build["M"], build["ef_construction"]) for build in plan.builds] == [
+        (16, 50),
+        (16, 100),
+        (8, 50),
+        (8, 100),
+        (16, 200),
+    ]
     assert [search["ef"] for search in plan.searches] == [10, 20, 40]
     assert plan.effort == "ef"
     assert plan.default_build == {"M": 16, "ef_construction": 200}

@@ -213,13 +213,14 @@ def test_unknown_names_and_paths():
 
 
 def test_numbers_out_of_range(folder):
-    """limit and queries start at 1, and not every row can be held out."""
+    """limit and queries start at 1, and the only row cannot be held out."""
     with pytest.raises(InvalidInput, match="limit = 0; expected at least 1"):
         load(folder, metric="l2", limit=0)
     with pytest.raises(InvalidInput, match="queries = -1; expected at least 1"):
         load(folder, metric="l2", queries=-1)
-    with pytest.raises(InvalidInput, match="200 rows: 200 cannot be held out"):
-        load(folder / "base.npy", metric="l2", queries=200)
+    np.save(folder / "one.npy", np.ones((1, 3), np.float32))
+    with pytest.raises(InvalidInput, match="1 rows: 1 cannot be held out"):
+        load(folder / "one.npy", metric="l2")
 
 
 def test_a_cache_that_cannot_be_written_is_named(folder, cache):

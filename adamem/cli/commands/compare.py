@@ -23,7 +23,7 @@ def compare(
     index: Annotated[list[str], typer.Option(help="An index's name (`adamem index list`); give several.")],
     metric: Annotated[str | None, typer.Option(help="l2, cosine or ip; the data set's own where left out.")] = None,
     encoder: Annotated[
-        str | None, typer.Option(help="For texts: minilm, lsa, hashing, a hub model's name or a folder.")
+        str | None, typer.Option(help="For texts: minilm, lsa, hashing, a hub name or a folder; else EMBED_MODEL.")
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Use only the first so many vectors.")] = None,
     queries: Annotated[int, typer.Option(help="Distinct queries to draw; half calibrate, half are the test.")] = 1000,

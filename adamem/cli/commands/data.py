@@ -19,7 +19,8 @@ from adamem.types import METRICS, Metric
 data_app = typer.Typer(
     no_args_is_help=True,
     help="Data sets: which ones are known, which are on this machine, how to get or bring one. "
-    "They are looked for in the folders of ADAMEM_DATA, then in the cache (ADAMEM_CACHE).",
+    "They are looked for in the folders of ADAMEM_DATA, then in the cache (ADAMEM_CACHE).\n\n"
+    "\b\nadamem data list\nadamem data fetch glove-100-angular",
 )
 app.add_typer(data_app, name="data")
 

@@ -9,10 +9,14 @@ from rich.table import Table
 
 from adamem.cli.app import app
 from adamem.cli.terminal import output
-from adamem.errors import MissingExtra
+from adamem.errors import UserError
 from adamem.index import Param, index_class, index_names
 
-index_app = typer.Typer(no_args_is_help=True, help="Which indexes are installed, what they can do and what they take.")
+index_app = typer.Typer(
+    no_args_is_help=True,
+    help="Which indexes are installed, what they can do and what they take.\n\n"
+    "\b\nadamem index list\nadamem index show hnsw",
+)
 app.add_typer(index_app, name="index")
 
 
@@ -29,7 +33,7 @@ def list_indexes() -> None:
     for name in index_names():
         try:
             kind = index_class(name)
-        except MissingExtra as error:
+        except UserError as error:
             table.add_row(name, "", "", str(error))
             continue
         able = [verb for verb in ("insert", "delete", "replace", "filter", "save") if getattr(kind.capabilities, verb)]

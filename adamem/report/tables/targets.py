@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from adamem.bench.stats import Estimate, Quantity
 from adamem.report import wording
 from adamem.report.comparison import Comparison, Entry
@@ -100,7 +102,27 @@ def one_query(comparison: Comparison) -> Table:
             "its queries. "
             "p99 raw is over every single asking: what the machine did meanwhile is in it. In brackets 95 % intervals, "
             "after the dot the ratio to the reference.",
+            *_partly_asked(comparison),
         ),
+    )
+
+
+def _partly_asked(comparison: Comparison) -> tuple[str, ...]:
+    """Who is too slow to be asked every query one by one, and how many it was asked."""
+    told: dict[str, int] = {}
+    total = comparison.loaded.run.dataset.queries.test
+    for target in comparison.loaded.targets:
+        for entry in comparison.at(target):
+            if entry.curve.one is not None:
+                asked = int(np.isfinite(entry.curve.one).any(axis=2).sum(axis=2).min())
+                if asked < total:
+                    told[entry.contestant.name] = min(asked, told.get(entry.contestant.name, asked))
+    if not told:
+        return ()
+    who = wording.listed([f"{name} {asked:,}" for name, asked in told.items()])
+    return (
+        f"Of the {total:,} queries, slow points asked fewer one by one, the same ones in every round: {who} at least. "
+        "Their percentiles rest on those.",
     )
 
 

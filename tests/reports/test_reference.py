@@ -1,0 +1,43 @@
+"""The committed reference reports: every figure in them follows from the raw files beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from adamem.bench import RunFolder
+from adamem.report.verify import verify
+
+REFERENCE = Path(__file__).resolve().parents[2] / "reports" / "reference"
+FOLDERS = sorted(path.parent for path in REFERENCE.glob("*/run.json"))
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_reference_report_follows_from_its_raw_files(folder):
+    """Each table cell, each figure's values and both pages, recomputed."""
+    assert verify(folder) == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_reference_report_is_whole_and_of_a_decent_size(folder):
+    """Complete, 1,000 test queries, at least 3 build seeds and 5 rounds, at most 15 MB, at most an hour's work."""
+    run = RunFolder(folder).run()
+    assert run.status == "complete"
+    assert run.dataset.queries.test >= 950
+    assert run.config["measure"]["build_seeds"] >= 3
+    assert run.config["measure"]["rounds"] >= 5
+    assert sum(run.wall_seconds.values()) <= 3600
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 15 * 2**20
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_reference_report_comes_from_the_experiment_of_its_name(folder):
+    """What experiments/NAME.toml measures today is what the committed run measured."""
+    from adamem.bench import Experiment, read, validate
+
+    source = REFERENCE.parents[1] / "experiments" / f"{folder.name}.toml"
+    experiment = validate(Experiment, read(source), source=source.name).resolved()
+    run = RunFolder(folder).run()
+    for table in ("dataset", "measure", "contestant", "targets"):
+        assert run.config[table] == experiment[table]

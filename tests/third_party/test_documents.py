@@ -1,0 +1,106 @@
+"""What README.md and CONTRIBUTING.md tell people to type does what they say."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def _blocks(name: str, language: str) -> list[str]:
+    text = (REPOSITORY / name).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory) -> Path:
+    """The package of CONTRIBUTING.md, installed apart from its own two code blocks."""
+    here = tmp_path_factory.mktemp("example")
+    (here / "source").mkdir()
+    (here / "source" / "pyproject.toml").write_text(_blocks("CONTRIBUTING.md", "toml")[0])
+    (here / "source" / "my_index.py").write_text(_blocks("CONTRIBUTING.md", "python")[0])
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    command += ["--disable-pip-version-check", "--target", str(here / "site"), str(here / "source")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return here / "site"
+
+
+def _adamem(site: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", "-c", "from adamem.cli import main; main()", *arguments],
+        env={**os.environ, "PYTHONPATH": str(site), "ADAMEM_CACHE": str(folder / "cache")},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_the_index_of_contributing_can_be_shown_and_compared(example, tmp_path):
+    """Two files, `pip install .`, and it stands beside ours with its own sweep."""
+    np.save(tmp_path / "my-vectors.npy", np.random.default_rng(0).normal(size=(400, 8)).astype(np.float32))
+    shown = _adamem(example, tmp_path, "index", "show", "mine")
+    assert shown.returncode == 0, shown.stderr
+    assert "share of the rows to scan" in shown.stdout
+    command = ["compare", "--dataset", "my-vectors.npy", "--metric", "l2", "--index", "mine"]
+    done = _adamem(example, tmp_path, *command, "--rounds", "1", "-k", "5")
+    assert done.returncode == 0, done.stderr
+    assert "mine" in done.stdout
+
+
+def test_the_data_set_of_contributing_gets_its_name_and_card(example, tmp_path):
+    """`adamem data import my-set my-vectors.npy --metric cosine`, then show and check."""
+    np.save(tmp_path / "my-vectors.npy", np.random.default_rng(0).normal(size=(400, 8)).astype(np.float32))
+    assert (
+        _adamem(example, tmp_path, "data", "import", "my-set", "my-vectors.npy", "--metric", "cosine").returncode == 0
+    )
+    assert 'metric = "cosine"' in _adamem(example, tmp_path, "data", "show", "my-set").stdout
+    assert _adamem(example, tmp_path, "data", "check", "my-set").returncode == 0
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (REPOSITORY / "experiments").glob("*.toml")))
+def test_every_experiment_is_valid_and_says_what_it_owes(name):
+    """Expected result, machine, wall time and launch line; grids that the registry takes."""
+    from adamem.bench import Experiment, read, validate
+    from adamem.bench.plan import expand
+
+    path = REPOSITORY / "experiments" / name
+    experiment = validate(Experiment, read(path), source=name)
+    assert experiment.expected.strip()
+    assert experiment.machine
+    assert experiment.wall_minutes is not None
+    assert experiment.launch == f"adamem run experiments/{name}"
+    assert experiment.name == path.stem
+    from adamem.data import card
+
+    assert expand(experiment, metric=card(experiment.dataset.name).metric or "cosine", source=name)
+
+
+def test_the_library_lines_of_the_readme_run():
+    """Build by name, search with an effort: shapes as promised."""
+    scope: dict = {}
+    exec(_blocks("README.md", "python")[0], scope)
+    assert scope["ids"].shape == scope["distances"].shape == (5, 10)
+    assert scope["ids"][:, 0].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_every_command_of_the_readme_exists():
+    """No line of the README names a command or an option that is not there."""
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"adamem (run|compare|report|verify|diff|data \w+|index \w+)", text))
+    assert {"run", "compare", "report", "verify", "diff"} <= {one.split()[0] for one in named}
+    for command in named:
+        done = _adamem(REPOSITORY / "nowhere", REPOSITORY, *command.split(), "--help")
+        assert done.returncode == 0, command
+        for option in re.findall(rf"adamem {command}[^\n`#]*", text):
+            for flag in re.findall(r"--[a-z-]+", option):
+                assert flag in done.stdout, f"{command} has no {flag}"
