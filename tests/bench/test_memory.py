@@ -30,7 +30,7 @@ print(peak("VmHWM") - before)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_coordinator_stays_below_one_and_a_half_times_the_vectors(tmp_path):
-    """At Fashion-MNIST's size. Peak growth of the process that loads, finds the truth, splits and scores; mapped pages count as its own."""
+    """At Fashion-MNIST's size. What loads, finds the truth and scores; mapped pages count as its own."""
     vectors = np.random.default_rng(0).normal(size=(60_000, 784)).astype(np.float32)
     np.save(tmp_path / "base.npy", vectors)
     np.save(tmp_path / "queries.npy", vectors[:200] + np.float32(0.1))

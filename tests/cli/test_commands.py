@@ -127,7 +127,7 @@ def test_a_dry_run_tells_the_cost_and_keeps_nothing(adamem, clusters, tmp_path):
     )
     done = adamem("run", config, "--dry-run")
     assert done.returncode == 0, done.stderr
-    assert "hnsw: 2 builds x 3 points" in done.stdout
+    assert "hnsw: 3 builds x 3 points" in done.stdout  # the reference build is swept too
     assert "stage 2" in done.stdout
     assert not (tmp_path / "reports").exists()
 
