@@ -61,7 +61,7 @@ def test_a_fetched_set_loads(site, cache):
     file = {"path": "base.npy", "role": "base", "url": f"{url}/base.npy", "sha256": sha256(folder / "base.npy")}
     write_card(cache, "mine", [file], metric="l2")
     assert fetch("mine") == cache / "downloads" / "mine"
-    assert len(load("mine", queries=5).base) == 25
+    assert len(load("mine", queries=3).base) == 27
     assert [found.state for found in check("mine")] == ["ok"]
 
 
