@@ -108,8 +108,9 @@ class _State:
             self.index = kind.build(vectors, rows, metric=metric, params=build, seed=seed, threads=threads)
             build_seconds = time.perf_counter() - started
         after = _memory()
-        threadpool_limits(limits=1)  # from here on one search uses one thread,
-        _keep_to_one_core()  # and whatever pool a library brought along, one core
+        # From here on one search uses one thread. Holding the process to one core besides was tried: runs took several
+        # times as long, for reasons not yet found, so it was taken back.
+        threadpool_limits(limits=1)
 
         times = []
         for row in asked[: _WARM_UP + 1]:
@@ -209,16 +210,6 @@ def _affordable(warm: list[int], query_seconds: float, queries: int) -> int:
     """How many single queries fit in the time, by the warm-up's median; at least `MIN_QUERIES`, at most all."""
     fitting = int(query_seconds * 1e9 / max(float(np.median(warm)), 1.0))
     return min(queries, max(MIN_QUERIES, fitting))
-
-
-def _keep_to_one_core() -> None:
-    """Hold every thread of this process to one core: a search may use one, whatever a library thinks."""
-    if not hasattr(os, "sched_setaffinity"):
-        return
-    core = {max(os.sched_getaffinity(0))}
-    for task in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(OSError):  # a thread may have ended meanwhile
-            os.sched_setaffinity(int(task.name), core)
 
 
 def map_vectors(base: dict[str, Any]) -> FloatArray:
