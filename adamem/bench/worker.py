@@ -108,8 +108,8 @@ class _State:
             self.index = kind.build(vectors, rows, metric=metric, params=build, seed=seed, threads=threads)
             build_seconds = time.perf_counter() - started
         after = _memory()
-        # From here on one search uses one thread. Holding the process to one core besides was tried: runs took several
-        # times as long, for reasons not yet found, so it was taken back.
+        # From here on one search uses one thread. Holding the process to one core besides was tried and taken back: the
+        # quick start then took over 9 minutes, without it about 2 (embeddings cached).
         threadpool_limits(limits=1)
 
         times = []
