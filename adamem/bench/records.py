@@ -53,6 +53,8 @@ class Point(_Record):
     """Whether ``batch_ns`` is there."""
     agreement: float | None = None
     """The share of single queries whose answer was that of the one call with all queries; None in older runs."""
+    cores: float | None = None
+    """CPU seconds a second of the calls with all queries, by all threads of the process; None in older runs."""
     counters: dict[str, float]
     """Deterministic cost a query (``distances``, ``hops`` ...), where the index counts."""
 

@@ -20,6 +20,9 @@ from adamem.types import AnyArray
 
 _DISTANCE_ERROR = 1e-3
 """Float32 sums stay far below it; codes passed off as vectors do not."""
+_CORES = 1.25
+_LONG_NS = 20_000_000
+"""A search has one thread. Over calls of this length together, more CPU time than wall time is a second thread."""
 
 Origin = Literal["grid", "calibrated", "default"]
 
@@ -46,10 +49,15 @@ class Tally:
     agreements: list[float] = field(default_factory=list)
     one_ns: list[list[AnyArray]] = field(default_factory=list)
     batch_ns: list[list[int]] = field(default_factory=list)
+    batch_cpu_ns: list[int] = field(default_factory=list)
 
     def recall(self, truth: Truth, point: int) -> float:
         """Mean primary recall of a point at its own k."""
         return float(recall(self.answers[point], truth, self.asks[point].k).mean())
+
+    def cores(self, point: int) -> float:
+        """CPU seconds a second of the point's calls with all queries."""
+        return self.batch_cpu_ns[point] / max(sum(self.batch_ns[point]), 1)
 
     def points(self) -> list[Point]:
         """The records of all points."""
@@ -63,6 +71,7 @@ class Tally:
                 one_query=True,
                 batch=True,
                 agreement=self.agreements[p],
+                cores=round(self.cores(p), 3),
                 counters=self.counters[p],
             )
             for p, ask in enumerate(self.asks)
@@ -128,6 +137,7 @@ def take_turn(
             tally.agreements[point] = min(tally.agreements[point], told["agreement"])
             tally.one_ns[point].append(arrays[f"p{number}_one_ns"])
             tally.batch_ns[point].append(int(arrays[f"p{number}_batch_ns"][0]))
+            tally.batch_cpu_ns[point] += told["batch_cpu_ns"]
     out.unlink()
 
 
@@ -177,6 +187,8 @@ def gate(tally: Tally, kind: type[Index], truth: Truth) -> str:
             return f"it reported no finite distance at {ask.search}, k={ask.k}"
         if kind.capabilities.exact_distances and (tally.errors[p] or 0.0) > _DISTANCE_ERROR:
             return f"it reported distances that are off by up to {tally.errors[p]:.2g} of |q|^2 + |x|^2 at {ask.search}"
+        if sum(tally.batch_ns[p]) >= _LONG_NS and tally.cores(p) > _CORES:
+            return f"it searched with {tally.cores(p):.1f} cores instead of one at {ask.search}, k={ask.k}"
     if means and max(means) == 0.0:
         return "it found not one true neighbour at any setting"
     return _falling(tally, kind, truth)
@@ -229,6 +241,7 @@ def _score(
     tally.agreements.append(1.0)
     tally.one_ns.append([])
     tally.batch_ns.append([])
+    tally.batch_cpu_ns.append(0)
 
 
 def _name(ask: Ask) -> str:

@@ -108,8 +108,9 @@ class _State:
             self.index = kind.build(vectors, rows, metric=metric, params=build, seed=seed, threads=threads)
             build_seconds = time.perf_counter() - started
         after = _memory()
-        # From here on one search uses one thread. Holding the process to one core besides was tried and taken back: the
-        # quick start then took over 9 minutes, without it about 2 (embeddings cached).
+        # From here on one search uses one thread; the CPU time of the calls shows whether it does. Holding the process
+        # to one core besides was tried and taken back: the quick start then took over 9 minutes, without it about 2
+        # (embeddings cached).
         threadpool_limits(limits=1)
 
         times = []
@@ -170,9 +171,9 @@ class _State:
 
         shuffled = np.ascontiguousarray(asked[order])
         counted = self.index.counters()
-        started = clock()
+        started, cpu_started = clock(), time.process_time_ns()
         answer = search(shuffled, k, params=params)
-        batch_ns = clock() - started
+        batch_ns, batch_cpu_ns = clock() - started, time.process_time_ns() - cpu_started
         counters = {name: (value - counted.get(name, 0)) / len(rows) for name, value in self.index.counters().items()}
 
         # A slow point asks the same few queries in every round, so that each has as many times as those of a fast one.
@@ -200,6 +201,7 @@ class _State:
             arrays[f"{prefix}distances"] = distances
         return {
             "asked": asked_count,
+            "batch_cpu_ns": batch_cpu_ns,
             "agreement": agreeing / asked_count,
             "counters": counters,
             "ids_sha256": hashlib.sha256(np.ascontiguousarray(ids).tobytes()).hexdigest(),

@@ -146,7 +146,10 @@ class Index(Protocol):
         ...
 
     def counters(self) -> dict[str, int]:
-        """Deterministic cost since the build (``distances``, ``hops`` ...), empty where the library keeps none."""
+        """Deterministic cost so far (``distances``, ``hops`` ...), of which differences count; empty where none is.
+
+        A library may count for the whole process: the harness gives each index a process of its own.
+        """
         ...
 
     def __len__(self) -> int:

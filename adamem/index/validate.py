@@ -14,6 +14,7 @@ from adamem.types import METRICS, FloatArray, IdArray, Metric, ParamValue
 
 MAX_DIM = 65_536
 MAX_K = 1_000_000
+_MAX_COUNT = 1024
 MIN_SQUARE = 1e-30
 """The squared length under which a float32 vector has lost its digits, so that its direction is noise."""
 FLOAT32 = np.dtype(np.float32)
@@ -108,10 +109,10 @@ def check_k(k: object) -> int:
 
 
 def check_count(value: object, *, what: str) -> int:
-    """A whole number of at least 1 (threads, say)."""
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 1:
+    """A whole number from 1 to 1024 (threads, say: a library that is asked for a million of them brings us down)."""
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and 1 <= value <= _MAX_COUNT:
         return int(value)
-    raise InvalidInput(f"{what} must be a whole number of at least 1, not {value!r}")
+    raise InvalidInput(f"{what} must be a whole number from 1 to {_MAX_COUNT}, not {value!r}")
 
 
 def check_params(

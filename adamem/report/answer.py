@@ -109,29 +109,27 @@ def doubt(comparison: Comparison) -> str:
 
 
 def caveat(comparison: Comparison) -> str:
-    """The one thing a reader must know before acting on the answer."""
+    """What a reader must know before acting on the answer, the gravest first."""
     loaded = comparison.loaded
+    said = []
     if loaded.run.status != "complete":
-        return "This run is not complete: figures rest on what was measured so far; run it again to go on."
+        said.append("This run is not complete: figures rest on what was measured so far; run it again to go on.")
     spoilt = sum(bool(block.fitness.notes) for block in loaded.blocks)
     if spoilt:
-        return (
+        said.append(
             f"The machine was not quiet during {spoilt} of {len(loaded.blocks)} blocks (see Machine): trust ratios "
-            "more than "
-            "absolute speeds, and neither too far."
+            "more than absolute speeds, and neither too far."
         )
     if loaded.seeds < 3 or loaded.rounds < 5:
-        return (
+        said.append(
             f"Only {_count(loaded.seeds, 'build seed')} and {_count(loaded.rounds, 'round')} were measured (3 and 5 "
-            "are "
-            "needed for a headline), so the intervals are too narrow."
+            "are needed for a headline), so the intervals are too narrow."
         )
     if not math.isfinite(comparison.noise["qps"].relative):
-        return "There was no twin of the reference, so small differences cannot be told from noise."
-    return (
+        said.append("There was no twin of the reference, so small differences cannot be told from noise.")
+    return " ".join(said) or (
         f"One data set on one machine, {loaded.truth.rows.size:,} test queries, searches on one thread: other data "
-        "can rank the "
-        "indexes differently."
+        "can rank the indexes differently."
     )
 
 

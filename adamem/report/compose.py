@@ -14,6 +14,7 @@ from adamem.report.method import method
 from adamem.report.tables import context, costs, points, quality
 from adamem.report.tables.headline import headline
 from adamem.report.tables.targets import at_recall, one_query
+from adamem.report.tables.task import task as task_table
 
 
 def compose(comparison: Comparison) -> Document:
@@ -26,7 +27,7 @@ def compose(comparison: Comparison) -> Document:
         _latency(comparison),
         _cost(comparison),
         _quality(comparison),
-        _section("task", "Task quality", quality.task(loaded), task.data(comparison)),
+        _section("task", "Task quality", task_table(loaded), task.data(comparison)),
         _section("defaults", "Without tuning", points.default_points(loaded)),
         _tuning(loaded),
         _section("excluded", "Failed and invalid", context.excluded(loaded)),

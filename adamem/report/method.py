@@ -32,7 +32,11 @@ def method(loaded: Loaded) -> list[str]:
         f"within {NEAR:g} "
         "on each side. Ratios are formed inside blocks only.",
         f"Intervals are 95 % of {RESAMPLES:,} bootstrap resamples of build seeds, their rounds, and queries"
-        + (", but that one seed or round has no spread to resample." if min(seeds, rounds) < 2 else "."),
+        + (
+            ", but that one seed or round has no spread to resample."
+            if min(seeds, rounds) < 2
+            else f"; {seeds} seeds are few, so that the spread between builds is rather understated."
+        ),
     ]
     if loaded.twin is not None and loaded.reference is not None:
         said.append(

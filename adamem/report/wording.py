@@ -78,6 +78,13 @@ def score(value: float) -> str:
     return f"{min(value, 0.9999):.4f}" if 0.9995 <= value < 1 else f"{value:.3f}"
 
 
+def change(value: float) -> str:
+    """A difference of scores, with its sign: −0.0012."""
+    if not math.isfinite(value):
+        return NOTHING
+    return "0" if value == 0 else f"{value:+.4f}".replace("-", "−")
+
+
 def interval(estimate: Estimate, form: str = "plain") -> str:
     """[low, high] in the digits of `number`, or of `seconds` or `score`; nothing where there is none, or no width."""
     if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)) or estimate.low == estimate.high:

@@ -37,6 +37,7 @@ class ExactIndex(IndexBase):
         self._vectors = vectors  # (capacity, d), of which the first `labels.rows` are in use
         self._norms = norms  # (capacity,)
         self._labels = labels
+        self._compared = 0
         warm_up()
 
     @classmethod
@@ -67,6 +68,7 @@ class ExactIndex(IndexBase):
             rows = labels.rows_of(filter.ids)
             rows = np.sort(rows[rows >= 0])
         used = labels.rows
+        self._compared += queries.shape[0] * (used if rows is None else rows.size)
         found = scan(
             self._vectors[:used], self._norms[:used], labels.of_rows, queries, k, metric=self.metric, rows=rows
         )
@@ -107,6 +109,10 @@ class ExactIndex(IndexBase):
         rows = self._labels.rows_of(ids)
         self._vectors[rows] = vectors
         self._norms[rows] = row_norms(vectors)
+
+    def counters(self) -> dict[str, int]:
+        """Distances from the query; searches from several threads at once may miscount."""
+        return {"distances": self._compared}
 
     def nbytes(self) -> dict[str, int]:
         """Bytes held, by part; a memory-mapped base counts, though the kernel may drop its pages."""

@@ -84,6 +84,11 @@ class FaissHnswIndex(FaissIndex):
         ef = max(cast("int", params["ef"]), k) * boost
         return ef * (_HOP_COST[0] + _HOP_COST[1] * self._wide)
 
+    def counters(self) -> dict[str, int]:
+        """Distances from the query and hops; faiss counts them together for all its HNSW graphs of a process."""
+        stats = faiss.cvar.hnsw_stats
+        return {"distances": int(stats.ndis), "hops": int(stats.nhops)}
+
     def _graph(self) -> Any:
         return faiss.downcast_index(self._native.base_index) if self._refined() else self._native
 

@@ -174,6 +174,11 @@ class FaissPqIndex(FaissIndex):
         )
         return super().needs_maintenance() or outgrown
 
+    def counters(self) -> dict[str, int]:
+        """Codes looked at; faiss counts them together for all its inverted files, and all its flat PQ, of a process."""
+        flat = self.params["form"] == _FLAT
+        return {"codes": int(faiss.cvar.indexPQ_stats.ncode if flat else faiss.cvar.indexIVF_stats.ndis)}
+
     def _inverted(self) -> Any:
         return faiss.downcast_index(self._native.base_index) if self.params["form"] == _FAST else self._native
 

@@ -118,7 +118,7 @@ def small_run(vectors, cache, tmp_path_factory) -> Path:
 BAD_INDEXES = dedent('''
     """Indexes that misbehave."""
 
-    import os, signal, time
+    import hashlib, os, signal, threading, time
     import numpy as np
     from adamem.index import Capabilities, IndexBase, Param, SearchResult
 
@@ -236,6 +236,19 @@ BAD_INDEXES = dedent('''
             return SearchResult(found.ids[:, skip:skip + k].copy(), found.distances[:, skip:skip + k].copy())
 
 
+    class Spread(_Scan):
+        """Takes a second core for a call with many queries."""
+        name = "spread"
+        def _search(self, queries, k, *, params, filter):
+            if len(queries) > 1:
+                load = bytes(20_000_000)
+                other = threading.Thread(target=lambda: hashlib.sha256(load).digest())
+                other.start()
+                hashlib.sha256(load).digest()
+                other.join()
+            return super()._search(queries, k, params=params, filter=filter)
+
+
     class Fickle(_Scan):
         """Another answer every time."""
         name = "fickle"
@@ -267,6 +280,7 @@ def bad_indexes(tmp_path_factory) -> Path:
         "nan",
         "backwards",
         "fickle",
+        "spread",
     )
     entries = "".join(f"{name} = bad_indexes:{name.capitalize()}\n" for name in names)
     (info / "entry_points.txt").write_text(f"[adamem.indexes]\n{entries}")

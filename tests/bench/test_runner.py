@@ -272,7 +272,7 @@ def bad_run(start_adamem, vectors, tmp_path_factory, tables_of):
     """One run in which exact search and hnsw are measured beside every index that misbehaves quickly."""
     tables = tables_of(vectors, rounds=2, build_seeds=1, k=[10], recall_at=[10])
     tables["contestant"][1]["build"] = {"M": 4, "ef_construction": 20}
-    for index in ("crash", "raises", "inventor", "liar", "blind", "nan", "chatty", "repeater", "fickle"):
+    for index in ("crash", "raises", "inventor", "liar", "blind", "nan", "chatty", "repeater", "fickle", "spread"):
         tables["contestant"].append({"name": index, "index": index})
     tables["contestant"].append({"name": "backwards", "index": "backwards", "search": {"effort": [1, 5, 9]}})
     folder = tmp_path_factory.mktemp("bad-run")
@@ -303,6 +303,7 @@ def _measured_worker(folder, name):
         ("blind", "invalid", "found not one true neighbour"),
         ("nan", "invalid", "reported no finite distance"),
         ("backwards", "invalid", "as effort rose from 1 to"),
+        ("spread", "invalid", "cores instead of one"),
     ],
 )
 def test_a_misbehaving_index_is_recorded_with_its_reason(bad_run, index, status, why):

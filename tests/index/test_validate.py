@@ -153,11 +153,11 @@ def test_nothing_else_is_a_k(k):
         check_k(k)
 
 
-@pytest.mark.parametrize("value", [0, -3, 1.5, True, None, "2"])
-def test_a_count_is_a_whole_number_of_at_least_one(value):
+@pytest.mark.parametrize("value", [0, -3, 1.5, True, None, "2", 1025])
+def test_a_count_is_a_whole_number_from_1_to_1024(value):
     """And it is called by the name that it was given."""
     assert check_count(np.int32(2), what="threads") == 2
-    with pytest.raises(InvalidInput, match="threads must be a whole number of at least 1"):
+    with pytest.raises(InvalidInput, match="threads must be a whole number from 1 to 1024"):
         check_count(value, what="threads")
 
 

@@ -36,6 +36,20 @@ def test_an_index_satisfies_the_protocol(case, built):
     assert all(type(count) is int for count in index.counters().values())
 
 
+def test_counted_cost_is_deterministic(case, built, data):
+    """The same search costs the same again, and something, wherever the library counts."""
+    index = built(case)
+    costs = []
+    for _ in range(2):
+        before = index.counters()
+        index.search(data.queries, 10)
+        costs.append({name: count - before[name] for name, count in index.counters().items()})
+    assert costs[0] == costs[1]
+    assert all(cost > 0 for cost in costs[0].values())
+    if case.name in {"exact", "faiss_hnsw", "faiss_pq"}:
+        assert costs[0]
+
+
 @pytest.mark.parametrize("k", [1, 10])
 def test_recall_on_clusters_reaches_the_floor(case, built, data, oracle, k):
     """Default parameters find at least nine tenths of the true neighbours, an exact index all of them."""

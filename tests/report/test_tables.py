@@ -102,6 +102,43 @@ def test_task_quality_is_reckoned_from_the_third_neighbour(three):
     assert float(row["recall_all"]) == 1.0
 
 
+def test_task_quality_is_tested_against_exact_search(handmade, contestants):
+    """Who loses the relevant third neighbour everywhere differs by all of its worth; who keeps it, by nothing."""
+    given = {name: contestants[name] for name in ("exact", "hnsw")} | {"lossy": ("hnsw", {10: (0.2, 1e-6)})}
+    path = handmade.write(given, qrels=True)
+    write(path)
+    rows = table(path, "task-quality")
+    lossy = one(rows, contestant="lossy")
+    assert float(lossy["ndcg_to_exact_difference"]) == pytest.approx(-0.5, rel=1e-5)
+    assert float(lossy["ndcg_to_exact_worse"]) == 1.0
+    assert float(lossy["ndcg_to_exact_p_holm"]) < 0.01
+    for row in rows:
+        if row["contestant"] == "hnsw":
+            assert float(row["ndcg_to_exact_difference"]) == 0.0
+            assert float(row["ndcg_to_exact_p_holm"]) == 1.0
+    assert one(rows, contestant="exact")["ndcg_to_exact_difference"] == ""
+    page = (path / "report.html").read_text()
+    assert "told apart from exact search: lossy for 0.9 and 0.95 (−0.5000)" in page
+
+
+def test_a_contestant_that_lost_a_seed_is_marked(handmade, contestants):
+    """The headline says on how many of the seeds its figures rest."""
+    path = handmade.write(contestants)
+    run = handmade.folder.run()
+    block = handmade.folder.block("measure", run.blocks[1])
+    workers = [
+        worker.model_copy(update={"status": "failed", "why": "it fell", "points": []})
+        if worker.index == "faiss_pq"
+        else worker
+        for worker in block.workers
+    ]
+    (written,) = handmade.folder.raw.glob(f"*/{block.key[:16]}*/block.json")
+    written.write_text(block.model_copy(update={"workers": workers}).model_dump_json())
+    handmade.folder.write_manifest(run)
+    write(path)
+    assert "only 1 of 2 seeds" in (path / "report.html").read_text()
+
+
 def test_the_noise_floor_is_the_twins_difference(handmade, contestants):
     """A twin that is a third slower makes a noise floor of a third, and with it PQ's lead or lag is judged."""
     path = handmade.write(contestants, twin_slower=4 / 3)

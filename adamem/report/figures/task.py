@@ -12,7 +12,7 @@ from adamem.report.document import Figure
 from adamem.report.figures.pareto import cap, recall_axis, stretch
 from adamem.report.figures.style import Look, canvas, export, label_right, quiet, rounded
 from adamem.report.operating import Operating
-from adamem.report.tables.quality import TASK_K, task_values
+from adamem.report.tables.task import TASK_K, task_values
 
 NAME = "task"
 

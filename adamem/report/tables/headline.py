@@ -82,7 +82,9 @@ def _row(comparison: Comparison, name: str) -> tuple[Cell, ...]:
     entries = [comparison.entry(name, target) for target in comparison.loaded.targets]
     have = [entry for entry in entries if entry is not None]
     middle = comparison.entry(name, comparison.loaded.middle) or have[0]
-    cells = [Cell(name, wording.params(middle.series.build))]
+    cells = [
+        Cell(name, ", ".join(filter(None, (wording.params(middle.series.build), _missing_seeds(comparison, middle)))))
+    ]
     for entry in have:
         text = wording.number(entry.values["qps"].value)
         best = comparison.level_with_best(entry)
@@ -95,6 +97,12 @@ def _row(comparison: Comparison, name: str) -> tuple[Cell, ...]:
     cells.append(build_cell(middle))
     cells.append(bytes_cell(comparison, middle))
     return tuple(cells)
+
+
+def _missing_seeds(comparison: Comparison, entry: Entry) -> str:
+    """How many of the seeds its figures rest on, where some of its builds failed."""
+    seeds = comparison.loaded.seeds
+    return "" if len(entry.series.blocks) >= seeds else f"only {len(entry.series.blocks)} of {seeds} seeds"
 
 
 def build_cell(entry: Entry) -> Cell:

@@ -1,4 +1,4 @@
-"""What the answers are worth: recall at several k, the worst queries, and the task's own measures."""
+"""What the answers are worth: recall at several k, and the worst queries."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from adamem.report.document import Cell, Column, CsvValue, Group, Table
 from adamem.report.loaded import Loaded
 from adamem.report.operating import Operating, operating
 from adamem.types import DoubleArray
-
-TASK_K = 10
-"""The k of nDCG@10, MRR@10 and evidence recall@10."""
 
 
 def recall_at(loaded: Loaded) -> Table | None:
@@ -159,82 +156,6 @@ def tails(loaded: Loaded) -> Table | None:
         (Group("", tuple(rows)),),
         tuple(records),
     )
-
-
-def task(loaded: Loaded) -> Table | None:
-    """Task quality beside recall, at each target's point; exact search is what an index cannot hope to exceed."""
-    if loaded.qrels is None:
-        return None
-    rows, records = [], []
-    for targets, one in _task_points(loaded):
-        quality = task_scores(loaded, one)
-        recall = one.recall_estimate(loaded.k)
-        record: dict[str, CsvValue] = {
-            "contestant": one.contestant.name,
-            "target_recall": targets,
-            "build": wording.params(one.series.build),
-            "search": one.setting,
-            "recall": recall.value,
-        }
-        cells = [Cell(one.contestant.name, one.setting), Cell(targets), Cell(wording.score(recall.value))]
-        for name, estimate in quality.items():
-            record |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-            cells.append(Cell(wording.score(estimate.value), wording.interval(estimate, "score")))
-        rows.append(tuple(cells))
-        records.append(record)
-    if not records:
-        return None
-    judged = np.unique(loaded.qrels.query).size
-    return Table(
-        "task-quality",
-        "Task quality beside recall",
-        (
-            Column("index", number=False),
-            Column("for recall"),
-            Column(f"recall@{loaded.k}"),
-            Column(f"nDCG@{TASK_K}"),
-            Column(f"MRR@{TASK_K}"),
-            Column("evidence: any", f"recall@{TASK_K}"),
-            Column("evidence: share", f"recall@{TASK_K}"),
-            Column("evidence: all", f"recall@{TASK_K}"),
-        ),
-        (Group("", tuple(rows)),),
-        tuple(records),
-        notes=(
-            f"Judged by {loaded.qrels.query.size:,} judgements on {judged:,} of the {loaded.truth.rows.size:,} test "
-            "queries; the "
-            "others have no task quality. Exact search shows what the vectors themselves are worth: an index can only "
-            "lose from there, or win by luck.",
-        ),
-    )
-
-
-def task_scores(loaded: Loaded, one: Operating) -> dict[str, Estimate]:
-    """The five task measures with their intervals, over seeds and judged queries."""
-    return {name: mean_estimate(values) for name, values in task_values(loaded, one).items()}
-
-
-def task_values(loaded: Loaded, one: Operating) -> dict[str, DoubleArray]:
-    """The five task measures, float64 (s, q) each, NaN where a query is not judged."""
-    assert loaded.qrels is not None
-    found = [loaded.metrics.task_quality(a, loaded.truth, loaded.qrels, TASK_K) for a in one.series.answers(one.spot)]
-    return {name: np.stack([getattr(quality, name) for quality in found]) for name in found[0]._fields}
-
-
-def _task_points(loaded: Loaded) -> list[tuple[str, Operating]]:
-    """Each point once, with the targets that it is for; exact search, which answers for all, first."""
-    points: dict[tuple[str, int, int], tuple[list[float], Operating]] = {}
-    order = sorted(loaded.contestants, key=lambda contestant: not contestant.is_exact)
-    for contestant in order:
-        for target in loaded.targets:
-            for one in operating(loaded, target):
-                if one.contestant is contestant:
-                    key = (contestant.name, id(one.series), one.spot.numbers[0])
-                    points.setdefault(key, ([], one))[0].append(target)
-    return [
-        ("any" if one.contestant.is_exact else wording.listed([f"{target:g}" for target in targets]), one)
-        for targets, one in points.values()
-    ]
 
 
 def _covering(loaded: Loaded, one: Operating, k: int) -> Operating | None:
