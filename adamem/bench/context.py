@@ -77,7 +77,9 @@ class Context:
     def spec(self, **more: Any) -> dict[str, Any]:
         """What every block's key is made of, and more.
 
-        Titles and other wording are left out: they change no measurement.
+        Titles and other wording are left out: they change no measurement. Answers and timings share one key, the
+        machine in it: on another machine an index must be built and asked anew for its timings, and that gives the
+        answers as well, so that a key of their own would save nothing.
         """
         measure = self.experiment.measure
         return {

@@ -41,6 +41,10 @@ def deep_findings(folder: RunFolder, run: Run, dataset: Dataset, *, progress: Pr
     ]
     if _judgements(folder, truths["test"]) != _true_judgements(dataset, truths["test"]):
         out.append("qrels.npz: the judgements are not those of the data set")
+    elif dataset.qrels is not None and not np.array_equal(
+        folder.arrays("qrels.npz")["document_of_row"], dataset.qrels.document_of_row
+    ):
+        out.append("qrels.npz: rows belong to other documents than in the data set")
     blocks = [("sweep", key, "calibration") for key in run.sweep] + [("measure", key, "test") for key in run.blocks]
     for number, (stage, key, which) in enumerate(blocks):
         tell(number, len(blocks), "recomputing the answers' distances")

@@ -16,6 +16,12 @@ from adamem.bench.records import Run
 from adamem.bench.store import Measured, RunFolder
 from adamem.bench.truth import Truth
 
+_WORTH = 1.15
+"""A further build is kept where it is at least so many times faster at a target than those already kept: less is hardly
+more than the noise of one calibration, and each build kept costs minutes in every block."""
+_PAST = 2.0
+"""Past the highest target, points over so many times slower than the one that reaches it answer nothing that is
+asked."""
 _USEFUL = 0.5
 """Points below this recall are not measured again: no one uses them, and the figures start there."""
 
@@ -84,17 +90,18 @@ def points_of(one: Candidate, targets: list[float], effort: str | None) -> list[
     """The points of a kept build that stage 2 measures, by the other parameters, then by rising effort.
 
     Those that are useful and not beaten by far: a point stays if no other of the same build has at least its recall
-    in under half its time, or if it brackets a target.
+    in under half its time and it does not lie far past the highest target, or if it brackets a target.
     """
     keep: set[int] = set()
     top = max(one.recalls)
+    longest = _PAST * one.seconds_at(targets[-1])
     for p, (score, time) in enumerate(zip(one.recalls, one.seconds, strict=True)):
         beaten = any(
             other >= score and rival < 0.5 * time
             for q, (other, rival) in enumerate(zip(one.recalls, one.seconds, strict=True))
             if q != p
         )
-        if score >= min(_USEFUL, top) and not beaten:
+        if score >= min(_USEFUL, top) and time <= longest and not beaten:
             keep.add(p)
     for target in targets:
         for group in _by_other_params(one, effort).values():
@@ -133,16 +140,32 @@ def _by_other_params(one: Candidate, effort: str | None) -> Mapping[str, list[in
 def _choose_one(candidates: list[Candidate], targets: list[float], limit: int, tried: int) -> Choice:
     if not candidates:
         return Choice(tried=tried, per_target=dict.fromkeys(targets))
-    best = {target: _best_at(candidates, target) for target in targets}
-    # A build that wins several targets comes first; among equals, the one of the higher target, the harder to replace.
-    wins = {c: [t for t in targets if best[t] == c] for c in range(len(candidates))}
-    order = sorted((c for c in wins if wins[c]), key=lambda c: (-len(wins[c]), -max(wins[c])))
-    kept = order[:limit]
+    kept = _worth_keeping(candidates, targets, limit)
     shortlist = [candidates[c] for c in kept]
     per_target: dict[float, Params | None] = {
         target: shortlist[_best_at(shortlist, target)].build for target in targets
     }
     return Choice(tried=tried, candidates=candidates, builds=shortlist, per_target=per_target)
+
+
+def _worth_keeping(candidates: list[Candidate], targets: list[float], limit: int) -> list[int]:
+    """The build that is best at most targets, then the ones that gain most at some target, while they gain enough."""
+    best = {target: _best_at(candidates, target) for target in targets}
+    # Among equals the one of the higher target, the harder to replace.
+    kept = [
+        max(best.values(), key=lambda c: (sum(b == c for b in best.values()), max(t for t in best if best[t] == c)))
+    ]
+    while len(kept) < limit:
+        gains = {
+            target: min(candidates[c].seconds_at(target) for c in kept) / candidates[best[target]].seconds_at(target)
+            for target in targets
+            if np.isfinite(candidates[best[target]].seconds_at(target))
+        }
+        target = max(gains, key=lambda t: gains[t], default=None)
+        if target is None or gains[target] < _WORTH:
+            break
+        kept.append(best[target])
+    return kept
 
 
 def _best_at(candidates: list[Candidate], target: float) -> int:

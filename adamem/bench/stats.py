@@ -1,4 +1,4 @@
-"""Curves over operating points, with intervals; speed at a recall; ratios inside a block; the noise floor.
+"""Speed at a recall, with intervals; ratios inside a block; the noise floor.
 
 Everything is a function of arrays. Estimates over build seeds and rounds are geometric means, so that a ratio of two
 estimates is the mean of the ratios formed inside each block and round. Intervals are 95 % percentile intervals of the
@@ -10,35 +10,15 @@ their median is the estimate: five rounds drawn with repetition have a noisier m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Final, Literal, get_args
+from dataclasses import dataclass
+from typing import Final, Literal
 
 import numpy as np
 
-from adamem.bench.bootstrap import (
-    RESAMPLES,
-    Draws,
-    draws,
-    identity,
-    resampled_log_means,
-    resampled_log_percentiles,
-    resampled_log_seconds,
-    resampled_means,
-)
-from adamem.errors import InvalidInput, UnknownName
+from adamem.bench.bootstrap import RESAMPLES, Draws, draws, resampled_means
+from adamem.bench.curve import LARGER_IS_BETTER, Curve, Quantity, in_shared_blocks
 from adamem.types import DoubleArray, IdArray
 
-Quantity = Literal["qps", "qps_one", "p50", "p99", "p99_raw"]
-"""What is compared at a recall:
-
-* ``qps``      -- queries a second of one call with all queries;
-* ``qps_one``  -- queries a second asked one by one: 1 / mean seconds (ann-benchmarks' figure);
-* ``p50``, ``p99`` -- seconds: percentile over queries of the per-query median across rounds;
-* ``p99_raw``  -- seconds: percentile over all queries and rounds, with what the machine did meanwhile.
-"""
-
-QUANTITIES: Final[tuple[Quantity, ...]] = get_args(Quantity)
-LARGER_IS_BETTER: Final[frozenset[Quantity]] = frozenset(("qps", "qps_one"))
 NEAR: Final = 0.02
 """A target counts as bracketed only with a point so near on each side."""
 
@@ -53,75 +33,6 @@ Status = Literal["bracketed", "exceeds", "reference_exceeds", "both_exceed", "ga
 * ``unreached``  -- every point is below the target: no value;
 * ``unmeasured`` -- the quantity was not measured: no value.
 """
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One build of one contestant: s build seeds, p points in order of effort, r rounds, q queries.
-
-    The points are those chosen on the calibration queries (`front`); nothing here picks among them by a test figure.
-    """
-
-    blocks: tuple[str, ...]
-    """(s,): the key of the block that each seed was measured in."""
-    recall: DoubleArray
-    """float64 (s, p, q)."""
-    one: DoubleArray | None
-    """float64 (s, p, r, q): seconds of each query asked alone, NaN where it was not asked; None if never."""
-    batch: DoubleArray | None
-    """float64 (s, p, r): seconds of all q queries in one call; None if there is no such call."""
-    _resampled: dict[tuple[int, str, int], tuple[Draws, DoubleArray]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
-    """What `_logs` has resampled: a report asks for the same point at every target and in every ratio."""
-
-    def __post_init__(self) -> None:
-        """Raises `InvalidInput` where the shapes do not fit."""
-        s, p, q = self.recall.shape
-        fits = len(self.blocks) == s and s > 0 and p > 0 and q > 0
-        if self.one is not None:
-            fits = fits and self.one.ndim == 4 and (*self.one.shape[:2], self.one.shape[3]) == (s, p, q)
-        if self.batch is not None:
-            fits = fits and self.batch.ndim == 3 and self.batch.shape[:2] == (s, p)
-        if not fits:
-            shapes = [None if array is None else array.shape for array in (self.recall, self.one, self.batch)]
-            raise InvalidInput(
-                f"a curve's arrays do not fit together: {len(self.blocks)} blocks; recall, one, batch: {shapes}; "
-                "expected (s, p, q), (s, p, r, q) and (s, p, r)"
-            )
-
-    @property
-    def rounds(self) -> int:
-        """How many rounds were timed, 0 if none."""
-        if self.batch is not None:
-            return int(self.batch.shape[2])
-        return 0 if self.one is None else int(self.one.shape[2])
-
-    def measured(self, what: Quantity) -> bool:
-        """Whether the arrays for that quantity are there."""
-        return (self.batch if what == "qps" else self.one) is not None
-
-    def take(self, points: Sequence[int] | IdArray) -> Curve:
-        """The same curve with only these points, in this order."""
-        chosen = np.asarray(points, dtype=np.int64)
-        return replace(
-            self,
-            recall=self.recall[:, chosen],
-            one=None if self.one is None else self.one[:, chosen],
-            batch=None if self.batch is None else self.batch[:, chosen],
-        )
-
-    def within(self, blocks: Sequence[str]) -> Curve:
-        """The same curve with only these blocks, in this order."""
-        if tuple(blocks) == self.blocks:
-            return self
-        chosen = [self.blocks.index(block) for block in blocks]
-        return Curve(
-            tuple(blocks),
-            self.recall[chosen],
-            None if self.one is None else self.one[chosen],
-            None if self.batch is None else self.batch[chosen],
-        )
 
 
 @dataclass(frozen=True)
@@ -170,12 +81,12 @@ class NoiseFloor:
 
 def band(curve: Curve, what: Quantity | Literal["recall"], *, resamples: int = RESAMPLES, seed: int = 0) -> Band:
     """A quantity, or recall, at every point with its interval. Raises `InvalidInput` if it was not measured."""
-    once, many = _draws(curve, resamples, seed)
+    once, many = curve.once(), curve.draws(resamples, seed)
     if what == "recall":
         low, high = np.percentile(resampled_means(curve.recall, many), (2.5, 97.5), axis=0)
         return Band(resampled_means(curve.recall, once)[0], np.asarray(low), np.asarray(high))
-    value = _logs(curve, what, once)[0]
-    low, high = centred_interval(value, _logs(curve, what, many))
+    value = curve.logs(what, once)[0]
+    low, high = centred_interval(value, curve.logs(what, many))
     return Band(np.exp(value), np.exp(low), np.exp(high))
 
 
@@ -187,7 +98,7 @@ def at_recall(curve: Curve, target: float, what: Quantity, *, resamples: int = R
     neighbours; where the target lies just outside its points, it goes on along the slope of the estimate's outermost
     points. See `Status` for what has no value.
     """
-    once, many = _draws(curve, resamples, seed)
+    once, many = curve.once(), curve.draws(resamples, seed)
     status, points, value = _at(curve, target, what, once)
     if value is None:
         return AtRecall(np.nan, np.nan, np.nan, what, status, points)
@@ -207,8 +118,8 @@ def ratio_at_recall(
     InvalidInput
         if they share no block, or not the queries and rounds: ratios never cross blocks.
     """
-    curve, reference = _in_shared_blocks(curve, reference)
-    once, many = _draws(curve, resamples, seed)
+    curve, reference = in_shared_blocks(curve, reference)
+    once, many = curve.once(), curve.draws(resamples, seed)
     mine, my_points, my_value = _at(curve, target, what, once)
     other, other_points, other_value = _at(reference, target, what, once)
     status = _combined(mine, other)
@@ -237,10 +148,10 @@ def relative_to(
     What two runs on one machine can be compared by: their timings are of different blocks, these ratios are not.
     Raises as `ratio_at_recall`, and where the quantity was not measured.
     """
-    curve, reference = _in_shared_blocks(curve, reference)
-    once, many = _draws(curve, resamples, seed)
+    curve, reference = in_shared_blocks(curve, reference)
+    once, many = curve.once(), curve.draws(resamples, seed)
     value, drawn = (
-        _logs(curve, what, draw) - _logs(reference, what, draw).mean(axis=1, keepdims=True) for draw in (once, many)
+        curve.logs(what, draw) - reference.logs(what, draw).mean(axis=1, keepdims=True) for draw in (once, many)
     )
     return Relative(value[0], drawn)
 
@@ -259,7 +170,7 @@ def noise_floor(pairs: Sequence[tuple[Curve, Curve]], what: Quantity) -> NoiseFl
         if reference.measured(what) and twin.measured(what):
             for block in shared:
                 one, two = reference.within([block]), twin.within([block])
-                samples.append(_logs(two, what, _once(two))[0] - _logs(one, what, _once(one))[0])
+                samples.append(two.logs(what, two.once())[0] - one.logs(what, one.once())[0])
     logs = np.concatenate(samples) if samples else np.empty(0)
     logs = logs[np.isfinite(logs)]
     floor = float(np.expm1(np.quantile(np.abs(logs), 0.95, method="higher"))) if logs.size else np.nan
@@ -310,55 +221,10 @@ def front(recall: DoubleArray, seconds: DoubleArray) -> IdArray:
 # -- the workings ------------------------------------------------------------------------------------------------------
 
 
-def _in_shared_blocks(curve: Curve, reference: Curve) -> tuple[Curve, Curve]:
-    shared = [block for block in curve.blocks if block in reference.blocks]
-    if not shared:
-        raise InvalidInput("the two curves share no block; timings of different blocks cannot be compared")
-    curve, reference = curve.within(shared), reference.within(shared)
-    if (curve.rounds, curve.recall.shape[2]) != (reference.rounds, reference.recall.shape[2]):
-        raise InvalidInput("two curves of one block differ in rounds or queries; the raw results are not of one run")
-    return curve, reference
-
-
 def centred_interval(centre: DoubleArray, drawn: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
     """The 95 % interval of draws (b, p) moved so that their median is `centre` (p,)."""
     low, middle, high = np.nanpercentile(drawn, (2.5, 50, 97.5), axis=0)
     return np.asarray(centre + low - middle), np.asarray(centre + high - middle)
-
-
-def _draws(curve: Curve, resamples: int, seed: int) -> tuple[Draws, Draws]:
-    many = draws(curve.recall.shape[0], curve.rounds, curve.recall.shape[2], resamples=resamples, seed=seed)
-    return _once(curve), many
-
-
-def _once(curve: Curve) -> Draws:
-    return identity(curve.recall.shape[0], curve.rounds, curve.recall.shape[2])
-
-
-def _logs(curve: Curve, what: Quantity, drawn: Draws, points: Sequence[int] | IdArray | None = None) -> DoubleArray:
-    """float64 (b, p): ln of the quantity at each of `points` (all, if None) in each draw."""
-    wanted = range(curve.recall.shape[1]) if points is None else [int(point) for point in points]
-    missing = [point for point in wanted if (id(drawn), what, point) not in curve._resampled]
-    if missing:
-        fresh = _resample_logs(curve.take(missing), what, drawn)
-        for column, point in enumerate(missing):
-            # The draws are kept beside, so that their id stays theirs.
-            curve._resampled[id(drawn), what, point] = (drawn, fresh[:, column])
-    return np.stack([curve._resampled[id(drawn), what, point][1] for point in wanted], axis=1)
-
-
-def _resample_logs(curve: Curve, what: Quantity, drawn: Draws) -> DoubleArray:
-    if what not in QUANTITIES:
-        raise UnknownName.of("quantity", what, QUANTITIES)
-    if what == "qps":
-        if curve.batch is None:
-            raise InvalidInput("qps was not measured: this index has no batch call; ask for qps_one, p50 or p99")
-        return np.asarray(np.log(curve.recall.shape[2]) - resampled_log_seconds(curve.batch, drawn))
-    if curve.one is None:
-        raise InvalidInput(f"{what} was not measured: no query was asked alone; ask for qps")
-    if what == "qps_one":
-        return -resampled_log_means(curve.one, drawn)
-    return resampled_log_percentiles(curve.one, drawn, 50 if what == "p50" else 99, raw=what == "p99_raw")
 
 
 def _recalls(curve: Curve, target: float, drawn: Draws) -> DoubleArray:
@@ -391,7 +257,7 @@ def _at(curve: Curve, target: float, what: Quantity, once: Draws) -> tuple[Statu
 def _at_draws(curve: Curve, target: float, what: Quantity, *, cheapest: int | None, drawn: Draws) -> DoubleArray:
     """float64 (b,): ln of the quantity at the target, or at the point `cheapest` where there is one, in each draw."""
     if cheapest is not None:
-        return _logs(curve, what, drawn, [cheapest])[:, 0]
+        return curve.logs(what, drawn, [cheapest])[:, 0]
     recalls = _recalls(curve, target, drawn)  # (b, p)
     under, over = recalls <= target, recalls >= target
     low = np.where(under, recalls, -np.inf).argmax(axis=1)
@@ -400,7 +266,7 @@ def _at_draws(curve: Curve, target: float, what: Quantity, *, cheapest: int | No
     high = np.where(over.any(axis=1), high, low)
     used, place = np.unique(np.stack([low, high]), return_inverse=True)
     place = place.reshape(2, -1)
-    logs = _logs(curve, what, drawn, used)  # only the points that some draw needs
+    logs = curve.logs(what, drawn, used)  # only the points that some draw needs
     each = np.arange(low.size)
     low_value, high_value = logs[each, place[0]], logs[each, place[1]]
     low_recall, high_recall = recalls[each, low], recalls[each, high]
@@ -420,8 +286,8 @@ def _end_slopes(curve: Curve, what: Quantity) -> tuple[float, float]:
 
     0 where there is no such step.
     """
-    once = _once(curve)
-    recalls, logs = resampled_means(curve.recall, once)[0], _logs(curve, what, once)[0]
+    once = curve.once()
+    recalls, logs = resampled_means(curve.recall, once)[0], curve.logs(what, once)[0]
     slopes = []
     for end in (int(recalls.argmin()), int(recalls.argmax())):
         step = np.abs(recalls - recalls[end])
@@ -438,7 +304,7 @@ def _stand_in(status: Status, points: tuple[int, ...]) -> int | None:
 
 def _cheapest(curve: Curve, once: Draws) -> int:
     """One point for all quantities, so that a row of a table is about one setting."""
-    return int(_logs(curve, "qps" if curve.batch is not None else "qps_one", once)[0].argmax())
+    return int(curve.logs("qps" if curve.batch is not None else "qps_one", once)[0].argmax())
 
 
 def _combined(mine: Status, other: Status) -> Status:

@@ -8,13 +8,11 @@ from typing import Literal
 
 import numpy as np
 
+from adamem.bench.curve import LARGER_IS_BETTER, Curve, Quantity
 from adamem.bench.stats import (
-    LARGER_IS_BETTER,
     AtRecall,
-    Curve,
     Estimate,
     NoiseFloor,
-    Quantity,
     at_recall,
     band,
     geometric_ratio,

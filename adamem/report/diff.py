@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from rich.console import Group
 
+from adamem.bench.curve import LARGER_IS_BETTER, Quantity
 from adamem.bench.paired import Paired, holm, paired
 from adamem.bench.quality import TaskQuality
-from adamem.bench.stats import LARGER_IS_BETTER, Quantity, centred_interval, noise_floor, relative_to
+from adamem.bench.stats import centred_interval, noise_floor, relative_to
 from adamem.files import atomic_write, canonical_json
 from adamem.report.loaded import Loaded, Series, Spot, load
 from adamem.types import DoubleArray, ParamValue

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from adamem.bench.curve import Curve
 from adamem.bench.metrics import MetricSet, metrics_of
 from adamem.bench.quality import qrels_from_arrays
 from adamem.bench.records import Block, Run, Worker
 from adamem.bench.select import Candidate, Choice, candidate, choose
-from adamem.bench.stats import Curve
 from adamem.bench.store import Measured, RunFolder
 from adamem.bench.truth import Answers, Truth
 from adamem.data.dataset import Qrels

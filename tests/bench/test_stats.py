@@ -10,18 +10,9 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats as scipy_stats
 
 from adamem.bench.bootstrap import draws, identity, resampled_log_percentiles, resampled_means, weighted_percentile
+from adamem.bench.curve import QUANTITIES, Curve
 from adamem.bench.paired import holm, paired
-from adamem.bench.stats import (
-    QUANTITIES,
-    Curve,
-    at_recall,
-    band,
-    front,
-    geometric_ratio,
-    mean_estimate,
-    noise_floor,
-    ratio_at_recall,
-)
+from adamem.bench.stats import at_recall, band, front, geometric_ratio, mean_estimate, noise_floor, ratio_at_recall
 from adamem.errors import InvalidInput, UnknownName
 
 

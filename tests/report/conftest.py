@@ -32,6 +32,12 @@ class Quiet:
 
 
 @pytest.fixture(scope="session")
+def quiet():
+    """A `Quiet`."""
+    return Quiet()
+
+
+@pytest.fixture(scope="session")
 def toy_data(tmp_path_factory):
     """A folder with 1,500 clustered vectors and 60 queries; the cache lies beside it while the session lasts."""
     folder = tmp_path_factory.mktemp("toy")

@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
+from adamem.bench import Experiment, run_experiment
 from adamem.bench.integrity import raw_findings
 from adamem.bench.store import RunFolder
 from adamem.bench.truth import ELSEWHERE
@@ -354,6 +355,39 @@ def test_deep_finds_other_neighbours(toy_run):
     assert "truth-calibration.npz: 1 queries have other true neighbours" in found
     assert "truth-calibration.npz: the true distances are others" in found
     assert "hardness.npz: lid is not what the data give" in found
+
+
+def test_deep_finds_judgements_that_are_not_those_of_the_data(tmp_path, toy_data, quiet):
+    """Neither another relevant document, nor rows that are said to belong to another, pass."""
+    texts = tmp_path / "texts"
+    (texts / "qrels").mkdir(parents=True)
+    words = [f"word{number % 17} thing{number % 23} item{number}" for number in range(120)]
+    for name, chosen in (("corpus", words), ("queries", words[:30])):
+        lines = [json.dumps({"_id": str(number), "text": text}) for number, text in enumerate(chosen)]
+        (texts / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    judged = "".join(f"{number}\t{number}\t1\n" for number in range(30))
+    (texts / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
+    experiment = Experiment.model_validate(
+        {
+            "name": "judged",
+            "title": "Judged",
+            "targets": [0.9],
+            "dataset": {"name": str(texts), "encoder": "hashing", "queries": 30},
+            "measure": {"k": [10], "recall_at": [1, 10], "rounds": 1, "build_seeds": 1, "query_seconds": 0.1},
+            "contestant": [{"name": "exact", "index": "exact"}],
+        }
+    )
+    out = tmp_path / "judged"
+    run_experiment(experiment, out, source="judged.toml", reporter=quiet)
+    renew(out)
+    assert verify(out, deep=True) == []
+    before = RunFolder(out).arrays("qrels.npz")
+    rewrite(out, "qrels.npz", lambda qrels: qrels.update(document_of_row=qrels["document_of_row"][::-1]))
+    renew(out)
+    assert verify(out, deep=True) == ["qrels.npz: rows belong to other documents than in the data set"]
+    rewrite(out, "qrels.npz", lambda qrels: qrels.update(before, document=(before["document"] + 1) % 120))
+    renew(out)
+    assert verify(out, deep=True) == ["qrels.npz: the judgements are not those of the data set"]
 
 
 def test_deep_finds_another_data_set(toy_run, toy_data):

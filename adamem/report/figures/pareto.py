@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from adamem.bench.stats import Quantity, band
+from adamem.bench.curve import Quantity
+from adamem.bench.stats import band
 from adamem.report import wording
 from adamem.report.comparison import Comparison
 from adamem.report.document import Figure

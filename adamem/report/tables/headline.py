@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from adamem.bench.stats import AtRecall, Estimate, Quantity
+from adamem.bench.curve import Quantity
+from adamem.bench.stats import AtRecall, Estimate
 from adamem.report import wording
 from adamem.report.comparison import SHOWN, Comparison, Entry
 from adamem.report.document import Cell, Column, CsvValue, Group, Table

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from adamem.bench.stats import Estimate, Quantity
+from adamem.bench.curve import Quantity
+from adamem.bench.stats import Estimate
 from adamem.report import wording
 from adamem.report.comparison import Comparison, Entry
 from adamem.report.document import Cell, Column, CsvValue, Group, Table
