@@ -140,7 +140,7 @@ def _by_other_params(one: Candidate, effort: str | None) -> Mapping[str, list[in
 def _choose_one(candidates: list[Candidate], targets: list[float], limit: int, tried: int) -> Choice:
     if not candidates:
         return Choice(tried=tried, per_target=dict.fromkeys(targets))
-    kept = _worth_keeping(candidates, targets, limit)
+    kept = worth_keeping(candidates, targets, limit)
     shortlist = [candidates[c] for c in kept]
     per_target: dict[float, Params | None] = {
         target: shortlist[_best_at(shortlist, target)].build for target in targets
@@ -148,7 +148,7 @@ def _choose_one(candidates: list[Candidate], targets: list[float], limit: int, t
     return Choice(tried=tried, candidates=candidates, builds=shortlist, per_target=per_target)
 
 
-def _worth_keeping(candidates: list[Candidate], targets: list[float], limit: int) -> list[int]:
+def worth_keeping(candidates: list[Candidate], targets: list[float], limit: int) -> list[int]:
     """The build that is best at most targets, then the ones that gain most at some target, while they gain enough."""
     best = {target: _best_at(candidates, target) for target in targets}
     # Among equals the one of the higher target, the harder to replace.
