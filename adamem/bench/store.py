@@ -181,14 +181,17 @@ class RunFolder:
 
 
 def _npz(arrays: dict[str, AnyArray]) -> bytes:
-    """A compressed .npz whose bytes depend on the arrays alone (numpy stamps the time of day into its own)."""
+    """A compressed .npz whose bytes depend on the arrays alone (numpy stamps the time of day into its own).
+
+    LZMA, which numpy reads like any: on times in nanoseconds a sixth smaller than what numpy writes itself.
+    """
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_LZMA) as archive:
         for name in sorted(arrays):
             inner = io.BytesIO()
             np.lib.format.write_array(inner, np.ascontiguousarray(arrays[name]), allow_pickle=False)
             info = zipfile.ZipInfo(f"{name}.npy", date_time=_ZIP_DATE)
-            info.compress_type = zipfile.ZIP_DEFLATED
+            info.compress_type = zipfile.ZIP_LZMA
             info.external_attr = 0o644 << 16
             archive.writestr(info, inner.getvalue())
     return buffer.getvalue()

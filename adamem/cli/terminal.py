@@ -85,7 +85,7 @@ class TerminalReporter:
         now = time.monotonic()
         if self._plain and self._total and now - self._told > _LINE_EVERY_SECONDS:
             self._told = now
-            left = (now - self._began) * (self._total - self._done) / max(self._done, 1e-9)
+            left = (now - self._began) * max(self._total - self._done, 0.0) / max(self._done, 1e-9)
             errors.print(f"  {self._done:.0f} of {self._total:.0f}, about {left:.0f} s left in this stage")
 
     def say(self, sentence: str) -> None:

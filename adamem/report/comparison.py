@@ -33,7 +33,7 @@ class Entry:
     target: float
     series: Series
     spots: tuple[Spot, ...]
-    """The points of `curve`: the build's front on the calibration queries."""
+    """The points of `curve`: of the build's front on the calibration queries, the line for this target."""
     curve: Curve
     values: dict[Quantity, AtRecall]
     ratios: dict[Quantity, AtRecall]
@@ -142,28 +142,32 @@ class Comparison:
 
 def compare(loaded: Loaded) -> Comparison:
     """Compute every entry of a run."""
-    curves: dict[int, Curve] = {}
-    reference = None
-    if loaded.reference is not None:
-        reference = curves[id(loaded.reference)] = loaded.reference.curve(tuple(loaded.reference.front(loaded.k)))
+    curves: dict[tuple[int, ...], Curve] = {}
+
+    def curve_of(series: Series, spots: tuple[Spot, ...]) -> Curve:
+        # One object a line: what it has resampled serves every target and ratio.
+        key = (id(series), *(spot.numbers[0] for spot in spots))
+        if key not in curves:
+            curves[key] = series.curve(spots)
+        return curves[key]
+
     entries = []
     for contestant in loaded.contestants:
         for target in loaded.targets:
             series = contestant.for_target(target)
-            spots = () if series is None else tuple(series.front(loaded.k))
+            spots = () if series is None else tuple(series.line_for(target, loaded.k))
             if series is None or not spots:
                 continue
-            if id(series) not in curves:
-                # One object a series: what it has resampled serves every target and ratio.
-                curves[id(series)] = series.curve(spots)
-            curve = curves[id(series)]
+            reference = None
+            if loaded.reference is not None:
+                reference = curve_of(loaded.reference, tuple(loaded.reference.line_for(target, loaded.k)))
             entries.append(
                 _entry(
                     contestant,
                     target,
                     series=series,
                     spots=spots,
-                    curve=curve,
+                    curve=curve_of(series, spots),
                     reference=loaded.reference,
                     reference_curve=reference,
                 )

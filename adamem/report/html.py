@@ -12,6 +12,7 @@ from adamem.report.document import Block, Bullets, Cell, Code, Document, Figure,
 from adamem.report.figures.style import GRID, INK, MUTED, PAPER
 
 _THEME = {INK: "var(--ink)", PAPER: "var(--paper)", MUTED: "var(--muted)", GRID: "var(--grid)"}
+_INTERVAL = re.compile(r"\[[^\]]*\]|\S+ … \S+")
 
 
 def render(document: Document, figures: Mapping[str, bytes]) -> bytes:
@@ -109,7 +110,9 @@ def _row(table: Table, row: tuple[Cell, ...]) -> str:
     for place, (column, cell) in enumerate(zip(table.columns, row, strict=True)):
         text = f"<strong>{escape(cell.text)}</strong>" if cell.best else escape(cell.text)
         if cell.detail:
-            text += f"<small>{escape(cell.detail)}</small>"
+            # A wide table breaks its lines between figures, never inside an interval.
+            told = _INTERVAL.sub(lambda found: found[0].replace(" ", "\u00a0"), escape(cell.detail))
+            text += f"<small>{told}</small>"
         tag = 'th scope="row"' if place == 0 else "td"
         cells.append(f"<{tag}{_class(column.number)}>{text}</{tag[:2]}>")
     return f"<tr>{''.join(cells)}</tr>"

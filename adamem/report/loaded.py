@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -74,6 +75,33 @@ class Series:
             return spots
         searches = unbeaten(self.stage1)
         return [spot for spot in spots if spot.search in searches] or spots
+
+    def line_for(self, target: float, k: int) -> list[Spot]:
+        """The points of `front` that differ in effort alone, of that line on which calibration is fastest at `target`.
+
+        What is between two points of different lines is no setting that anyone could choose.
+        """
+        spots = self.front(k)
+        if self.stage1 is None:
+            return spots
+        effort = effort_name(self.stage1.searches)
+        lines: dict[str, list[Spot]] = {}
+        for spot in spots:
+            lines.setdefault(line_of(spot.search, effort), []).append(spot)
+
+        def cost(line: str) -> tuple[float, float]:
+            assert self.stage1 is not None
+            seen = [
+                (spent, score)
+                for search, score, spent in zip(
+                    self.stage1.searches, self.stage1.recalls, self.stage1.seconds, strict=True
+                )
+                if line_of(search, effort) == line
+            ]
+            reaching = [spent for spent, score in seen if score >= target]
+            return min(reaching, default=math.inf), -max(score for _, score in seen)
+
+        return lines[min(lines, key=cost)] if lines else []
 
     def spot_for(self, target: float, k: int) -> Spot | None:
         """The point that calibration names for a recall: the cheapest that reaches it, else the best there is."""
@@ -201,6 +229,11 @@ def unbeaten(build: Candidate) -> list[Params]:
         return rival[2] < _CLEARLY * point[2]
 
     return [point[0] for point in points if not any(beats(rival, point) for rival in points if rival is not point)]
+
+
+def line_of(search: Params, effort: str | None) -> str:
+    """What points that differ in effort alone have in common."""
+    return canonical_json({name: value for name, value in search.items() if name != effort})
 
 
 def effort_name(searches: Sequence[Params]) -> str | None:

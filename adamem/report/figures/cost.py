@@ -25,6 +25,9 @@ from adamem.report.figures.style import (
 from adamem.report.tables.costs import parts
 
 NAME = "cost"
+_IN_A_ROW = 5
+_VISIBLE = 0.02
+"""Of the largest part: narrower than that is a hair."""
 _SHADES = ("#8c8c8c", "#bdbdbd", "#636363", "#a6a6a6", "#474747", "#cfcfcf")
 
 
@@ -60,9 +63,11 @@ def data(comparison: Comparison) -> Figure | None:
 def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> tuple[bytes, bytes]:
     """The figure as (svg, png)."""
     names = list(dict.fromkeys(r["contestant"] for r in records if r["contestant"]))
-    sizes = [r for r in records if r["what"] == "bytes"]
+    sizes = _without_crumbs([r for r in records if r["what"] == "bytes"])
     shades = dict(zip(dict.fromkeys(r["part"] for r in sizes), _SHADES * 9, strict=False))
-    height = 1.25 + 0.36 * len(names)
+    legend_rows = -(-len(shades) // _IN_A_ROW)
+    top = 0.15 + 0.2 * legend_rows  # inches
+    height = 0.9 + top + 0.36 * len(names)
     with canvas(height, 2) as (figure, (left, right)):
         for row, name in enumerate(names):
             seconds = [r["value"] for r in records if r["contestant"] == name and r["what"] == "build seconds"]
@@ -98,7 +103,7 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
             right.legend(
                 loc="lower left",
                 bbox_to_anchor=(-0.02, 1.0),
-                ncols=6,
+                ncols=_IN_A_ROW,
                 fontsize=8.5,
                 handlelength=0.9,
                 columnspacing=0.8,
@@ -121,11 +126,23 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
         figure.subplots_adjust(
             left=left_margin([shorten(name) for name in names]),
             right=0.94,
-            top=1 - 0.35 / height,
+            top=1 - top / height,
             bottom=0.55 / height,
             wspace=0.08,
         )
         return export(figure)
+
+
+def _without_crumbs(sizes: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Parts that no eye can see, in any bar, as one: the legend names what is in the picture."""
+    seen = _VISIBLE * max((r["value"] for r in sizes), default=0)
+    large = {r["part"] for r in sizes if r["value"] >= seen}
+    rest: dict[str, float] = {}
+    for r in sizes:
+        if r["part"] not in large:
+            rest[r["contestant"]] = rest.get(r["contestant"], 0) + r["value"]
+    kept = [r for r in sizes if r["part"] in large]
+    return kept + [{"contestant": name, "part": "the rest", "value": value} for name, value in rest.items()]
 
 
 def _told(records: list[dict[str, Any]]) -> str:

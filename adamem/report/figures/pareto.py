@@ -12,7 +12,7 @@ from adamem.report import wording
 from adamem.report.comparison import Comparison
 from adamem.report.document import Figure
 from adamem.report.figures.style import Look, canvas, export, label_right, log_ticks, quiet, rounded
-from adamem.report.loaded import Contestant, Series
+from adamem.report.loaded import Contestant, Series, effort_name, line_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +28,7 @@ def data(comparison: Comparison) -> Figure | None:
     for contestant in loaded.contestants:
         for series in chosen(contestant, loaded.targets, loaded.middle):
             spots = series.front(loaded.k)
+            effort = effort_name([spot.search for spot in spots])
             curve = series.curve(spots)
             what: Quantity = "qps" if curve.batch is not None else "qps_one"
             recall, speed = band(curve, "recall"), band(curve, what)
@@ -40,6 +41,7 @@ def data(comparison: Comparison) -> Figure | None:
                         "build": wording.params(series.build),
                         "chosen_at_middle_target": series is contestant.for_target(loaded.middle),
                         "search": wording.params(spot.search),
+                        "line": line_of(spot.search, effort),
                         "recall": float(recall.value[p]),
                         "recall_low": float(recall.low[p]),
                         "recall_high": float(recall.high[p]),
@@ -57,7 +59,7 @@ def data(comparison: Comparison) -> Figure | None:
         "Up and to the right is better. Both axes are stretched: the upward one is logarithmic, the other widens "
         "towards "
         "recall 1. Bands and whiskers are 95 % intervals over build seeds, rounds and queries. Faint lines are builds "
-        "chosen for another target.",
+        "chosen for another target; several lines of one colour differ in another search parameter.",
         "Queries a second on a logarithmic axis against recall, one line an index: " + _told(records),
         rounded(records),
     )
@@ -69,8 +71,9 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
         top = cap(records)
         alpha = 0.18 if len({r["contestant"] for r in records}) <= 5 else 0.09  # many bands would hide the lines
         labels = []
-        for name, build in dict.fromkeys((r["contestant"], r["build"]) for r in records):
-            mine = [r for r in records if (r["contestant"], r["build"]) == (name, build)]
+        ends_of: dict[str, list[tuple[float, float]]] = {}
+        for name, build, line in dict.fromkeys((r["contestant"], r["build"], r["line"]) for r in records):
+            mine = [r for r in records if (r["contestant"], r["build"], r["line"]) == (name, build, line)]
             look, main = looks[name], bool(mine[0]["chosen_at_middle_target"])
             x = [stretch(r["recall"], top) for r in mine]
             y = [r["qps"] for r in mine]
@@ -85,7 +88,7 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
                 for r in mine:
                     ends = [stretch(r["recall_low"], top), stretch(r["recall_high"], top)]
                     axes.plot(ends, [r["qps"]] * 2, color=look.colour, linewidth=1.0, alpha=0.5)
-                labels.append((x[-1], y[-1], name, look.colour))
+                ends_of.setdefault(name, []).append((x[-1], y[-1]))
             axes.plot(
                 x,
                 y,
@@ -96,6 +99,7 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
                 alpha=1.0 if main else 0.4,
                 linewidth=1.7 if main else 1.0,
             )
+        labels += [(*max(places), name, looks[name].colour) for name, places in ends_of.items()]
         axes.set_yscale("log")
         recall_axis(axes, records, top)
         axes.set_ylabel("queries a second" if records[0]["asked"] == "in one call" else "queries a second, one by one")
