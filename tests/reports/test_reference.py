@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pytest
 
 from adamem.bench import RunFolder
+from adamem.report import wording
 from adamem.report.verify import verify
 
 REFERENCE = Path(__file__).resolve().parents[2] / "reports" / "reference"
@@ -41,3 +43,26 @@ def test_a_reference_report_comes_from_the_experiment_of_its_name(folder):
     run = RunFolder(folder).run()
     for table in ("dataset", "measure", "contestant", "targets"):
         assert run.config[table] == experiment[table]
+
+
+def rows(name, table):
+    """A table of a reference report as dictionaries."""
+    with (REFERENCE / name / "tables" / f"{table}.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_readme_quotes_the_report_on_text_memory():
+    """The figures under the README's picture are the report's."""
+    readme = " ".join((REFERENCE.parents[1] / "README.md").read_text().split())
+    speeds = {row["contestant"]: row for row in rows("text-memory", "headline") if row["target_recall"] == "0.95"}
+    best, exact = (float(speeds[name]["qps"]) for name in ("faiss-hnsw-sq8-refine", "exact"))
+    assert f"answers at least {wording.number(best)} queries a second, exact search {wording.number(exact)}." in readme
+    assert max(float(row["qps"] or 0) for row in speeds.values()) == best
+    lost = {
+        row["contestant"]: -float(row["ndcg_to_exact_difference"])
+        for row in rows("text-memory", "task-quality")
+        if row["target_recall"] == "0.95"
+    }
+    graphs = [lost[name] for name in ("hnsw", "faiss-hnsw-sq8-refine", "faiss-nsg")]
+    assert f"the graphs lose {min(graphs):.3f} to {max(graphs):.3f} of nDCG@10 against exact search" in readme
+    assert f"the inverted file {lost['faiss-ivfpq-fs']:.3f}." in readme
