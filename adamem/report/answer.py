@@ -19,6 +19,9 @@ def answer(comparison: Comparison) -> str:
         where = f"recall@{loaded.k} {wording.listed([f'{target:g}' for target in targets])}"
         if names is None:
             ahead = dict.fromkeys(entry.contestant.name for target in targets for entry in comparison.unranked(target))
+            if len(ahead) == 1 and len(targets) == 1:
+                said.append(f"at {where} {_ahead_from_above(comparison, targets[0])}")
+                continue
             who = wording.listed(list(ahead)) if len(ahead) <= 3 else f"{len(ahead)} of the faster contestants"
             said.append(
                 f"at {where} nobody can be named: {who} {'have' if len(ahead) > 1 else 'has'} no point near enough"
@@ -155,6 +158,22 @@ def _leaders(comparison: Comparison) -> list[tuple[tuple[str, ...] | None, list[
         else:
             out.append((names, [target]))
     return out
+
+
+def _ahead_from_above(comparison: Comparison, target: float) -> str:
+    """The one contestant that has no figure at the target, but is faster past it than anyone at it."""
+    (entry,) = comparison.unranked(target)
+    recalls = np.sort(entry.curve.recall.mean(axis=(0, 2)))
+    low, high = recalls[recalls < target].max(), recalls[recalls >= target].min()
+    ranked = comparison.ranked(target)
+    best = (
+        f"more than {ranked[0].contestant.name}, the best that has a figure there" if ranked else "the only one there"
+    )
+    return (
+        f"{entry.contestant.name} has no figure, its settings go from {wording.score(float(low))} to "
+        f"{wording.score(float(high))}; yet past the target it answers up to "
+        f"{wording.number(comparison.fastest(entry, below=False))} queries a second, {best}"
+    )
 
 
 def _speed(entry: Entry) -> str:
