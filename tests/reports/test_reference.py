@@ -66,3 +66,20 @@ def test_the_readme_quotes_the_report_on_text_memory():
     graphs = [lost[name] for name in ("hnsw", "faiss-hnsw-sq8-refine", "faiss-nsg")]
     assert f"the graphs lose {min(graphs):.3f} to {max(graphs):.3f} of nDCG@10 against exact search" in readme
     assert f"the inverted file {lost['faiss-ivfpq-fs']:.3f}." in readme
+
+
+def test_the_comparison_with_published_curves_quotes_the_report():
+    """The rows of reports/README.md on hnswlib are what the Fashion-MNIST report has, and the shapes agree."""
+    text = (REFERENCE.parent / "README.md").read_text()
+    found = {
+        float(row["target_recall"]): row for row in rows("fashion-mnist", "headline") if row["contestant"] == "hnsw"
+    }
+    for label, what in (("asked one by one", "qps_one"), ("one call", "qps")):
+        speeds = [float(found[target][what]) for target in (0.9, 0.95, 0.99)]
+        ratios = [speeds[1] / speeds[0], speeds[2] / speeds[0]]
+        cells = [*(wording.number(speed) for speed in speeds), *(f"{ratio:.2f}" for ratio in ratios)]
+        assert f"| ours, {label} | {' | '.join(cells)} |" in text
+        for ratio, published in zip(ratios, (8.4 / 10.2, 4.1 / 10.2), strict=True):
+            assert abs(ratio / published - 1) < 0.15  # how well the curves could be read off
+    exact = [row for row in rows("fashion-mnist", "points") if row["contestant"] == "exact" and row["k"] == "10"]
+    assert [float(row["recall"]) for row in exact] == [1.0]
