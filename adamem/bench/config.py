@@ -83,7 +83,7 @@ class Experiment(_Section):
     """How long it took there."""
     launch: str = ""
     """The line that runs it."""
-    targets: list[Annotated[float, Field(gt=0, lt=1)]] = [0.90, 0.95, 0.99]
+    targets: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1)] = [0.90, 0.95, 0.99]
     """Recalls (at the first k) at which speed is compared."""
     dataset: DatasetConfig
     measure: MeasureConfig = MeasureConfig()

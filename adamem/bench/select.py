@@ -149,7 +149,10 @@ def _choose_one(candidates: list[Candidate], targets: list[float], limit: int, t
 
 
 def worth_keeping(candidates: list[Candidate], targets: list[float], limit: int) -> list[int]:
-    """The build that is best at most targets, then the ones that gain most at some target, while they gain enough."""
+    """The build that is best at most targets, then the ones that gain most at some target, while they gain enough.
+
+    A target that none reaches asks for no build of its own.
+    """
     best = {target: _best_at(candidates, target) for target in targets}
     # Among equals the one of the higher target, the harder to replace.
     kept = [

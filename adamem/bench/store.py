@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import lzma
 import shutil
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -43,6 +45,12 @@ class Measured:
     def batch_seconds(self, point: int) -> AnyArray:
         """float64 (rounds,): seconds of all queries in one call."""
         return np.asarray(self.arrays[f"p{point}_batch_ns"].astype(np.float64) * 1e-9)
+
+
+_UNREADABLE = (
+    *(ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(RuntimeError, MemoryError),  # a flipped bit may ask for a password, another method, or a huge dictionary
+)
 
 
 class RunFolder:
@@ -95,7 +103,7 @@ class RunFolder:
             raise CorruptResult(
                 f"the raw file {path} is missing; run the experiment again to measure it anew"
             ) from error
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError, zlib.error) as error:
+        except _UNREADABLE as error:
             raise CorruptResult(
                 f"the raw file {path} cannot be read ({error}); delete it and run the experiment again"
             ) from error

@@ -89,9 +89,9 @@ class Comparison:
         return Verdict(first, second, margin, "ahead" if ahead else "level")
 
     def level_with_best(self, entry: Entry, what: Quantity = "qps") -> bool:
-        """Whether the entry is its target's best in that quantity, or not told apart from it."""
+        """Whether the entry is its target's best in that quantity, or not told apart from it; see `unranked`."""
         ranked = self.ranked(entry.target, what)
-        if entry not in ranked:
+        if entry not in ranked or (what == "qps" and self.unranked(entry.target)):
             return False
         return entry is ranked[0] or self.duel(ranked[0], entry, what).outcome == "level"
 

@@ -99,7 +99,7 @@ class Series:
                 if line_of(search, effort) == line
             ]
             reaching = [spent for spent, score in seen if score >= target]
-            return min(reaching, default=math.inf), -max(score for _, score in seen)
+            return min(reaching, default=math.inf), -max((score for _, score in seen), default=-math.inf)
 
         return lines[min(lines, key=cost)] if lines else []
 

@@ -82,7 +82,7 @@ def change(value: float) -> str:
     """A difference of scores, with its sign: −0.0012."""
     if not math.isfinite(value):
         return NOTHING
-    return "0" if value == 0 else f"{value:+.4f}".replace("-", "−")
+    return "0" if round(value, 4) == 0 else f"{value:+.4f}".replace("-", "−")
 
 
 def interval(estimate: Estimate, form: str = "plain") -> str:

@@ -158,6 +158,12 @@ def test_recall_at_a_k_that_is_not_asked_is_refused(vectors, tables_of):
         validate(Experiment, tables, source="small.toml")
 
 
+def test_an_experiment_without_targets_is_refused(vectors, tables_of):
+    """Builds are chosen at targets: without one there is nothing to choose by, and no minute is spent to find out."""
+    with pytest.raises(ConfigError, match="targets"):
+        validate(Experiment, {**tables_of(vectors), "targets": []}, source="small.toml")
+
+
 def test_a_bad_grid_is_refused_before_the_data_are_read(tmp_path, cache, tables_of, run_again):
     """The data set is not even there: the parameter is what the sentence is about."""
     tables = tables_of(tmp_path / "absent")

@@ -99,7 +99,8 @@ class Handmade:
     """Raw files of a run whose every recall and time is known beforehand, written through the run's own folder.
 
     50 test queries over 600 vectors, k = 10. Each contestant is `(index, {effort: (share, seconds)})`: at that effort
-    it answers so large a share of the true neighbours and takes so many seconds a query.
+    it answers so large a share of the true neighbours and takes so many seconds a query. An effort may be a pair, of
+    which the second is another search parameter.
     """
 
     QUERIES = 50
@@ -228,7 +229,8 @@ class Handmade:
             arrays[f"p{p}_one_ns"] = (1e9 * spent * 1.25 * noise).astype(np.uint32)
             if batch:
                 arrays[f"p{p}_batch_ns"] = (1e9 * spent * self.QUERIES * noise[:, 0]).astype(np.int64)
-            search = {} if effort is None else {"ef": effort}
+            efforts = effort if isinstance(effort, tuple) else () if effort is None else (effort,)
+            search = dict(zip(("ef", "k_factor"), efforts, strict=False))
             recorded.append(
                 Point(
                     search=search,
@@ -238,7 +240,7 @@ class Handmade:
                     repeatable=True,
                     one_query=True,
                     batch=batch,
-                    counters={"distances": 10.0 * (effort or 60)},
+                    counters={"distances": 10.0 * (efforts or (60,))[0]},
                 )
             )
         worker = Worker(

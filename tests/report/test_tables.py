@@ -139,6 +139,29 @@ def test_a_contestant_that_lost_a_seed_is_marked(handmade, contestants):
     assert "only 1 of 2 seeds" in (path / "report.html").read_text()
 
 
+def test_a_target_is_read_off_one_line_of_settings(handmade, contestants):
+    """Between two values of another parameter there is nothing to choose: each target takes the faster line whole."""
+    lines = {(10, 1): (0.89, 1e-5), (40, 1): (0.91, 2e-5), (400, 1): (0.955, 9e-4)}
+    lines |= {(10, 8): (0.885, 4e-5), (40, 8): (0.94, 5e-5), (400, 8): (0.96, 6e-5)}
+    path = handmade.write({"exact": contestants["exact"], "hnsw": contestants["hnsw"], "two": ("faiss_hnsw", lines)})
+    write(path)
+    rows = [row for row in table(path, "at-recall") if row["contestant"] == "two"]
+    assert [row["points"] for row in rows] == ["ef=10 to 40, k_factor=1", "ef=40 to 400, k_factor=8"]
+    drawn = [row for row in table(path, "pareto", "figures") if row["contestant"] == "two"]
+    assert len({row["line"] for row in drawn}) == 2
+
+
+def test_a_line_that_calibration_never_saw_is_the_last_choice(handmade, contestants):
+    """A build of which only a setting outside the grid was measured is shown with it; the report does not fall over."""
+    path = handmade.write(contestants)
+    key = handmade.folder.run().sweep[1]
+    (record,) = handmade.folder.raw.glob(f"sweep/{key[:16]}/block.json")
+    record.write_text(record.read_text().replace('"ef":', '"k_factor": 8, "ef":'))
+    handmade.folder.write_manifest(handmade.folder.run())
+    write(path)
+    assert one(table(path, "headline"), contestant="hnsw", target_recall="0.9")["qps"]
+
+
 def test_the_noise_floor_is_the_twins_difference(handmade, contestants):
     """A twin that is a third slower makes a noise floor of a third, and with it PQ's lead or lag is judged."""
     path = handmade.write(contestants, twin_slower=4 / 3)
@@ -158,7 +181,7 @@ def test_gaps_and_unreached_targets_are_explained(handmade, contestants):
     assert one(rows, contestant="hnsw", target_recall="0.9")["qps"] == ""
     assert one(rows, contestant="hnsw", target_recall="0.95")["qps_status"] == "unreached"
     page = (path / "report.html").read_text()
-    assert "not bracketed<small>0.800 … 0.930</small>" in page
+    assert "not bracketed<small>0.800\u00a0…\u00a00.930</small>" in page
     assert "not reached<small>best 0.930</small>" in page
 
 

@@ -33,7 +33,7 @@ def run(
     \b
     adamem run experiments/quickstart.toml
     adamem run experiments/fashion-mnist.toml --dry-run
-    adamem run experiments/quick.toml --set measure.rounds=2 --set contestant.hnsw.build.M="[8, 16]" --out /tmp/try
+    adamem run experiments/quick.toml --set measure.rounds=2 --set contestant.hnsw.build.M="[8, 16]" --out reports/try
     """
     tables = override(read(config), settings or [])
     study = study_of(tables, source=str(config))

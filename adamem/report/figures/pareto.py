@@ -28,7 +28,7 @@ def data(comparison: Comparison) -> Figure | None:
     for contestant in loaded.contestants:
         for series in chosen(contestant, loaded.targets, loaded.middle):
             spots = series.front(loaded.k)
-            effort = effort_name([spot.search for spot in spots])
+            effort = effort_name(series.stage1.searches if series.stage1 else [spot.search for spot in spots])
             curve = series.curve(spots)
             what: Quantity = "qps" if curve.batch is not None else "qps_one"
             recall, speed = band(curve, "recall"), band(curve, what)

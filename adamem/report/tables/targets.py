@@ -158,7 +158,7 @@ def _to_best(comparison: Comparison, entry: Entry) -> Cell:
     if entry not in ranked:
         return Cell(wording.NOTHING)
     if entry is ranked[0]:
-        return Cell("the fastest")
+        return Cell("the fastest with a figure" if comparison.unranked(entry.target) else "the fastest")
     duel = comparison.duel(ranked[0], entry)
     detail = "beyond the noise" if duel.outcome == "ahead" else "not told apart"
     return Cell(f"{wording.times(1 / duel.margin.value)} {_inverse(duel.margin)}".strip(), detail)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -93,11 +94,12 @@ def _test_cell(test: Paired | None, corrected: float) -> Cell:
     return Cell(
         wording.change(test.difference),
         f"[{wording.change(test.low)}, {wording.change(test.high)}], p {_p(corrected)}",
-        best=corrected < _ALPHA,
     )
 
 
 def _p(value: float) -> str:
+    if not math.isfinite(value):
+        return wording.NOTHING
     return "< 0.001" if value < 0.001 else f"= {value:.3f}"
 
 
