@@ -82,20 +82,18 @@ class Series:
         What is between two points of different lines is no setting that anyone could choose.
         """
         spots = self.front(k)
-        if self.stage1 is None:
+        stage1 = self.stage1
+        if stage1 is None:
             return spots
-        effort = effort_name(self.stage1.searches)
+        effort = effort_name(stage1.searches)
         lines: dict[str, list[Spot]] = {}
         for spot in spots:
             lines.setdefault(line_of(spot.search, effort), []).append(spot)
 
         def cost(line: str) -> tuple[float, float]:
-            assert self.stage1 is not None
             seen = [
                 (spent, score)
-                for search, score, spent in zip(
-                    self.stage1.searches, self.stage1.recalls, self.stage1.seconds, strict=True
-                )
+                for search, score, spent in zip(stage1.searches, stage1.recalls, stage1.seconds, strict=True)
                 if line_of(search, effort) == line
             ]
             reaching = [spent for spent, score in seen if score >= target]
