@@ -46,12 +46,8 @@ class WorkerProcess:
         environment["PYTHONHASHSEED"] = "0"
         with open(log, "ab") as errors:
             self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    "adamem.bench.worker",
-                ],  # -P: a module in the current folder is none of ours
+                # -P: a module in the current folder is none of ours
+                [sys.executable, "-P", "-m", "adamem.bench.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
