@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from adamem.report.wording import settled
+
 CsvValue = str | int | float | bool | None
 
 
@@ -166,14 +168,14 @@ def csv_bytes(records: Sequence[Mapping[str, CsvValue]]) -> bytes:
 def csv_text(value: CsvValue) -> str:
     """One value as the CSV has it.
 
-    Six digits, because the last bits of a float depend on the machine's BLAS, and a report is verified byte by byte.
+    Six digits, because a report is verified byte by byte and the last bits of a float depend on the processor.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{settled(value):.6g}"
     return str(value)
 
 

@@ -17,10 +17,25 @@ _WHY: dict[Status, str] = {
 }
 
 
+def settled(value: float) -> float:
+    """The value to 12 significant digits: what every text and figure rounds, never the float itself.
+
+    The last bits of a float depend on the processor (a BLAS sums in another order on each), and means of recalls often
+    lie exactly between two roundings, 0.9560025 say: rounded as they are, a report would read differently elsewhere.
+    """
+    return float(f"{value:.12g}")
+
+
+def fixed(value: float, places: int, sign: str = "") -> str:
+    """So many decimals; with `sign` "+", the sign stands before positive values too."""
+    return f"{settled(value):{sign}.{places}f}"
+
+
 def number(value: float, digits: int = 3) -> str:
     """Significant digits without exponents, thousands parted by commas."""
     if not math.isfinite(value):
         return NOTHING
+    value = settled(value)
     if value == 0:
         return "0"
     places = digits - 1 - math.floor(math.log10(abs(value)))
@@ -47,7 +62,7 @@ def two_seconds(first: float, second: float) -> str:
 
 def duration(value: float) -> str:
     """Wall time for people: 48 s, 3 min 20 s, 1 h 5 min."""
-    whole = round(value)
+    whole = round(settled(value))
     if whole < 60:
         return f"{number(value)} s" if value < 10 else f"{whole} s"
     minutes, rest = divmod(whole, 60)
@@ -75,14 +90,15 @@ def score(value: float) -> str:
     """A recall or another figure in [0, 1]; 1.000 only where nothing was missed."""
     if not math.isfinite(value):
         return NOTHING
-    return f"{min(value, 0.9999):.4f}" if 0.9995 <= value < 1 else f"{value:.3f}"
+    value = settled(value)
+    return fixed(min(value, 0.9999), 4) if 0.9995 <= value < 1 else fixed(value, 3)
 
 
 def change(value: float) -> str:
     """A difference of scores, with its sign: −0.0012."""
     if not math.isfinite(value):
         return NOTHING
-    return "0" if round(value, 4) == 0 else f"{value:+.4f}".replace("-", "−")
+    return "0" if round(value, 4) == 0 else fixed(value, 4, "+").replace("-", "−")
 
 
 def interval(estimate: Estimate, form: str = "plain") -> str:

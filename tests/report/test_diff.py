@@ -21,7 +21,7 @@ from adamem.report.loaded import load
 @pytest.fixture(scope="module")
 def other_toy(measure, tmp_path_factory):
     """A second run of the toy experiment, with one more effort and one seed."""
-    return measure(tmp_path_factory.mktemp("runs") / "other", ef=(10, 20, 30, 60), seeds=1)
+    return measure(tmp_path_factory.mktemp("runs") / "other", ef=(10, 19, 20, 60), seeds=1)
 
 
 def edit(folder, change):
@@ -71,7 +71,7 @@ def test_two_runs_of_one_experiment_meet_where_they_measured_the_same(measured_t
     efforts = {row.setting.search["ef"] for row in found.quality if row.setting.contestant == "hnsw"}
     assert {10, 20, 60} <= efforts | {10, 20, 60}
     assert efforts
-    assert 30 not in efforts
+    assert 19 not in efforts
     assert any(note.startswith("hnsw: ") and note.endswith("points are only in the second run") for note in found.notes)
     exact = [row for row in found.quality if row.setting.contestant == "exact"]
     assert [(row.a, row.b) for row in exact] == [(1.0, 1.0)] * len(exact)
@@ -154,7 +154,8 @@ def test_timings_of_two_machines_are_not_compared(toy_run, measured_toy):
     found = diff(measured_toy, toy_run)
     assert found.quality
     assert found.speed == ()
-    assert any("different machines (another, " in note for note in found.notes)
+    (note,) = [note for note in found.notes if "different machines" in note]
+    assert "another" in note
 
 
 def test_without_a_common_reference_speed_is_not_compared(toy_run, measured_toy):

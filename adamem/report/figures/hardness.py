@@ -9,6 +9,7 @@ import numpy as np
 
 from adamem.bench.hardness import deciles
 from adamem.bench.strata import by_stratum
+from adamem.report import wording
 from adamem.report.comparison import Comparison
 from adamem.report.document import Figure
 from adamem.report.figures.style import Look, canvas, export, label_right, quiet, rounded
@@ -92,5 +93,5 @@ def _told(records: list[dict[str, Any]]) -> str:
     for name in dict.fromkeys(r["contestant"] for r in records):
         mine = [r for r in records if r["contestant"] == name and r["by"] == kind]
         if mine:
-            out.append(f"{name} from {mine[0]['recall']:.3f} to {mine[-1]['recall']:.3f}")
+            out.append(f"{name} from {wording.fixed(mine[0]['recall'], 3)} to {wording.fixed(mine[-1]['recall'], 3)}")
     return f"by {kind}, easiest to hardest, {'; '.join(out)}."

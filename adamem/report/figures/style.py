@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from adamem.report.wording import settled
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
@@ -211,7 +213,7 @@ def given_ticks(axis: Axis, places: Sequence[float], texts: Sequence[str]) -> No
 def rounded(records: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
     """The records with floats as their CSV has them, so that a figure draws what its CSV says, to the digit."""
     return tuple(
-        {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in record.items()}
+        {key: float(f"{settled(value):.6g}") if isinstance(value, float) else value for key, value in record.items()}
         for record in records
     )
 

@@ -90,8 +90,6 @@ def _told(records: list[dict[str, Any]]) -> str:
     out = []
     for name in dict.fromkeys(r["contestant"] for r in records):
         mine = [r for r in records if r["contestant"] == name]
-        out.append(
-            f"{name} {mine[0]['ndcg']:.3f} at {wording.score(mine[0]['recall'])} to {mine[-1]['ndcg']:.3f} at "
-            f"{wording.score(mine[-1]['recall'])}"
-        )
+        first, last = (f"{wording.fixed(r['ndcg'], 3)} at {wording.score(r['recall'])}" for r in (mine[0], mine[-1]))
+        out.append(f"{name} {first} to {last}")
     return "; ".join(out) + "."

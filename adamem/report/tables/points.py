@@ -92,7 +92,8 @@ def _point(loaded: Loaded, series: Series, spot: Spot, *, rows_name: str) -> tup
     for point in recorded:
         for name, value in point.counters.items():
             counters.setdefault(name, []).append(value)
-    record["counters"] = "; ".join(f"{name}={np.mean(values):.6g}" for name, values in sorted(counters.items()))
+    means = {name: wording.settled(float(np.mean(values))) for name, values in sorted(counters.items())}
+    record["counters"] = "; ".join(f"{name}={mean:.6g}" for name, mean in means.items())
     cells = (
         Cell(record["search"] or "none", "" if spot.origin == "grid" else spot.origin),
         Cell(str(spot.k)),

@@ -100,7 +100,7 @@ def _test_cell(test: Paired | None, corrected: float) -> Cell:
 def _p(value: float) -> str:
     if not math.isfinite(value):
         return wording.NOTHING
-    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+    return "< 0.001" if value < 0.001 else f"= {wording.fixed(value, 3)}"
 
 
 def _test_record(test: Paired | None, corrected: float) -> dict[str, CsvValue]:
