@@ -19,38 +19,45 @@ class _Section(BaseModel):
 class DatasetConfig(_Section):
     """Which data, and how much of it."""
 
-    name: str
+    name: Annotated[str, Field(min_length=1)]
     """A card's name (`adamem data list`), or the path of a file or folder."""
     metric: Metric | None = None
     """l2, cosine or ip; the card's own where left out."""
     encoder: str | None = None
     """For text sets: minilm, lsa, hashing, a hub name or a folder; where left out, what EMBED_MODEL names."""
-    limit: Annotated[int, Field(ge=1)] | None = None
+    limit: Annotated[int, Field(ge=1, strict=True)] | None = None
     """Use only the first so many base vectors."""
-    queries: Annotated[int, Field(ge=2)] = 2000
+    queries: Annotated[int, Field(ge=2, strict=True)] = 2000
     """Distinct queries to draw; half calibrate, half are the test."""
 
 
 class MeasureConfig(_Section):
     """How often and how long."""
 
-    k: Annotated[list[Annotated[int, Field(ge=1, le=100)]], Field(min_length=1)] = [10]
+    k: Annotated[list[Annotated[int, Field(ge=1, le=100, strict=True)]], Field(min_length=1)] = [10]
     """The first is the one on which everything is chosen; the others are timed at the points that this one needs."""
-    recall_at: list[Annotated[int, Field(ge=1, le=100)]] = [1, 4, 10]
+    recall_at: list[Annotated[int, Field(ge=1, le=100, strict=True)]] = [1, 4, 10]
     """Recall is reported at these k, cut from the answer of the smallest timed k that covers them."""
-    rounds: Annotated[int, Field(ge=1, le=100)] = 5
-    build_seeds: Annotated[int, Field(ge=1, le=100)] = 3
-    front_builds: Annotated[int, Field(ge=1, le=100)] = 2
+    rounds: Annotated[int, Field(ge=1, le=100, strict=True)] = 5
+    build_seeds: Annotated[int, Field(ge=1, le=100, strict=True)] = 3
+    front_builds: Annotated[int, Field(ge=1, le=100, strict=True)] = 2
     """Stage 2 keeps at most so many builds of each contestant: those on its stage-1 front at the targets."""
-    build_threads: Annotated[int, Field(ge=1, le=1024)] = 2
-    seed: Annotated[int, Field(ge=0)] = 0
+    build_threads: Annotated[int, Field(ge=1, le=1024, strict=True)] = 2
+    seed: Annotated[int, Field(ge=0, strict=True)] = 0
     timeout_seconds: Annotated[float, Field(gt=0)] = 1800.0
     """For one build, and for one worker's turn in a round."""
-    memory_limit_mb: Annotated[int, Field(ge=1)] | None = None
+    memory_limit_mb: Annotated[int, Field(ge=1, strict=True)] | None = None
     """For one worker's own memory; where left out, 70 % of what was free when the run began."""
     query_seconds: Annotated[float, Field(gt=0)] = 4.0
     """A slow point asks only as many single queries a round as fit in this time (at least 50): the same ones, drawn
     once, in every round."""
+
+    @field_validator("k", "recall_at")
+    @classmethod
+    def _differ(cls, value: list[int]) -> list[int]:
+        if len(set(value)) < len(value):
+            raise ValueError("names a number twice; give each once")
+        return value
 
 
 class ContestantConfig(_Section):
@@ -62,7 +69,7 @@ class ContestantConfig(_Section):
     """The registry's name (`adamem index list`)."""
     build: Grid = {}
     search: Grid = {}
-    reference: bool = False
+    reference: Annotated[bool, Field(strict=True)] = False
     """Ratios refer to this one; it is in every cohort, together with its twin. The build is the index's default, with
     what `reference_build` says otherwise; it is swept even where the grid leaves it out."""
     reference_build: dict[str, ParamValue] = {}

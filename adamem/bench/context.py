@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,7 +22,7 @@ from adamem.bench.process import WorkerProcess
 from adamem.bench.store import RunFolder
 from adamem.bench.truth import Truth
 from adamem.data.dataset import Dataset
-from adamem.errors import StorageError
+from adamem.errors import CorruptResult, InvalidInput, StorageError
 from adamem.files import content_key
 from adamem.types import FloatArray
 
@@ -122,14 +122,20 @@ class Context:
 
 
 @contextmanager
-def scratch_folder(run: Path) -> Iterator[Path]:
+def scratch_folder(run: Path, name: str) -> Iterator[Path]:
     """A folder for what lives no longer than the process; also the lock that keeps a second run out of the same folder.
+
+    Folders that were made for it and in which nothing was written are gone afterwards.
 
     Raises
     ------
+    InvalidInput
+        if the folder holds something else than the run `name`: a run replaces what lies there.
     StorageError
         if another process is running this experiment into the same folder, or nothing can be written there.
     """
+    _refuse_foreign(run, name)
+    made = [folder for folder in (run, *run.parents) if not folder.exists()]
     try:
         run.mkdir(parents=True, exist_ok=True)
         lock = open(run / ".lock", "w", encoding="utf-8")  # noqa: SIM115 -- closed by the with below
@@ -151,6 +157,36 @@ def scratch_folder(run: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
             (run / ".lock").unlink(missing_ok=True)
+            with suppress(OSError):  # the first that is not empty ends it
+                for folder in made:
+                    folder.rmdir()
+
+
+def _refuse_foreign(run: Path, name: str) -> None:
+    if not run.is_dir():
+        return
+    folder = RunFolder(run)
+    if folder.exists:
+        try:
+            held = folder.run().name
+        except CorruptResult:
+            return  # whoever reads it says so
+        if held != name:
+            raise InvalidInput(
+                f"{run} holds the run {held!r}, and this is {name!r}; choose another folder with --out, or remove that "
+                "one"
+            )
+        return
+    others = sorted(entry.name for entry in run.iterdir() if entry.name not in _BEFORE_ANYTHING)
+    if others:
+        raise InvalidInput(
+            f"{run} holds {others[0]}, which is no run's, and a run would replace files there; choose a new folder "
+            "with --out"
+        )
+
+
+_BEFORE_ANYTHING = (".lock", ".scratch", "raw")
+"""What a run has in its folder when it is killed before it wrote run.json."""
 
 
 def locate_vectors(base: FloatArray, scratch: Path) -> dict[str, Any]:

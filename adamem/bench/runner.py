@@ -37,7 +37,7 @@ def run_experiment(experiment: Experiment, out: Path, *, source: str, reporter: 
     A run that was interrupted, at any moment and in any way, goes on where it stopped: only the block in flight is
     measured again. Raises `UserError`s before any work; failures of single indexes are recorded, not raised.
     """
-    with scratch_folder(out) as scratch:
+    with scratch_folder(out, experiment.name) as scratch:
         clock = time.perf_counter()
         expand(experiment, metric=experiment.dataset.metric, source=source)  # before anything takes long
         dataset = load_dataset(experiment, reporter=reporter)

@@ -54,7 +54,8 @@ def validate(model: type[ModelT], tables: Mapping[str, Any], *, source: str) -> 
     try:
         return model.model_validate(dict(tables))
     except ValidationError as error:
-        problems = error.errors()
+        # A misspelt key is also a missing one: the former says what to mend.
+        problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise ConfigError(f"{source}: {_sentence(dict(problems[0]), model, tables)}{more}") from error
 

@@ -39,6 +39,8 @@ def answer(comparison: Comparison) -> str:
             said.append(
                 f"at {where} {wording.listed(list(names))} are not told apart: {speeds} queries a second for the first"
             )
+    if not said and loaded.run.status == "incomplete":
+        return "Nothing has been measured on the test queries yet: the run is not finished; run it again to go on."
     if not said:
         return "Nothing could be measured: every contestant failed or was found invalid; the reasons are below."
     return " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in said)

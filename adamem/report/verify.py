@@ -92,7 +92,7 @@ def _report_findings(path: Path, *, damaged: bool) -> list[str]:
         if not damaged:
             raise
         return [f"the report cannot be recomputed from raw files that do not fit together ({error})"]
-    out, hashes = _listed(path / MANIFEST)
+    out, hashes, sizes = _listed(path / MANIFEST)
     for name, content in sorted(expected.items()):
         file = path / name
         out += differences(name, file.read_bytes(), content) if file.is_file() else [f"{name} is missing"]
@@ -104,16 +104,19 @@ def _report_findings(path: Path, *, damaged: bool) -> list[str]:
             out += [] if name in expected else [f"{name} is missing"]
         elif sha256_file(file) != wanted:
             out.append(f"{name} is not what was written: its SHA-256 differs from {MANIFEST}'s")
+        elif file.stat().st_size != sizes[name]:
+            out.append(f"{MANIFEST} says that {name} has {sizes[name]} bytes, but it has {file.stat().st_size}")
     drawn = {str(file.relative_to(path)) for kind in ("svg", "png") for file in path.glob(f"figures/*.{kind}")}
     return out + [f"{name} is not in {MANIFEST}" for name in sorted(drawn - set(hashes))]
 
 
-def _listed(manifest: Path) -> tuple[list[str], dict[str, str]]:
-    """What is wrong with the report's manifest, and the SHA-256 that it has for each file."""
+def _listed(manifest: Path) -> tuple[list[str], dict[str, str], dict[str, int]]:
+    """What is wrong with the report's manifest, and the SHA-256 and the size that it has for each file."""
     try:
         files = json.loads(manifest.read_bytes())
-        return [], {name: str(entry["sha256"]) for name, entry in files.items()}
+        hashes = {name: str(entry["sha256"]) for name, entry in files.items()}
+        return [], hashes, {name: int(entry["bytes"]) for name, entry in files.items()}
     except FileNotFoundError:
-        return [f"{manifest.name} is missing; nothing vouches for the pictures"], {}
+        return [f"{manifest.name} is missing; nothing vouches for the pictures"], {}, {}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return [f"{manifest.name} is not a manifest ({error!r}); nothing vouches for the pictures"], {}
+        return [f"{manifest.name} is not a manifest ({error!r}); nothing vouches for the pictures"], {}, {}

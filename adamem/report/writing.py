@@ -109,8 +109,15 @@ def _sha256(content: bytes) -> str:
 
 
 def _drop_stale(path: Path, kept: set[str]) -> None:
-    """Remove tables and figures of a former report that this one has not: nobody shall take them for current."""
-    for folder in ("tables", "figures"):
-        for file in sorted((path / folder).glob("*")):
-            if file.is_file() and f"{folder}/{file.name}" not in kept:
-                file.unlink()
+    """Remove what the former report wrote and this one does not: nobody shall take it for current.
+
+    Only what the former manifest lists goes, and only from the two folders: the rest is somebody else's.
+    """
+    try:
+        listed = list(json.loads((path / MANIFEST).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return
+    for name in sorted(set(map(str, listed)) - kept):
+        folder, _, file = name.partition("/")
+        if folder in ("tables", "figures") and file == Path(file).name:
+            (path / folder / file).unlink(missing_ok=True)

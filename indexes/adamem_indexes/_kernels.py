@@ -220,6 +220,23 @@ def true_distances(matrix: FloatArray, rows: IdArray, queries: FloatArray, metri
                 out[i, j] = max(0.0, 1.0 - dot / np.sqrt(query_square * row_square))
 
 
+@_kernel
+def hash_rows(vectors: FloatArray, out: AnyArray) -> None:
+    """A 64-bit hash of each row of vectors (m, d) into out uint64 (m,): equal rows have equal ones; -0.0 is 0.0.
+
+    Source: the scheme of FNV-1a (Fowler, Noll and Vo), on the words of a float64 each.
+    """
+    word = np.empty(1, dtype=np.float64)
+    bits = word.view(np.uint64)
+    for i in range(vectors.shape[0]):
+        value = np.uint64(14695981039346656037)
+        for j in range(vectors.shape[1]):
+            word[0] = np.float64(vectors[i, j]) + 0.0
+            # the upper half is folded in: floats that are whole numbers have nothing in the lower one
+            value = (value ^ bits[0] ^ (bits[0] >> np.uint64(29))) * np.uint64(1099511628211)
+        out[i] = value
+
+
 def warm_up() -> None:
     """Compile the kernels, or read them from the cache; later calls cost a microsecond."""
     global _warm  # noqa: PLW0603 -- the state is the process's: compiled or not
@@ -235,6 +252,7 @@ def warm_up() -> None:
     for vectors in (matrix, distances):  # read-only arrays are a type of their own
         normalise(vectors, True, distances.copy())
         least_square(vectors)
+        hash_rows(vectors, np.empty(1, dtype=np.uint64))
     admit(rows, distances, np.ones(1, dtype=np.uint8), rows.copy(), distances.copy())
     keep_lowest(distances, distances[0], doubles[0].copy(), labels, L2, 0.0, doubles, rows.copy())
     true_distances(matrix, rows, matrix, L2, doubles)

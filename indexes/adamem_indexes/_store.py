@@ -23,7 +23,8 @@ from adamem.types import AnyArray
 
 MANIFEST = "manifest.json"
 _FORMAT = "adamem-index"
-_OURS = re.compile(r"[a-z_]+-[0-9a-f]{16}\.(npy|bin)")
+_OURS = re.compile(r"[a-z_]+-[0-9a-f]{16}\.(npy|bin)|\.manifest\.json\.[0-9a-f]+\.tmp")
+"""What a save writes: parts, and the manifest under the name that it has until it is whole."""
 
 Part = AnyArray | Callable[[Path], None]
 """An array, saved as .npy, or a function that writes the file whose path it is given."""

@@ -13,6 +13,7 @@ from adamem.types import METRICS, FloatArray, Metric, ParamValue
 from adamem_indexes._faiss import NATIVE_METRIC, Asked, FaissIndex, flat_view
 from adamem_indexes._filtered import Prepared
 from adamem_indexes._gate import EffortGate
+from adamem_indexes._kernels import hash_rows
 from adamem_indexes._labels import RowLabels
 
 _BRUTE_FORCE_UNTIL = 20_000
@@ -25,6 +26,8 @@ class FaissNsgIndex(FaissIndex):
 
     * The neighbour graph is exact up to 20,000 vectors, found by NN-descent above. Up to 128 vectors there is
       no graph: faiss cannot build one, and a scan is faster.
+    * Where one vector stands more than R / 2 times there is no graph either: its copies fill each other's links, and
+      faiss looks for ever for a place where to attach the rest. All is scanned then, exactly.
     * faiss's NSG takes no selector: tombstones and filters are met by fetching more and dropping the hidden.
     * Its `search_L` is a field of the index: searches with one value run side by side, a change waits (`EffortGate`).
     * Nothing that is drawn changes the graph: the seed has no effect.
@@ -59,7 +62,7 @@ class FaissNsgIndex(FaissIndex):
         params: dict[str, ParamValue],
         seed: int,  # noqa: ARG003 -- faiss offers none that has an effect
     ) -> Any:
-        if vectors.shape[0] <= 2 * _NEIGHBOURS:
+        if vectors.shape[0] <= 2 * _NEIGHBOURS or _most_copies(vectors) > cast("int", params["R"]) // 2:
             return faiss.IndexFlat(vectors.shape[1], NATIVE_METRIC[metric])
         native = faiss.IndexNSGFlat(vectors.shape[1], params["R"], NATIVE_METRIC[metric])
         native.GK = _NEIGHBOURS
@@ -122,3 +125,10 @@ class FaissNsgIndex(FaissIndex):
     def _apply(self, effort: int) -> None:
         if self._has_graph():
             self._native.nsg.search_L = effort
+
+
+def _most_copies(vectors: FloatArray) -> int:
+    """How often the vector that stands most often does."""
+    hashes = np.empty(vectors.shape[0], dtype=np.uint64)
+    hash_rows(vectors, hashes)
+    return int(np.unique(hashes, return_counts=True)[1].max())

@@ -12,7 +12,7 @@ import tomli_w
 from adamem.bench import Experiment, RunFolder, validate
 from adamem.bench.metrics import recall
 from adamem.bench.select import choose
-from adamem.errors import ConfigError, StorageError, TrialFailed
+from adamem.errors import ConfigError, InvalidInput, StorageError, TrialFailed, UnknownName
 
 
 def _stamps(folder):
@@ -256,8 +256,40 @@ def test_two_processes_do_not_write_into_one_folder(vectors, cache, tmp_path, re
     """The second one is told so."""
     from adamem.bench.context import scratch_folder
 
-    with scratch_folder(tmp_path / "run"), pytest.raises(StorageError, match="another process is running into"):
+    with (
+        scratch_folder(tmp_path / "run", "small"),
+        pytest.raises(StorageError, match="another process is running into"),
+    ):
         run_again(tables_of(vectors), tmp_path / "run", reporter)
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(vectors, tmp_path, reporter, tables_of, run_again):
+    """A user's own files are neither replaced nor swept, and the sentence names one."""
+    mine = {"paper.tex": "text", "figures/fig1.png": "picture", ".scratch/note.txt": "note"}
+    for name, text in mine.items():
+        (tmp_path / "paper" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "paper" / name).write_text(text)
+    with pytest.raises(
+        InvalidInput, match=r"paper holds figures, which is no run's, .*; choose a new folder with --out"
+    ):
+        run_again(tables_of(vectors), tmp_path / "paper", reporter)
+    assert {name: (tmp_path / "paper" / name).read_text() for name in mine} == mine
+
+
+def test_a_run_of_another_name_is_left_alone(small_run, vectors, reporter, tables_of, run_again):
+    """Two experiments do not share a folder: the second would replace the first one's report."""
+    before = _stamps(small_run), (small_run / "run.json").read_bytes()
+    tables = {**tables_of(vectors), "name": "another"}
+    with pytest.raises(InvalidInput, match=r"holds the run '.*', and this is 'another'; choose another folder"):
+        run_again(tables, small_run, reporter)
+    assert (_stamps(small_run), (small_run / "run.json").read_bytes()) == before
+
+
+def test_a_refused_run_leaves_no_folder_behind(tmp_path, reporter, tables_of, run_again):
+    """Neither its own nor the one above that was made for it."""
+    with pytest.raises(UnknownName, match="there is no file or folder"):
+        run_again(tables_of(tmp_path / "absent.npy"), tmp_path / "reports" / "run", reporter)
+    assert not (tmp_path / "reports").exists()
 
 
 def test_equal_builds_answer_equally_in_every_block(small_run):

@@ -124,6 +124,21 @@ def test_repeated_vectors_are_all_found(case, make_data, oracle):
     assert oracle.recall(case.metric, found, once.queries, vectors, ids, 9) >= case.floor
 
 
+@pytest.mark.parametrize(("distinct", "copies"), [(1, 500), (40, 50), (1_500, 1)])
+def test_a_vector_may_stand_any_number_of_times(case, make_data, oracle, distinct, copies):
+    """One vector alone, each of forty fifty times, or one of them five hundred times: built, and answered whole.
+
+    No recall is asked for: hnswlib's and faiss's graphs lose what lies behind a crowd of equal vectors.
+    """
+    once = make_data(n=distinct, dim=12, queries=10, seed=6)
+    vectors = np.repeat(once.vectors, copies, axis=0)
+    if copies == 1:
+        vectors[:500] = vectors[0]
+    ids = np.arange(len(vectors), dtype=np.int64)
+    found = case.build(vectors, ids).search(once.queries, 5)
+    oracle.assert_valid(case, found, once.queries, vectors, ids)
+
+
 def test_equal_vectors_are_ordered_by_id(case):
     """Among exact ties the smaller id comes first, whatever the order of insertion."""
     vectors = np.tile(np.array([[1.0, 2.0, 0.5, 0.25]], dtype=np.float32), (12, 1))

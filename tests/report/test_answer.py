@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -97,6 +98,15 @@ def test_the_terminals_last_lines_hold_table_and_answer(three):
     text = " ".join(captured.get().split())
     for part in ("QPS at 0.95", "pq <b>&|*", "Noise floor", "use hnsw", "Exact search does not win"):
         assert part in text, part
+
+
+def test_a_run_that_is_not_finished_is_not_called_a_failure(three):
+    """Where nothing has been measured yet, the page says so, and what to do."""
+    run = json.loads((three / "run.json").read_text())
+    (three / "run.json").write_text(json.dumps({**run, "status": "incomplete", "finished": None, "blocks": []}))
+    assert answer(compared(three)) == (
+        "Nothing has been measured on the test queries yet: the run is not finished; run it again to go on."
+    )
 
 
 @pytest.mark.parametrize(("n", "margin", "expected"), [(60000, 37.3, 1600), (600, 13.5, 44), (10, 99.0, 1)])

@@ -154,12 +154,18 @@ def test_the_manifest_lists_every_file_with_its_hash(three):
 
 
 def test_what_a_former_report_left_is_removed(handmade, contestants):
-    """A table that the new report does not have must not lie there as if it were current."""
+    """A table that the new report does not have must not lie there as if it were current; what is not ours stays."""
     path = handmade.write({"exact": contestants["exact"]})
-    (path / "tables").mkdir()
-    (path / "tables" / "stale.csv").write_text("old\n")
+    write(path)
+    for name in ("stale", "mine"):
+        (path / "tables" / f"{name}.csv").write_text("old\n")
+    manifest = path / "report-manifest.json"
+    listed = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**listed, "tables/stale.csv": {"sha256": "", "bytes": 4}, "../run.json": {}}))
     write(path)
     assert not (path / "tables" / "stale.csv").exists()
+    assert (path / "tables" / "mine.csv").exists()
+    assert (path / "run.json").exists()
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):

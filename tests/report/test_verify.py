@@ -102,6 +102,16 @@ def test_one_altered_digit_anywhere_is_found(toy_run):
         assert len([said for said in found if re.match(where, said)]) == 1
 
 
+def test_a_wrong_size_in_the_manifest_is_found(toy_run):
+    """Every number in a file that vouches for others is looked at."""
+    manifest = toy_run / "report-manifest.json"
+    listed = json.loads(manifest.read_text())
+    size = listed["report.md"]["bytes"]
+    listed["report.md"]["bytes"] = size + 1000
+    manifest.write_text(json.dumps(listed))
+    assert verify(toy_run) == [f"report-manifest.json says that report.md has {size + 1000} bytes, but it has {size}"]
+
+
 def test_another_picture_is_found(toy_run):
     """A picture that was touched up, one that is gone, one that was slipped in: none of them is the report's."""
     touched, gone, *_ = sorted([*toy_run.glob("figures/*.png"), *toy_run.glob("figures/*.svg")])

@@ -16,6 +16,8 @@ from adamem.files import content_key
 from adamem.index import index_class
 from adamem.studies.sweep import SweepStudy
 
+_REFERENCE = "hnsw"
+
 
 @app.command()
 def compare(
@@ -38,16 +40,18 @@ def compare(
 ) -> None:
     """Compare indexes without writing a config, on any data: each index's default build over its range of efforts.
 
-    Exact search always takes part. The run can be interrupted and goes on where it stopped.
+    Exact search and HNSW, the reference that ratios and the noise floor refer to, always take part. The run can be
+    interrupted and goes on where it stopped.
 
     \b
     adamem compare --dataset pydocs --encoder minilm --index hnsw --index faiss_pq
     adamem compare --dataset my-vectors.npy --metric cosine --index hnsw --index faiss_hnsw -k 10
     adamem compare --dataset glove-100-angular --index hnsw --limit 100000
     """
-    names = list(dict.fromkeys(["exact", *index]))
+    asked = list(dict.fromkeys(["exact", *index]))
+    names = asked if _REFERENCE in asked else [*asked, _REFERENCE]
     tables: dict[str, Any] = {
-        "title": f"{', '.join(names[1:]) or 'exact'} on {Path(dataset).name}",
+        "title": f"{', '.join(asked[1:]) or 'exact'} on {Path(dataset).name}",
         "dataset": _given(name=dataset, metric=metric, encoder=encoder, limit=limit, queries=queries),
         "measure": {
             "k": [k],
