@@ -322,6 +322,12 @@ THREE = {
 """HNSW ahead of PQ at both targets; PQ's name is one that must be escaped."""
 
 
+@pytest.fixture(scope="session")
+def handmade_at():
+    """`handmade_at(path).write(...)`, where more than one is needed."""
+    return Handmade
+
+
 @pytest.fixture
 def handmade(tmp_path):
     """A builder of runs with known figures; see `Handmade`."""

@@ -100,11 +100,12 @@ def test_the_terminals_last_lines_hold_table_and_answer(three):
         assert part in text, part
 
 
-def test_a_run_that_is_not_finished_is_not_called_a_failure(three):
+def test_a_run_that_is_not_finished_is_not_called_a_failure(handmade):
     """Where nothing has been measured yet, the page says so, and what to do."""
-    run = json.loads((three / "run.json").read_text())
-    (three / "run.json").write_text(json.dumps({**run, "status": "incomplete", "finished": None, "blocks": []}))
-    assert answer(compared(three)) == (
+    path = handmade.write({"exact": EXACT}, status="incomplete")
+    run = json.loads((path / "run.json").read_text())
+    (path / "run.json").write_text(json.dumps({**run, "blocks": []}))
+    assert answer(compared(path)) == (
         "Nothing has been measured on the test queries yet: the run is not finished; run it again to go on."
     )
 
