@@ -16,7 +16,7 @@ def load_dataset(experiment: Experiment, *, reporter: Reporter) -> Dataset:
     """Raises a `UserError` that says what is missing."""
     wanted = experiment.dataset
     with progress_of(reporter) as progress:
-        return load(
+        found = load(
             wanted.name,
             metric=wanted.metric,
             encoder=None if wanted.encoder is None else partial(_open, wanted.encoder),
@@ -26,6 +26,12 @@ def load_dataset(experiment: Experiment, *, reporter: Reporter) -> Dataset:
             seed=experiment.measure.seed,
             progress=progress,
         )
+    if len(found.queries) < wanted.queries:
+        reporter.say(
+            f"{found.name} gives {len(found.queries)} queries, not {wanted.queries}: it has no more distinct ones, or "
+            "none of its own and a tenth of its rows stands in for them"
+        )
+    return found
 
 
 @contextmanager

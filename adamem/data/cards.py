@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tomllib
 from functools import lru_cache
 from pathlib import Path
@@ -70,6 +71,11 @@ class Card(BaseModel):
     def file(self, role: Role) -> CardFile | None:
         """The file of that role, where there is one."""
         return next((item for item in self.files if item.role == role), None)
+
+    def import_again(self) -> str:
+        """What to do about changed files of an imported set, as the end of a sentence: nothing can fetch them."""
+        again = f"adamem data import {self.name} {shlex.quote(self.source)} --replace"
+        return f"import it again with `{again}` and the other options of the first time"
 
 
 def card_folders() -> tuple[Path, ...]:

@@ -40,7 +40,7 @@ def check(name: str, progress: Progress | None = None) -> tuple[FileCheck, ...]:
     """
     checks = []
     for found in _with_sources(card(name)):
-        folder = locate(found)
+        folder = locate(found) or found.home
         for number, item in enumerate(item for item in found.files if item.role != "archive"):
             path = (folder / item.path) if folder else Path(found.name, item.path)
             checks.append(_check_file(path, item) if path.is_file() else FileCheck(path, "absent", None, item.sha256))
@@ -65,9 +65,11 @@ def verified(known: Card) -> Path:
             continue
         found = _check_file(folder / item.path, item)
         if found.state == "altered":
+            # One's own files may be the only copy, and the change may be meant.
+            way = "delete it and fetch or copy it again" if known.home is None else known.import_again()
             raise DataError(
                 f"{found.path} is not the file that the card {known.name!r} describes: its SHA-256 is {found.sha256}, "
-                f"expected {found.expected}; delete it and fetch or copy it again"
+                f"expected {found.expected}; {way}"
             )
     return folder
 

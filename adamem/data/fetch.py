@@ -10,7 +10,7 @@ from pathlib import Path
 from adamem.data.cards import Card, CardFile, card
 from adamem.data.check import RECORD
 from adamem.data.download import download
-from adamem.data.locate import locate
+from adamem.data.locate import locate, require
 from adamem.data.places import download_folder
 from adamem.data.progress import Progress
 from adamem.errors import DataError, DownloadError
@@ -32,9 +32,11 @@ def fetch(name: str, progress: Progress | None = None) -> Path | None:
     DownloadError
         if a file has no public address, cannot be fetched, or is another than the card describes.
     StorageError
-        if the cache cannot be written.
+        if the cache cannot be written, or files of an imported set are gone.
     """
     known = card(name)
+    if known.home is not None:
+        return require(known)  # one's own files: here, or nowhere
     for other in (known.cut_from, known.judged_by):
         if other is not None and locate(card(other)) is None:
             fetch(other, progress)

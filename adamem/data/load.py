@@ -17,11 +17,11 @@ from adamem.data.embed import embed
 from adamem.data.formats.source import VectorParts
 from adamem.data.hashes import known_sha256
 from adamem.data.locate import locate
-from adamem.data.prepare import prepare
+from adamem.data.prepare import Prepared, prepare
 from adamem.data.progress import Progress
 from adamem.data.text_sets import open_texts, texts_of_card
 from adamem.data.texts import TextCollection
-from adamem.data.vectors import open_card, open_file, open_files
+from adamem.data.vectors import absent, is_path, open_card, open_file, open_files
 from adamem.encoders.protocol import Encoder
 from adamem.errors import DataError, InvalidInput, UnknownName
 from adamem.types import METRICS, IdArray, Metric
@@ -120,8 +120,8 @@ def _find(name_or_path: str | Path) -> TextCollection | tuple[Card, VectorParts]
             )
     elif path.is_file():
         parts = open_file(path)
-    elif path.parent != Path() or path.suffix:
-        raise UnknownName(f"there is no file or folder {path}; check the path, or name a set that has a card")
+    elif is_path(name_or_path):
+        raise absent(name_or_path)
     else:
         card(name)  # says what is known, and what was probably meant
         raise UnknownName.of("dataset", name, dataset_names())
@@ -146,9 +146,7 @@ def _mapped(known: Card, parts: VectorParts, metric: Metric | None, progress: Pr
             f"{parts.base.path} has {parts.base.dim} dimensions, but the card {known.name!r} says {known.dim}; fetch "
             "the file again, or mend the card"
         )
-    key: dict[str, Any] = {part: known_sha256(source.path) for part, source in parts.sources().items()}
-    key |= {"suffix": parts.base.path.name.partition(".")[2], "columns": known.columns}
-    prepared = prepare(parts.sources(), metric=metric, key=key, progress=progress)
+    prepared = prepared_parts(known, parts, metric, progress)
     provenance: dict[str, Any] = {"licence": known.licence, "source": known.source}
     provenance["files"] = {path.name: known_sha256(path) for path in parts.files}
     qrels, topics = None, None
@@ -160,6 +158,15 @@ def _mapped(known: Card, parts: VectorParts, metric: Metric | None, progress: Pr
             provenance["qrels"] = f"of {judge.name}"
             qrels, topics = _judgements(texts_of_card(judge), parts.base_ids, parts.query_ids)
     return Whole(known.name, metric, prepared, parts.base_ids, parts.query_ids, qrels, topics, provenance)
+
+
+def prepared_parts(
+    known: Card, parts: VectorParts, metric: Metric, progress: Progress | None = None
+) -> dict[str, Prepared]:
+    """The matrices of a set of vectors, read, checked and converted, or found so in the cache."""
+    key: dict[str, Any] = {part: known_sha256(source.path) for part, source in parts.sources().items()}
+    key |= {"suffix": parts.base.path.name.partition(".")[2], "columns": known.columns}
+    return prepare(parts.sources(), metric=metric, key=key, progress=progress)
 
 
 def _judgements(

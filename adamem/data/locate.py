@@ -24,11 +24,17 @@ def require(card: Card) -> Path:
     Raises
     ------
     StorageError
-        naming the files and both ways to get them. Nothing is ever downloaded here.
+        naming the files and the ways to get them. Nothing is ever downloaded here.
     """
     found = locate(card)
     if found is not None:
         return found
+    if card.home is not None:
+        lacking = [card.home / item.path for item in card.files if not (card.home / item.path).is_file()]
+        raise StorageError(
+            f"data set {card.name!r} lacks {', '.join(map(str, lacking))}; put back what is absent, or "
+            f"{card.import_again()}"
+        )
     files = ", ".join(item.path for item in card.files if item.role != "archive")
     fetchable = all(item.url for item in card.files if item.role != "archive") or card.file("archive") is not None
     fetch = f"run `adamem data fetch {card.name}` or " if fetchable else ""

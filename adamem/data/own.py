@@ -10,8 +10,10 @@ import tomli_w
 
 from adamem.data.cards import Card, Role, card_folders, dataset_names, read_card
 from adamem.data.hashes import known_sha256
+from adamem.data.load import prepared_parts
+from adamem.data.progress import Progress
 from adamem.data.text_sets import open_texts, text_files
-from adamem.data.vectors import is_bundle, open_file, open_files
+from adamem.data.vectors import is_bundle, open_card, open_file, open_files
 from adamem.errors import DataError, InvalidInput
 from adamem.files import atomic_write
 from adamem.types import METRICS, Metric
@@ -29,6 +31,7 @@ def import_dataset(
     licence: str = "not stated",
     title: str | None = None,
     replace: bool = False,
+    progress: Progress | None = None,
 ) -> Card:
     """Write a card for one's own file or folder, so that `name` can be used like any other set's.
 
@@ -52,15 +55,17 @@ def import_dataset(
         What lists say of it; by default the file's name.
     replace
         Overwrite a card of one's own with that name.
+    progress
+        Told of the reading of vectors.
 
     Raises
     ------
     InvalidInput
         if the name is taken or not a name, or no metric is known.
     DataError
-        if the files cannot be read as a data set.
+        if the files cannot be read as a data set, or hold what is no finite number.
     StorageError
-        if the card cannot be written.
+        if the cache cannot be written.
     """
     shipped, own = card_folders()
     target = own / f"{name}.toml"
@@ -98,6 +103,10 @@ def import_dataset(
         }
         for role, file in files.items()
     ]
+    known = Card.model_validate(fields)
+    if known.kind == "vectors" and known.metric is not None:
+        # Every row is looked at now, which the first use would otherwise do: a bad one gets no card.
+        prepared_parts(known, open_card(known, home), known.metric, progress)
     with atomic_write(target) as stream:
         stream.write(tomli_w.dumps(fields).encode())
     return read_card(target)

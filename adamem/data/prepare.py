@@ -28,7 +28,7 @@ from adamem.errors import DataError, StorageError
 from adamem.files import atomic_folder, content_key, write_json
 from adamem.types import FloatArray, Metric
 
-_VERSION = 1
+_VERSION = 2
 MIN_SQUARE = 1e-30
 """A squared length up to this counts as zero under cosine, as the indexes' own validator has it."""
 
@@ -71,7 +71,8 @@ def prepare(
     Raises
     ------
     DataError
-        if a source breaks off, holds NaN or infinity, differs in width from the base, or has no rows.
+        if a source breaks off, holds NaN, infinity or rows too long for float32, differs in width from the base, or has
+        no rows or no dimensions.
     StorageError
         if the cache cannot be written.
     """
@@ -145,6 +146,13 @@ def _as_float32(block: np.typing.NDArray[Any], source: VectorSource, seen: int) 
             f"{source.path}: row {seen + worst}, column {column} is {block[worst, column]}; expected a finite float32 "
             "number; mend or drop that row"
         )
+    with np.errstate(over="ignore"):
+        squares = np.vecdot(rows, rows)
+    if not np.isfinite(squares).all():  # no index can compare such rows
+        raise DataError(
+            f"{source.path}: row {seen + int(np.argmin(np.isfinite(squares)))} is so long that its squared length is "
+            "beyond float32; scale the vectors down"
+        )
     return rows
 
 
@@ -211,6 +219,8 @@ def _sweep(folder: Path) -> None:
 
 def _check_widths(sources: Mapping[str, VectorSource]) -> None:
     base = sources["base"]
+    if base.rows and not base.dim:
+        raise DataError(f"{base.path} has {base.rows} rows of 0 dimensions; expected at least 1; choose another file")
     for part, source in sources.items():
         if source.dim != base.dim:
             raise DataError(

@@ -12,6 +12,7 @@ from adamem.data.cards import Card, Role, card
 from adamem.data.check import verified
 from adamem.data.hashes import known_sha256
 from adamem.data.texts import TextCollection, cut_passages, make_qrels, read_collection, read_labelled
+from adamem.data.vectors import absent, is_path
 from adamem.errors import DataError, InvalidInput
 
 _LEAST = 15  # words: a shorter rest is no passage of its own
@@ -33,6 +34,8 @@ def load_texts(name_or_path: str | Path) -> TextCollection:
         if found is None:
             raise DataError(f"{path} holds no text collection: expected corpus.jsonl, queries.jsonl and qrels.tsv")
         return found
+    if is_path(name_or_path) and not path.exists():
+        raise absent(name_or_path)
     known = card(str(name_or_path))
     if known.kind == "vectors":
         raise InvalidInput(f"data set {known.name!r} holds vectors, not texts; load it with load({known.name!r})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from adamem.data.formats.parquet import open_parquet
 from adamem.data.formats.source import VectorParts, VectorSource
 from adamem.data.formats.texmex import open_texmex
 from adamem.data.formats.tsv import open_tsv
-from adamem.errors import DataError
+from adamem.errors import DataError, UnknownName
 
 _MATRICES: dict[str, Callable[[Path], VectorSource]] = {
     ".npy": open_npy,
@@ -113,6 +114,23 @@ def is_bundle(path: Path) -> bool:
     return _suffix(path) in _BUNDLES
 
 
+def is_path(name: str | Path) -> bool:
+    """Whether this is surely a path and no data set's name: it is a `Path`, holds a separator, or ends like a file."""
+    if isinstance(name, Path) or "/" in name or os.sep in name:
+        return True
+    return _suffix(Path(name)) in _MATRICES or is_bundle(Path(name))
+
+
+def absent(path: str | Path) -> UnknownName:
+    """The error that says so of a path."""
+    if Path(path).expanduser().is_absolute():
+        return UnknownName(f"there is no file or folder {path}; check the path, or name a set that has a card")
+    return UnknownName(
+        f"there is no file or folder {path}: a path is looked up from the current directory; check it, name a set that "
+        "has a card, or go to the directory where the run that names it was made"
+    )
+
+
 def suffixes() -> tuple[str, ...]:
     """What the name of a vector file may end in."""
     return tuple(sorted({*_MATRICES, *_BUNDLES} - {"-ubyte"}))
@@ -144,12 +162,14 @@ def _matrix(path: Path) -> VectorSource:
             f"{path}: files that end in {''.join(path.suffixes[-2:])!r} are not read; expected one of "
             f"{', '.join(suffixes())}, or a text collection; convert it, for instance with np.save"
         )
+    if not path.stat().st_size:
+        raise DataError(f"{path} is an empty file; fetch or write it again")
     return opener(path)
 
 
 def _names(path: Path) -> tuple[str, ...]:
     try:
-        names = json.loads(path.read_text(encoding="utf-8"))
+        names = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is no JSON file: {error}; fetch or write it again") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

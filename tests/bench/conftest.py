@@ -237,12 +237,12 @@ BAD_INDEXES = dedent('''
 
 
     class Spread(_Scan):
-        """Takes every core for a call with many queries; with eight threads, so that it gets them on a busy machine."""
+        """Takes every core for a call with many queries; with six threads, so that it gets them on a busy machine."""
         name = "spread"
         def _search(self, queries, k, *, params, filter):
             if len(queries) > 1:
-                load = bytes(10_000_000)
-                others = [threading.Thread(target=lambda: hashlib.sha256(load).digest()) for _ in range(8)]
+                load = bytes(40_000_000)
+                others = [threading.Thread(target=lambda: hashlib.sha256(load).digest()) for _ in range(6)]
                 for other in others:
                     other.start()
                 for other in others:

@@ -173,7 +173,10 @@ def test_an_altered_gzip_is_refused(tmp_path):
         ("a.tsv", b"1\t2\n3\tfour\n", "a.tsv: a line after row 0 does not have 2 numbers"),
         ("a.tsv", b"1\t2\t3\n4\t5\n", "a.tsv: a line after row 0 does not have 3 numbers"),
         ("a.tsv", b"\xd0\xbf", "a.tsv is no table of numbers"),
-        ("a.tsv", b"", "a.tsv has 0 columns"),
+        ("a.tsv", b"\n", "a.tsv has 0 columns"),
+        ("a.tsv", b"", "a.tsv is an empty file; fetch or write it again"),
+        ("a.fvecs", b"", "a.fvecs is an empty file; fetch or write it again"),
+        ("a.fbin", b"", "a.fbin is an empty file; fetch or write it again"),
         ("a.xlsx", b"PK", "files that end in '.xlsx' are not read; expected one of .bvecs"),
         ("a.npy.gz", b"\x1f\x8b", "files that end in '.npy.gz' are not read"),
     ],
@@ -233,6 +236,25 @@ def test_a_double_too_large_for_float32_is_refused(tmp_path):
         load(tmp_path / "a.npy", metric="l2")
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("metric", ["l2", "cosine", "ip"])
+@pytest.mark.parametrize("part", ["base", "queries"])
+def test_rows_too_long_for_float32_are_refused(part, metric, dtype, tmp_path):
+    """Finite numbers whose squares overflow are named by their row, as no index could build on them."""
+    tables = {"base": BASE.astype(dtype), "queries": QUERIES.astype(dtype)}
+    tables[part][3] *= 1e30
+    for name, table in tables.items():
+        np.save(tmp_path / f"{name}.npy", table)
+    with pytest.raises(DataError, match=rf"{part}\.npy: row 3 is so long that .* float32; scale the vectors down"):
+        load(tmp_path, metric=metric)
+
+
+def test_long_rows_that_float32_can_square_are_kept(tmp_path):
+    """1e18 is long, but its square is not beyond float32."""
+    np.save(tmp_path / "a.npy", np.eye(20, dtype="f4") * 1e18)
+    assert load(tmp_path / "a.npy", metric="l2").base.max() == np.float32(1e18)
+
+
 def test_widths_must_agree(tmp_path):
     """Queries of another width than the base are refused, naming both files."""
     np.save(tmp_path / "base.npy", BASE)
@@ -246,6 +268,15 @@ def test_an_empty_set_is_refused(tmp_path):
     np.save(tmp_path / "a.npy", BASE[:0])
     with pytest.raises(DataError, match=r"a\.npy has no rows"):
         load(tmp_path / "a.npy", metric="l2")
+
+
+def test_rows_without_dimensions_are_called_so(tmp_path):
+    """Five rows of no numbers are five rows, not none, in a mapped file as in a bundle."""
+    np.save(tmp_path / "a.npy", BASE[:5, :0])
+    np.savez(tmp_path / "a.npz", base=BASE[:5, :0])
+    for name in ("a.npy", "a.npz"):
+        with pytest.raises(DataError, match=rf"{name} has 5 rows of 0 dimensions; expected at least 1"):
+            load(tmp_path / name, metric="l2")
 
 
 def test_a_metric_is_asked_for(tmp_path):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adamem.data import load
+from adamem.data import load, load_texts
 from adamem.errors import DataError, InvalidInput, StorageError, UnknownName
 
 RNG = np.random.default_rng(0)
@@ -210,6 +210,30 @@ def test_unknown_names_and_paths():
         load("somewhere/base.npy")
     with pytest.raises(UnknownName, match="unknown metric 'cosin'; did you mean 'cosine'"):
         load("fashion-mnist", metric="cosin")
+
+
+@pytest.mark.parametrize("path", ["gone.npy", "gone-ubyte", "texts/", "a/b"])
+def test_an_absent_relative_path_says_where_it_was_looked_up(path):
+    """What is written as a path is never taken for a misspelt name, and a run made elsewhere is thought of."""
+    for read in (load, load_texts):
+        with pytest.raises(UnknownName, match=r"there is no file or folder .* looked up from the current dir") as error:
+            read(path)
+        assert path in str(error.value)
+        assert "where the run that names it was made" in str(error.value)
+        assert "fashion-mnist" not in str(error.value)
+
+
+def test_an_absent_absolute_path_is_no_matter_of_directories(tmp_path):
+    """Going elsewhere would not help."""
+    with pytest.raises(UnknownName, match=r"there is no file or folder .*gone\.npy; check the path") as error:
+        load(str(tmp_path / "gone.npy"))
+    assert "current directory" not in str(error.value)
+
+
+def test_a_name_with_a_dot_is_still_a_name():
+    """Only what ends like a file that can be read is a path."""
+    with pytest.raises(UnknownName, match=r"unknown dataset 'sift\.128-euclidean'; did you mean 'sift-128-eu"):
+        load("sift.128-euclidean")
 
 
 def test_numbers_out_of_range(folder):

@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from adamem.data import card, check, dataset_names, import_dataset, load
+from adamem.data import card, check, dataset_names, fetch, import_dataset, load
 from adamem.encoders import open_encoder
-from adamem.errors import DataError, InvalidInput
+from adamem.errors import DataError, InvalidInput, StorageError
 
 BASE = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
 
@@ -68,6 +68,56 @@ def test_a_later_change_is_noticed(folder):
         load("my-vectors")
     import_dataset("my-vectors", folder, metric="l2", replace=True)
     assert np.array_equal(load("my-vectors").base, BASE + 1)
+
+
+@pytest.fixture
+def apart(folder, tmp_path):
+    """Set "mine": the base and, in a folder with a blank in its name, the queries."""
+    (tmp_path / "my notes").mkdir()
+    np.save(tmp_path / "my notes" / "v.npy", BASE)
+    import_dataset("mine", tmp_path / "my notes" / "v.npy", metric="l2", queries=folder / "queries.npy")
+    return tmp_path / "my notes" / "v.npy", folder / "queries.npy"
+
+
+def test_nobody_is_told_to_delete_the_only_copy(apart):
+    """A changed file of one's own is imported again, with a command that the shell takes as it stands."""
+    base, queries = apart
+    np.save(queries, BASE[:7] + 2)
+    with pytest.raises(DataError, match=f"import it again with `adamem data import mine '{base}' --replace`") as error:
+        load("mine")
+    assert "delete it" not in str(error.value)
+    assert "fetch or copy" not in str(error.value)
+
+
+def test_only_what_is_absent_is_reported_absent(apart):
+    """Each file is looked for where it was imported from, whatever became of the others."""
+    base, queries = apart
+    queries.unlink()
+    assert [(found.path, found.state) for found in check("mine")] == [(base, "ok"), (queries, "absent")]
+    for use in (load, fetch):
+        with pytest.raises(StorageError, match=rf"'mine' lacks {queries}; put back .* import mine .* --replace`"):
+            use("mine")
+
+
+@pytest.mark.parametrize("part", ["base", "queries"])
+def test_bad_vectors_are_refused_when_they_are_imported(part, folder):
+    """NaN is found at once, in the base as in the queries, and no card is left behind."""
+    spoilt = np.load(folder / f"{part}.npy")
+    spoilt[5, 2] = np.nan
+    np.save(folder / f"{part}.npy", spoilt)
+    with pytest.raises(DataError, match=rf"{part}\.npy: row 5, column 2 is nan"):
+        import_dataset("mine", folder, metric="cosine")
+    assert "mine" not in dataset_names()
+
+
+def test_the_first_use_of_imported_vectors_reads_nothing_again(folder):
+    """What the import has looked at, and converted, is taken from the cache."""
+    np.save(folder / "base.npy", BASE.astype("f8"))
+    at_import, later = [], []
+    import_dataset("mine", folder, metric="l2", progress=lambda *told: at_import.append(told))
+    load("mine", progress=lambda *told: later.append(told))
+    assert at_import
+    assert not later
 
 
 def test_what_cannot_be_imported(folder, tmp_path):

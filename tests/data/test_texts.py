@@ -56,6 +56,21 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize("pack", [False, True])
+def test_a_byte_order_mark_is_no_part_of_a_text(folder, pack):
+    """Files that an editor saved with one, gzipped or not, with or without a header, are read like any others."""
+    plain = load_texts(folder)
+    qrels = folder / "qrels.tsv"
+    qrels.write_text(qrels.read_text().partition("\n")[2])
+    for file in list(folder.iterdir()):
+        marked = b"\xef\xbb\xbf" + file.read_bytes()
+        file.unlink()
+        (folder / f"{file.name}.gz" if pack else file).write_bytes(gzip.compress(marked) if pack else marked)
+    found = load_texts(folder)
+    assert (found.rows, found.row_ids, found.query_ids) == (plain.rows, plain.row_ids, plain.query_ids)
+    assert np.array_equal(found.qrels.query, plain.qrels.query)
+
+
+@pytest.mark.parametrize("pack", [False, True])
 def test_a_collection_becomes_vectors_with_judgements(tmp_path, pack):
     """corpus, queries and qrels, gzipped or not: one row a document, judgements above 0, cosine by default."""
     encoder = open_encoder("hashing:64")

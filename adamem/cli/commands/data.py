@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import tomli_w
 import typer
+from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from adamem.bench import progress_of
 from adamem.cli.app import app
@@ -24,6 +27,9 @@ data_app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 
+_UNCUT = 10_000
+"""Columns: wider than any table of data sets."""
+
 
 @data_app.command("list")
 def list_sets() -> None:
@@ -32,16 +38,22 @@ def list_sets() -> None:
     \b
     adamem data list
     """
-    table = Table(box=None, pad_edge=False)
-    for heading in ("data set", "kind", "rows x dim", "metric", "here", "what it is"):
-        table.add_column(heading, overflow="ellipsis", no_wrap=True)
+    rows = []
     # What is on this machine comes first: it can be used at once.
     for found in sorted(map(card, dataset_names()), key=lambda one: not _is_here(one)):
-        name = found.name
-        table.add_row(
-            name, found.kind, _shape(found), found.metric or "-", "yes" if _is_here(found) else "no", found.title
-        )
-    output.print(table)
+        here = "yes" if _is_here(found) else "no"
+        rows.append((found.name, found.kind, _shape(found), found.metric or "-", here, found.title))
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
+    headings = ("data set", "kind", "rows x dim", "metric", "here")
+    for heading in headings:
+        table.add_column(heading, no_wrap=True)
+    table.add_column(_cut("what it is"))  # the only one that a narrow terminal shortens
+    for *short, title in rows:
+        table.add_row(*short, _cut(title))
+    # A pipe has no width, so that nothing is cut there; a terminal too narrow even for the rest folds its lines itself.
+    least = sum(max(map(len, cells)) + 1 for cells in zip(headings, *(row[:-1] for row in rows), strict=True)) + 1
+    width = max(output.width, least) if sys.stdout.isatty() else _UNCUT
+    Console(highlight=False, width=width).print(table)
 
 
 @data_app.command("show")
@@ -86,10 +98,11 @@ def check_set(name: Annotated[str, typer.Argument(help="A data set's name.")]) -
         output.print(f"{name}: has no files of its own", markup=False)
     bad = [one for one in checks if one.state in ("altered", "absent")]
     if bad:
-        raise DataError(
-            f"{len(bad)} of {len(checks)} files of {name} are absent or altered; `adamem data fetch {name}` gets what "
-            "has a public address"
-        )
+        known = card(name)
+        way = f"`adamem data fetch {name}` gets what has a public address"
+        if known.home is not None:
+            way = f"put back what is absent, or {known.import_again()}"
+        raise DataError(f"{len(bad)} of {len(checks)} files of {name} are absent or altered; {way}")
 
 
 @data_app.command("import")
@@ -103,6 +116,7 @@ def import_set(
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite a card of yours of that name.")] = False,
 ) -> None:
     """Give your own data a name. The files stay where they are; a card with their checksums goes into the cache.
+    Every vector is looked at.
 
     Vectors: npy, npz, fvecs, bvecs, fbin, u8bin, i8bin, IDX, TSV, ann-benchmarks HDF5. Texts: a folder with
     corpus.jsonl, queries.jsonl and qrels.tsv.
@@ -115,8 +129,23 @@ def import_set(
         if metric not in METRICS:
             raise UnknownName.of("metric", metric, METRICS)
         known = metric
-    found = import_dataset(name, path, metric=known, queries=queries, licence=licence, title=title, replace=replace)
+    with TerminalReporter() as reporter, progress_of(reporter) as progress:
+        found = import_dataset(
+            name,
+            path,
+            metric=known,
+            queries=queries,
+            licence=licence,
+            title=title,
+            replace=replace,
+            progress=progress,
+        )
     output.print(f"{found.name}: {found.kind}, {_shape(found)}; use it as --dataset {found.name}", markup=False)
+
+
+def _cut(text: str) -> Text:
+    """A cell that is cut to its column rather than folded: one line a set."""
+    return Text(text, no_wrap=True, overflow="ellipsis")
 
 
 def _shape(found: Card) -> str:

@@ -15,7 +15,7 @@ Record = dict[str, Any]
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines that are not blank, from 1, of a UTF-8 text file, gzipped or not.
+    """Numbered lines that are not blank, from 1, of a UTF-8 text file, gzipped or not; a byte order mark is skipped.
 
     Raises
     ------
@@ -25,7 +25,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         with open(path, "rb") as probe:
             packed = probe.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rt", encoding="utf-8") if packed else open(path, encoding="utf-8") as stream:
+        with gzip.open(path, "rt", encoding="utf-8-sig") if packed else open(path, encoding="utf-8-sig") as stream:
             for number, line in enumerate(stream, 1):
                 if line.strip():
                     yield number, line
