@@ -1,5 +1,5 @@
 """The command line."""
 
-from adamem.cli.app import main
+from adamem.cli.entry import main
 
 __all__ = ["main"]

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Annotated
 
-import click
 import typer
 
 from adamem import __version__
-from adamem.errors import AdaMemError, UserError
 
 app = typer.Typer(
     name="adamem",
@@ -21,7 +18,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_INTERRUPTED = 130
 _debug = False
 
 
@@ -52,42 +48,6 @@ def _root(
     _debug = debug or bool(os.environ.get("ADAMEM_DEBUG"))
 
 
-def main() -> None:
-    """The console script: run a command, turn errors into a sentence and an exit status."""
-    from adamem.cli import commands  # noqa: F401 -- registers the commands on `app`
-    from adamem.cli.terminal import errors
-
-    try:
-        # An interrupt reaches us as an exception or, through click, as the status that stands for it.
-        status = app(standalone_mode=False) or 0
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        status = _INTERRUPTED
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except AdaMemError as error:
-        if _debug:
-            raise
-        errors.print(f"error: {error}", markup=False)
-        sys.exit(2 if isinstance(error, UserError) else 1)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            # The reader went away (`adamem index list | head`): nothing to say, and nothing left to flush to.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            sys.exit(0)
-        if _debug:
-            raise
-        errors.print(f"error: {error}; check the path, its permissions and the free space", markup=False)
-        sys.exit(2)
-    except Exception as error:
-        if _debug:
-            raise
-        errors.print(
-            f"error: something went wrong that should not have ({type(error).__name__}: {error}); "
-            "run it again with --debug and report what it shows",
-            markup=False,
-        )
-        sys.exit(1)
-    if status == _INTERRUPTED:
-        errors.print("\ninterrupted; what was finished is kept, the same command goes on from there")
-    sys.exit(status)
+def debugging() -> bool:
+    """Whether a traceback is wanted of the error that ended the command."""
+    return _debug

@@ -9,6 +9,7 @@ import typer
 
 from adamem.cli.app import app
 from adamem.cli.terminal import output
+from adamem.errors import DataError
 
 
 @app.command()
@@ -25,6 +26,12 @@ def diff(
     from adamem.report.diff import diff as compare
 
     result = compare(before, after)
+    if not result.quality and not result.speed:
+        why = "; ".join(result.notes) or "they share no point that was measured"
+        raise DataError(
+            f"{before} and {after} cannot be compared: {why}; give two runs that ask the same queries of the same "
+            "data and have a point in common"
+        )
     output.print(result)
     if csv is not None:
         result.write_csv(csv)
