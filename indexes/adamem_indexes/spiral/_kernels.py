@@ -1,0 +1,916 @@
+"""Every numba kernel of SpiralGraph, and the intrinsics under them.
+
+One module, because numba's cache does not notice a change in another file. Kernels take addresses where the row of a
+matrix is meant for SIMD: whoever calls them has checked that the row exists.
+
+A code row holds 8-bit components and, in its last 16 bytes, four float32 (`SCALE` ... `SQUARE`): whatever an estimate
+needs comes with the same cache lines. Rows are `width` bytes, a multiple of 64, and begin at multiples of 64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar, cast
+
+import llvmlite.binding as llvm
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.experimental import structref
+from numba.extending import intrinsic
+
+from adamem.types import AnyArray, FloatArray, IdArray
+
+L2, COSINE, IP = 0, 1, 2
+LINE = 64
+"""Bytes of a cache line; code rows are whole lines."""
+TAIL_FLOATS = 4
+TAIL_BYTES = 4 * TAIL_FLOATS
+# What the tail of a code row holds.
+SCALE = 0  # a component is scale * (code - 128)
+LIFT = 1  # under the inner product, the coordinate that makes all vectors equally long; 0 under the other metrics
+OFFSET = 2  # what the estimate of a query's distance starts from
+SQUARE = 3  # squared length of the decoded components and the lift
+
+CELLS = 8
+"""Cells of each spiral in the recursive spiral."""
+NEAREST_CELLS = 3
+"""Leaves whose representatives are seeds: the nearest cells of the last spiral on the way down."""
+NIL = np.uint32(0xFFFFFFFF)
+"""No node: fills rows of links, ends chains of twins."""
+
+_EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
+_ONE = np.uint64(1)
+_ID_MASK = np.uint64(0x7FFFFFFF)
+_AHEAD = 4  # how many neighbours ahead their code rows are prefetched; 12 and 64 measure alike
+_AHEAD_VECTORS = 2
+
+_I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
+# vpdpbusd's operands are vectors of bytes since LLVM 22, of 32-bit integers before.
+_BYTE_OPERANDS = llvm.llvm_version_info[0] >= 22
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+# Sums may be reordered into SIMD lanes; NaN and Inf keep their meaning, so the full `fastmath` is not asked for.
+_FLAGS = {"reassoc", "contract"}
+
+
+def _kernel(function: _Function) -> _Function:
+    return cast("_Function", numba.njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy")(function))
+
+
+class Rows(NamedTuple):
+    """What is known of every row; rows beyond those in use are allocated and not looked at."""
+
+    codes: AnyArray
+    """uint8 (capacity, width)."""
+    tails: FloatArray
+    """The same memory as float32 (capacity, width / 4)."""
+    links: AnyArray
+    """uint32 (capacity, R): the out-neighbours, NIL behind the last; all NIL for a row that is no node."""
+    vectors: FloatArray
+    """float32 (capacity, d): as given, but of length 1 under cosine."""
+    labels: IdArray
+    """int64 (capacity,): the caller's id, -1 where it was deleted."""
+    twins: AnyArray
+    """uint32 (capacity,): the next row with the very same vector, NIL at the end. Only the first one is a node."""
+    plain: bool
+    """Whether the vectors themselves are walked on: a code row is then no more than its tail."""
+
+
+class Lens(NamedTuple):
+    """How a query becomes the components that are coded."""
+
+    centre: FloatArray
+    """float32 (d,)."""
+    basis: AnyArray
+    """uint8 (parts, bytes): orthonormal rows, coded as the rows of the index are; (0, bytes) where the components are
+    the centred vector itself."""
+    basis_tails: FloatArray
+    """The same memory as float32."""
+
+
+class Spiral(NamedTuple):
+    """The recursive spiral: a tree of lattices, each over the three main directions of its part of the data."""
+
+    axes: AnyArray
+    """uint8 (3 t, width): coded as the rows are; an axis's OFFSET is the centre's component along it."""
+    axis_tails: FloatArray
+    """The same memory as float32."""
+    children: AnyArray
+    """int32 (t, CELLS): a tree node, or -1 for an empty cell, or -2 - i for the leaf i."""
+    lattice: FloatArray
+    """float32 (CELLS, 3): the directions of a spiral's cells."""
+    leaves: AnyArray
+    """uint32 (l,): the row that stands for each leaf."""
+    root: AnyArray
+    """uint32 (1,): the node from which every other is reachable."""
+
+
+class Scratch(NamedTuple):
+    """What one thread writes while it searches or links."""
+
+    pool: AnyArray  # uint64 (most candidates,)
+    visited: AnyArray  # uint64 (words,): one bit a row, all zero between calls
+    fresh: AnyArray  # uint32 (R or more,)
+    keys: AnyArray  # uint64, as long
+    projected: FloatArray  # float32 (parts,)
+    code: AnyArray  # int8 (width of a query's code,)
+    point: FloatArray  # float32 (d,)
+    centred: FloatArray  # float32 (d,)
+    wide: AnyArray  # int8 (bytes of a basis row,)
+    candidates: AnyArray  # uint32 (most candidates,)
+    gaps: FloatArray  # float32, as long
+    chosen: AnyArray  # uint32 (R,)
+    chosen_codes: AnyArray  # int8 (R, width)
+    corrections: AnyArray  # int32 (R,)
+
+
+@structref.register
+class _HandleType(types.StructRef):  # type: ignore[misc] # numba's base is not typed
+    """The type of a `Handle`."""
+
+
+class Handle(structref.StructRefProxy):  # type: ignore[misc] # numba's base is not typed
+    """Several of the above as one reference: handing over an array costs a call a tenth of a microsecond."""
+
+
+structref.define_proxy(Handle, _HandleType, ["rows", "lens", "spiral", "scratch", "counters"])
+
+
+# -- intrinsics --------------------------------------------------------------------------------------------------------
+
+
+def dot_path(features: str) -> str:
+    """Which instructions `dot` is made of on a target with such a feature string, as LLVM writes it."""
+    have = set(features.split(","))
+    if {"+avx512vnni", "+avx512bw", "+avx512f"} <= have:
+        return "avx512vnni"
+    if "+avxvnni" in have:
+        return "avxvnni"
+    return "generic"
+
+
+def _pointer(builder: ir.IRBuilder, address: ir.Value, to: ir.Type) -> ir.Value:
+    return builder.inttoptr(address, to.as_pointer())
+
+
+@intrinsic
+def prefetch(typing_context: Any, address: Any) -> Any:  # noqa: ARG001 -- numba's signature
+    """Fetch the cache line at an address (uint64) into the nearest cache; any address will do."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001 -- numba's signature
+        pointer = _pointer(builder, arguments[0], _I8)
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, _I32, _I32, _I32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [pointer, _I32(0), _I32(3), _I32(1)])  # to read, keep near, data
+        return context.get_dummy_value()
+
+    return types.void(types.uint64), generate
+
+
+@intrinsic
+def move(typing_context: Any, target: Any, source: Any, count: Any) -> Any:  # noqa: ARG001 -- numba's signature
+    """memmove: `count` bytes from address `source` to address `target`, which may overlap."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001 -- numba's signature
+        to, come = (_pointer(builder, address, _I8) for address in arguments[:2])
+        kind = ir.FunctionType(ir.VoidType(), [to.type, come.type, _I64, ir.IntType(1)])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.memmove.p0.p0.i64")
+        builder.call(function, [to, come, arguments[2], ir.IntType(1)(0)])
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64, types.uint64), generate
+
+
+@intrinsic
+def float_bits(typing_context: Any, value: Any) -> Any:  # noqa: ARG001 -- numba's signature
+    """The bits of a float32 as uint32."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001 -- numba's signature
+        return builder.bitcast(arguments[0], _I32)
+
+    return types.uint32(types.float32), generate
+
+
+@intrinsic
+def bits_float(typing_context: Any, bits: Any) -> Any:  # noqa: ARG001 -- numba's signature
+    """The float32 of these bits (uint32)."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001 -- numba's signature
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.uint32), generate
+
+
+@intrinsic
+def dot(typing_context: Any, row: Any, query: Any, width: Any) -> Any:  # noqa: ARG001 -- numba's signature
+    """Sum of u8 * s8 over `width` bytes (a multiple of 64, at least 64) at the addresses `row` and `query`: int32.
+
+    No step saturates, and int32 holds the sum up to a width of 65,000. The instructions are chosen by the features of
+    the target that is compiled for, never by the processor at hand: NUMBA_CPU_NAME may name another.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001 -- numba's signature
+        path = dot_path(context.codegen().magic_tuple()[2])
+        if path == "avx512vnni":
+            return _sum_loop(builder, arguments, _vnni_step(512), step_bytes=64, lanes=16)
+        if path == "avxvnni":
+            return _sum_loop(builder, arguments, _vnni_step(256), step_bytes=32, lanes=8)
+        return _sum_loop(builder, arguments, _widening_step, step_bytes=16, lanes=8)
+
+    return types.int32(types.uint64, types.uint64, types.uint64), generate
+
+
+def _sum_loop(builder: Any, arguments: Any, step: Any, *, step_bytes: int, lanes: int) -> Any:
+    """A loop over both rows, 64 bytes a turn; `step` adds the products of `step_bytes` bytes to an accumulator."""
+    row, query, width = arguments
+    accumulator = ir.VectorType(_I32, lanes)
+    count = LINE // step_bytes
+    entry = builder.block
+    body, after = builder.append_basic_block("dot.body"), builder.append_basic_block("dot.after")
+    builder.branch(body)
+    builder.position_at_end(body)
+    at = builder.phi(_I64)
+    at.add_incoming(_I64(0), entry)
+    sums = [builder.phi(accumulator) for _ in range(count)]
+    fresh = []
+    for place, so_far in enumerate(sums):
+        so_far.add_incoming(ir.Constant(accumulator, None), entry)
+        offset = builder.add(at, _I64(place * step_bytes))
+        fresh.append(step(builder, so_far, builder.add(row, offset), builder.add(query, offset)))
+    onward = builder.add(at, _I64(LINE))
+    at.add_incoming(onward, body)
+    for so_far, new in zip(sums, fresh, strict=True):
+        so_far.add_incoming(new, body)
+    builder.cbranch(builder.icmp_unsigned("<", onward, width), body, after)
+    builder.position_at_end(after)
+    total = fresh[0]
+    for one in fresh[1:]:
+        total = builder.add(total, one)
+    kind = ir.FunctionType(_I32, [accumulator])
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.add.v{lanes}i32")
+    return builder.call(function, [total])
+
+
+def _vnni_step(bits: int) -> Any:
+    """vpdpbusd: in each of `bits` / 32 lanes, four products u8 * s8 are added without saturation."""
+    lanes = bits // 32
+    accumulator = ir.VectorType(_I32, lanes)
+    operand = ir.VectorType(_I8, 4 * lanes) if _BYTE_OPERANDS else accumulator
+
+    def step(builder: Any, so_far: Any, row: Any, query: Any) -> Any:
+        left, right = (builder.load(_pointer(builder, address, operand), align=1) for address in (row, query))
+        kind = ir.FunctionType(accumulator, [accumulator, operand, operand])
+        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.x86.avx512.vpdpbusd.{bits}")
+        return builder.call(function, [so_far, left, right])
+
+    return step
+
+
+def _widening_step(builder: Any, so_far: Any, row: Any, query: Any) -> Any:
+    """16 products in 32 bits, added in pairs: LLVM makes vpmaddwd of it on x86, and what it has elsewhere."""
+    bytes_, shorts, words = (ir.VectorType(kind, 16) for kind in (_I8, _I16, _I32))
+    left = builder.zext(builder.load(_pointer(builder, row, bytes_), align=1), shorts)
+    right = builder.sext(builder.load(_pointer(builder, query, bytes_), align=1), shorts)
+    products = builder.mul(builder.sext(left, words), builder.sext(right, words))
+    nothing = ir.Constant(words, ir.Undefined)
+    even, odd = (
+        builder.shuffle_vector(products, nothing, ir.Constant(so_far.type, [_I32(2 * i + first) for i in range(8)]))
+        for first in (0, 1)
+    )
+    return builder.add(so_far, builder.add(even, odd))
+
+
+# -- keys: a distance and a node in one number, which sorts as the distance does ---------------------------------------
+
+
+@_kernel
+def _key(distance: Any, node: Any) -> Any:
+    """uint64: the float32 in order-preserving bits, then the node (31 bits), then 0 for "not expanded yet"."""
+    bits = float_bits(distance)
+    # negative floats sort backwards as integers: flip all bits; for the others flip the sign
+    flip = np.uint32(0xFFFFFFFF) if bits >> np.uint32(31) else np.uint32(0x80000000)
+    return (np.uint64(bits ^ flip) << np.uint64(32)) | (np.uint64(node) << _ONE)
+
+
+@_kernel
+def _key_distance(key: Any) -> Any:
+    bits = np.uint32(key >> np.uint64(32))
+    flip = np.uint32(0x80000000) if bits >> np.uint32(31) else np.uint32(0xFFFFFFFF)
+    return bits_float(np.uint32(bits ^ flip))
+
+
+@_kernel
+def _key_node(key: Any) -> Any:
+    return (key >> _ONE) & _ID_MASK
+
+
+# -- search ------------------------------------------------------------------------------------------------------------
+
+
+@_kernel
+def _dot_float(a: Any, b: Any) -> Any:
+    total = np.float32(0)
+    for i in range(a.shape[0]):
+        total += a[i] * b[i]
+    return total
+
+
+@_kernel
+def _square_gap(a: Any, b: Any) -> Any:
+    total = np.float32(0)
+    for i in range(a.shape[0]):
+        gap = a[i] - b[i]
+        total += gap * gap
+    return total
+
+
+@_kernel
+def _true_distance(vector: Any, point: Any, square: Any) -> Any:
+    """The squared distance, or the negated product."""
+    return _square_gap(vector, point) if square else -_dot_float(vector, point)
+
+
+@_kernel
+def _prefetch_row(address: Any, lines: Any) -> None:
+    for line in range(lines):
+        prefetch(address + np.uint64(line) * np.uint64(LINE))
+
+
+@_kernel
+def _seeds(spiral: Any, code: Any, factor: Any, correction: Any, out: Any) -> Any:
+    """Follow the nearest cell from lattice to lattice; the nearest leaves of the last one go into `out`.
+
+    `factor` times a code's product is a component of the point. Returns how many, the root among them.
+    """
+    out[0] = spiral.root[0]
+    count = 1
+    width = np.uint64(spiral.axes.shape[1])
+    base = np.uint64(spiral.axes.ctypes.data)
+    here = np.uint64(code.ctypes.data)
+    at = np.uint64(spiral.axis_tails.shape[1] - TAIL_FLOATS)
+    tree_node = np.int64(0) if spiral.children.shape[0] > 0 else np.int64(-1)
+    while tree_node >= 0:
+        point = (np.float32(0), np.float32(0), np.float32(0))
+        for axis in range(3):
+            row = np.uint64(3 * tree_node + axis)
+            product = np.float32(dot(base + row * width, here, width) - correction)
+            value = factor * spiral.axis_tails[row, at] * product - spiral.axis_tails[row, at + np.uint64(OFFSET)]
+            if axis == 0:
+                point = (value, point[1], point[2])
+            elif axis == 1:
+                point = (point[0], value, point[2])
+            else:
+                point = (point[0], point[1], value)
+        # The cells in use by how near their direction is: the best is followed, the next are seeds where it is a leaf.
+        best = np.int64(-1)
+        best_score = np.float32(-np.inf)
+        for cell in range(CELLS):
+            if spiral.children[tree_node, cell] != -1:
+                score = (
+                    point[0] * spiral.lattice[cell, 0]
+                    + point[1] * spiral.lattice[cell, 1]
+                    + point[2] * spiral.lattice[cell, 2]
+                )
+                if score > best_score:
+                    best_score = score
+                    best = cell
+        child = np.int64(spiral.children[tree_node, best])
+        if child <= -2:
+            out[count] = spiral.leaves[-2 - child]
+            count += 1
+            bound = best_score
+            for _ in range(NEAREST_CELLS - 1):
+                other, other_score = np.int64(-1), np.float32(-np.inf)
+                for cell in range(CELLS):
+                    if spiral.children[tree_node, cell] <= -2:
+                        score = (
+                            point[0] * spiral.lattice[cell, 0]
+                            + point[1] * spiral.lattice[cell, 1]
+                            + point[2] * spiral.lattice[cell, 2]
+                        )
+                        if other_score < score < bound:
+                            other_score = score
+                            other = cell
+                if other < 0:
+                    break
+                out[count] = spiral.leaves[-2 - spiral.children[tree_node, other]]
+                count += 1
+                bound = other_score
+        tree_node = child
+    return count
+
+
+@_kernel
+def _beam(
+    rows: Any, scratch: Any, column: Any, factor: Any, lift: Any, correction: Any, square: Any, seed_count: Any, ef: Any
+) -> Any:
+    """Best-first search on the codes with a sorted pool of `ef` keys; returns (found, distances, hops).
+
+    The query is `scratch.code`, its seeds the first of `scratch.fresh`. The estimate of node v is
+    ``tail[column] - factor * scale_v * (dot - correction) - lift * lift_v``. Where the vectors themselves are walked
+    on, the query is `scratch.point`, and its distance is the squared one if `square`, else the negated product.
+    """
+    pool, visited, fresh, keys = scratch.pool, scratch.visited, scratch.fresh, scratch.keys
+    links, tails = rows.links, rows.tails
+    if rows.plain:
+        width = np.uint64(rows.vectors.shape[1] * 4)
+        base = np.uint64(rows.vectors.ctypes.data)
+    else:
+        width = np.uint64(rows.codes.shape[1])
+        base = np.uint64(rows.codes.ctypes.data)
+    here = np.uint64(scratch.code.ctypes.data)
+    pool_base = np.uint64(pool.ctypes.data)
+    links_base = np.uint64(links.ctypes.data)
+    lines = (width + np.uint64(LINE - 1)) // np.uint64(LINE)
+    first = np.uint64(tails.shape[1] - TAIL_FLOATS)
+    column_at = first + np.uint64(column)
+    lift_at = first + np.uint64(LIFT)
+    degree = np.uint64(links.shape[1])
+    row_bytes = degree * np.uint64(4)
+    size = np.uint64(ef)
+    last = size - _ONE
+    for i in range(size):
+        pool[i] = _EMPTY
+    distances = 0
+    hops = 0
+    current = np.uint64(0)
+    count = np.uint64(0)
+    for s in range(seed_count):
+        node = fresh[np.uint64(s)]
+        word, bit = np.uint64(node >> np.uint32(6)), _ONE << np.uint64(node & np.uint32(63))
+        if visited[word] & bit == np.uint64(0):
+            visited[word] |= bit
+            fresh[count] = node
+            count += _ONE
+    while True:
+        for j in range(min(np.uint64(_AHEAD), count)):
+            _prefetch_row(base + np.uint64(fresh[j]) * width, lines)
+        for j in range(count):
+            ahead = j + np.uint64(_AHEAD)
+            if ahead < count:
+                _prefetch_row(base + np.uint64(fresh[ahead]) * width, lines)
+            node = np.uint64(fresh[j])
+            if rows.plain:
+                estimate = _true_distance(rows.vectors[node], scratch.point, square)
+                if square:
+                    over = np.float32(0.5) * lift - tails[node, lift_at]
+                    estimate += over * over
+            else:
+                product = np.float32(dot(base + node * width, here, width) - correction)
+                estimate = tails[node, column_at] - factor * tails[node, first] * product - lift * tails[node, lift_at]
+            keys[j] = _key(np.float32(estimate), node)
+        distances += np.int64(count)
+        for j in range(count):
+            key = keys[j]
+            if key < pool[last]:
+                low, high = np.uint64(0), last
+                while low < high:
+                    middle = (low + high) >> _ONE
+                    if pool[middle] > key:
+                        high = middle
+                    else:
+                        low = middle + _ONE
+                slot = pool_base + (low << np.uint64(3))
+                move(slot + np.uint64(8), slot, (last - low) << np.uint64(3))
+                pool[low] = key
+                current = min(low, current)
+        while current < size and pool[current] & _ONE:  # an empty place counts as expanded
+            current += _ONE
+        if current == size:
+            break
+        node = _key_node(pool[current])
+        pool[current] |= _ONE
+        hops += 1
+        count = np.uint64(0)
+        for j in range(degree):
+            neighbour = links[node, j]
+            if neighbour == NIL:
+                break
+            word, place = np.uint64(neighbour >> np.uint32(6)), np.uint64(neighbour & np.uint32(63))
+            seen = visited[word]
+            fresh[count] = neighbour
+            count += ((seen >> place) & _ONE) ^ _ONE
+            visited[word] = seen | (_ONE << place)
+        # The links of the node that is likely to come next.
+        coming = current + _ONE
+        if coming < size:
+            address = links_base + _key_node(pool[coming]) * row_bytes
+            if pool[coming] & _ONE == np.uint64(0):
+                prefetch(address)
+                prefetch(address + np.uint64(LINE))
+    for word in range(visited.shape[0]):
+        visited[np.uint64(word)] = np.uint64(0)
+    found = 0
+    while found < ef and pool[np.uint64(found)] != _EMPTY:
+        found += 1
+    return found, distances, hops
+
+
+@_kernel
+def _scan(rows: Any, scratch: Any, wanted: Any, factor: Any, correction: Any, square: Any, ef: Any) -> Any:
+    """The `ef` of the rows `wanted` (m,), nodes or not, with the least estimates, into the pool; returns how many."""
+    pool = scratch.pool
+    tails = rows.tails
+    width = np.uint64(rows.codes.shape[1])
+    base = np.uint64(rows.codes.ctypes.data)
+    here = np.uint64(scratch.code.ctypes.data)
+    pool_base = np.uint64(pool.ctypes.data)
+    lines = width // np.uint64(LINE)
+    first = np.uint64(tails.shape[1] - TAIL_FLOATS)
+    column_at = first + np.uint64(OFFSET)
+    size = np.uint64(ef)
+    last = size - _ONE
+    for i in range(size):
+        pool[i] = _EMPTY
+    for i in range(wanted.shape[0]):
+        if i + _AHEAD < wanted.shape[0]:
+            _prefetch_row(base + np.uint64(wanted[i + _AHEAD]) * width, lines)
+        node = np.uint64(wanted[i])
+        if rows.plain:
+            estimate = _true_distance(rows.vectors[node], scratch.point, square)
+        else:
+            product = np.float32(dot(base + node * width, here, width) - correction)
+            estimate = tails[node, column_at] - factor * tails[node, first] * product
+        key = _key(np.float32(estimate), node)
+        if key < pool[last]:
+            low, high = np.uint64(0), last
+            while low < high:
+                middle = (low + high) >> _ONE
+                if pool[middle] > key:
+                    high = middle
+                else:
+                    low = middle + _ONE
+            slot = pool_base + (low << np.uint64(3))
+            move(slot + np.uint64(8), slot, (last - low) << np.uint64(3))
+            pool[low] = key
+    return min(np.int64(ef), wanted.shape[0])
+
+
+@_kernel
+def _to_bytes(values: Any, code: Any) -> Any:
+    """Round float32 (m,) to signed bytes in `code`; returns (scale, 128 * their sum)."""
+    largest = np.float32(0)
+    for i in range(values.shape[0]):
+        largest = max(largest, abs(values[i]))
+    inverse = np.float32(127) / largest if largest > np.float32(1e-30) else np.float32(0)
+    total = np.int32(0)
+    for i in range(values.shape[0]):
+        value = values[i] * inverse
+        whole = np.int32(value + np.float32(0.5)) if value >= np.float32(0) else np.int32(value - np.float32(0.5))
+        whole = min(max(whole, np.int32(-127)), np.int32(127))
+        code[i] = np.int8(whole)
+        total += whole
+    return largest / np.float32(127), np.int32(128) * total
+
+
+@_kernel
+def _prepare(query: Any, unit: Any, lens: Any, scratch: Any) -> Any:
+    """The query, times `unit`, into `scratch.point`, its components as bytes into `scratch.code`; as `_to_bytes`.
+
+    The projection is done in bytes too: its error is that of the rounding which follows anyway.
+    """
+    projected, point = scratch.projected, scratch.point
+    centred = scratch.centred
+    for j in range(query.shape[0]):
+        point[j] = unit * query[j]
+        centred[j] = point[j] - lens.centre[j]
+    if lens.basis.shape[0] == 0:
+        return _to_bytes(centred, scratch.code)
+    scale, correction = _to_bytes(centred, scratch.wide)
+    width = np.uint64(lens.basis.shape[1])
+    base = np.uint64(lens.basis.ctypes.data)
+    here = np.uint64(scratch.wide.ctypes.data)
+    at = np.uint64(lens.basis_tails.shape[1] - TAIL_FLOATS)
+    for j in range(lens.basis.shape[0]):
+        row = np.uint64(j)
+        product = np.float32(dot(base + row * width, here, width) - correction)
+        projected[row] = scale * lens.basis_tails[row, at] * product
+    return _to_bytes(projected, scratch.code)
+
+
+@_kernel
+def _settle(
+    rows: Any, point: Any, metric: Any, pool: Any, wanted: Any, twins: Any, admitted: Any, ids: Any,
+    distances: Any,
+) -> Any:  # fmt: skip
+    """True distances of the first `wanted` of the pool; the k best live, admitted ids by (distance, id), padded.
+
+    With `twins`, a node stands for all rows that have its vector;
+    `admitted` uint8 is one a row, or empty for all.
+    Returns how many were found.
+    """
+    k = ids.shape[0]
+    dim = np.uint64(point.shape[0])
+    bytes_ = dim * np.uint64(4)
+    base = np.uint64(rows.vectors.ctypes.data)
+    lines = (bytes_ + np.uint64(LINE - 1)) // np.uint64(LINE)
+    count = 0
+    for t in range(min(np.int64(_AHEAD_VECTORS), wanted)):
+        _prefetch_row(base + _key_node(pool[np.uint64(t)]) * bytes_, lines)
+    for t in range(wanted):
+        if t + _AHEAD_VECTORS < wanted:
+            _prefetch_row(base + _key_node(pool[np.uint64(t + _AHEAD_VECTORS)]) * bytes_, lines)
+        row = np.uint32(_key_node(pool[np.uint64(t)]))
+        distance = np.float32(np.inf)
+        computed = False
+        while row != NIL:
+            label = rows.labels[np.uint64(row)]
+            if label >= 0 and (admitted.shape[0] == 0 or admitted[np.uint64(row)] != 0):
+                if not computed:
+                    vector = rows.vectors[np.uint64(row)]
+                    if metric == L2:
+                        distance = _square_gap(vector, point)
+                    elif metric == COSINE:
+                        distance = max(np.float32(0), np.float32(1) - _dot_float(vector, point))
+                    else:
+                        distance = -_dot_float(vector, point)
+                    computed = True
+                if count < k or distance < distances[k - 1] or (distance == distances[k - 1] and label < ids[k - 1]):
+                    slot = count if count < k else k - 1
+                    while slot > 0 and (
+                        distances[slot - 1] > distance or (distances[slot - 1] == distance and ids[slot - 1] > label)
+                    ):
+                        distances[slot] = distances[slot - 1]
+                        ids[slot] = ids[slot - 1]
+                        slot -= 1
+                    distances[slot] = distance
+                    ids[slot] = label
+                    if count < k:
+                        count += 1
+            row = rows.twins[np.uint64(row)] if twins else NIL
+    for slot in range(count, k):
+        ids[slot] = -1
+        distances[slot] = np.inf
+    return count
+
+
+@_kernel
+def _unit(query: Any, metric: Any) -> Any:
+    if metric != COSINE:
+        return np.float32(1)
+    square = _dot_float(query, query)
+    return np.float32(1) / np.sqrt(square) if square > np.float32(0) else np.float32(0)
+
+
+@_kernel
+def new_handle(rows: Any, lens: Any, spiral: Any, scratch: Any, counters: Any) -> Any:
+    """A `Handle`; counters int64 (3,) grow by the estimates, the hops and the vectors compared."""
+    return Handle(rows, lens, spiral, scratch, counters)
+
+
+@_kernel
+def search(
+    queries: Any, metric: Any, handle: Any, ef: Any, rerank: Any, enough: Any, admitted: Any, ids: Any, distances: Any
+) -> Any:
+    """The k nearest of each query (q, d), by the graph: ids int64 (q, k), distances float32 (q, k), padded.
+
+    `ef` candidates are held, the best `rerank` of them compared by their vectors; `admitted` uint8 is one a row, or
+    empty for all. Returns how many queries got fewer than `enough`.
+    """
+    rows, scratch, counters = handle.rows, handle.scratch, handle.counters
+    lens, spiral = handle.lens, handle.spiral
+    short = 0
+    for i in range(queries.shape[0]):
+        query = queries[i]
+        unit = _unit(query, metric)
+        scale, correction = _prepare(query, unit, lens, scratch)
+        count = _seeds(spiral, scratch.code, scale, correction, scratch.fresh)
+        factor = scale * (np.float32(2) if metric == L2 else np.float32(1))
+        found, compared, hops = _beam(rows, scratch, OFFSET, factor, np.float32(0), correction, metric == L2, count, ef)
+        wanted = min(found, rerank)
+        got = _settle(rows, scratch.point, metric, scratch.pool, wanted, True, admitted, ids[i], distances[i])
+        short += got < enough
+        counters[0] += compared
+        counters[1] += hops
+        counters[2] += wanted
+    return short
+
+
+@_kernel
+def scan(queries: Any, metric: Any, handle: Any, wanted: Any, ef: Any, admitted: Any, ids: Any, distances: Any) -> None:
+    """The k nearest of each query among the rows `wanted` int64 (m,), twins among them, by all of their codes."""
+    rows, scratch, counters = handle.rows, handle.scratch, handle.counters
+    lens = handle.lens
+    for i in range(queries.shape[0]):
+        query = queries[i]
+        unit = _unit(query, metric)
+        scale, correction = _prepare(query, unit, lens, scratch)
+        factor = scale * (np.float32(2) if metric == L2 else np.float32(1))
+        found = _scan(rows, scratch, wanted, factor, correction, metric == L2, ef)
+        _settle(rows, scratch.point, metric, scratch.pool, found, False, admitted, ids[i], distances[i])
+        counters[0] += wanted.shape[0]
+        counters[2] += found
+
+
+# -- build -------------------------------------------------------------------------------------------------------------
+
+
+@_kernel
+def encode(components: Any, offsets: Any, lifts: Any, codes: Any, tails: Any, first: Any) -> None:
+    """Write the code rows `first` and on: components float32 (m, parts), offsets and lifts float32 (m,)."""
+    parts = components.shape[1]
+    at = tails.shape[1] - TAIL_FLOATS
+    for i in range(components.shape[0]):
+        row = first + i
+        largest = np.float32(0)
+        for j in range(parts):
+            largest = max(largest, abs(components[i, j]))
+        scale = largest / np.float32(127) if largest > np.float32(1e-30) else np.float32(1)
+        square = np.float32(0)
+        for j in range(parts):
+            whole = np.int32(np.rint(components[i, j] / scale))
+            whole = min(max(whole, np.int32(-127)), np.int32(127))
+            codes[row, j] = np.uint8(whole + np.int32(128))
+            decoded = scale * np.float32(whole)
+            square += decoded * decoded
+        for j in range(parts, 4 * at):
+            codes[row, j] = np.uint8(128)
+        tails[row, at + SCALE] = scale
+        tails[row, at + LIFT] = lifts[i]
+        tails[row, at + OFFSET] = offsets[i]
+        tails[row, at + SQUARE] = square + lifts[i] * lifts[i]
+
+
+@_kernel
+def _as_query(rows: Any, node: Any, parts: Any, code: Any) -> Any:
+    """The node's own code as a query's: signed bytes into `code`; returns 128 * their sum."""
+    total = np.int32(0)
+    for j in range(parts):
+        whole = np.int32(rows.codes[node, j]) - np.int32(128)
+        code[j] = np.int8(whole)
+        total += whole
+    return np.int32(128) * total
+
+
+@_kernel
+def _gap(rows: Any, node: Any, other: Any, here: Any, correction: Any) -> Any:
+    """Squared distance of two nodes and their lifts; `here` is the address of `other`'s code as a query's."""
+    if rows.plain:
+        after = np.uint64(rows.tails.shape[1] - TAIL_FLOATS + LIFT)
+        over = rows.tails[node, after] - rows.tails[other, after]
+        return _square_gap(rows.vectors[node], rows.vectors[other]) + over * over
+    width = np.uint64(rows.codes.shape[1])
+    at = np.uint64(rows.tails.shape[1] - TAIL_FLOATS)
+    product = np.float32(dot(np.uint64(rows.codes.ctypes.data) + node * width, here, width) - correction)
+    return (
+        rows.tails[node, at + np.uint64(SQUARE)]
+        + rows.tails[other, at + np.uint64(SQUARE)]
+        - np.float32(2) * rows.tails[node, at] * rows.tails[other, at] * product
+        - np.float32(2) * rows.tails[node, at + np.uint64(LIFT)] * rows.tails[other, at + np.uint64(LIFT)]
+    )
+
+
+@_kernel
+def _prune(rows: Any, scratch: Any, count: Any, limit: Any, alpha: Any) -> Any:
+    """RobustPrune of the first `count` of `scratch.candidates`, sorted by `scratch.gaps`, their distances.
+
+    A candidate is left out if one that was chosen is nearer to it than the point is, by the factor `alpha` on squared
+    distances. At most `limit` nodes go into `scratch.chosen`; returns how many.
+
+    Source: Jayaram Subramanya et al., DiskANN (NeurIPS 2019), algorithm 2.
+    """
+    width = np.uint64(rows.codes.shape[1])
+    here = np.uint64(scratch.chosen_codes.ctypes.data)
+    parts = scratch.projected.shape[0]
+    kept = 0
+    for i in range(count):
+        node = np.uint64(scratch.candidates[i])
+        hidden = False
+        for j in range(kept):
+            other = np.uint64(scratch.chosen[j])
+            gap = _gap(rows, node, other, here + np.uint64(j) * width, scratch.corrections[j])
+            if alpha * gap <= scratch.gaps[i]:
+                hidden = True
+                break
+        if not hidden:
+            scratch.chosen[kept] = scratch.candidates[i]
+            if not rows.plain:
+                scratch.corrections[kept] = _as_query(rows, node, parts, scratch.chosen_codes[kept])
+            kept += 1
+            if kept == limit:
+                break
+    return kept
+
+
+@_kernel
+def link(
+    rows: Any, lens: Any, spiral: Any, scratch: Any, nodes: Any, ef: Any, alpha: Any, twin_of: Any, out: Any
+) -> None:
+    """Find the out-neighbours of `nodes` uint32 (m,) in the graph as it is: out uint32 (m, R), padded with NIL.
+
+    A node whose vector stands in the graph already gets no neighbours, but the node that it is a twin of in `twin_of`
+    uint32 (m,), which is NIL for the others.
+    """
+    at = np.uint64(rows.tails.shape[1] - TAIL_FLOATS)
+    parts = scratch.projected.shape[0]
+    limit = out.shape[1]
+    for i in range(nodes.shape[0]):
+        node = np.uint64(nodes[i])
+        own = rows.tails[node, at + np.uint64(SQUARE)]
+        if rows.plain:
+            scale, correction = _prepare(rows.vectors[node], np.float32(1), lens, scratch)
+        else:
+            correction = _as_query(rows, node, parts, scratch.code)
+            scale = rows.tails[node, at]
+        seed_count = _seeds(spiral, scratch.code, scale, correction, scratch.fresh)
+        found, _, _ = _beam(
+            rows, scratch, SQUARE, np.float32(2) * scale,
+            np.float32(2) * rows.tails[node, at + np.uint64(LIFT)], correction, True, seed_count, ef,
+        )  # fmt: skip
+        count = 0
+        twin_of[i] = NIL
+        for t in range(found):
+            key = scratch.pool[np.uint64(t)]
+            other = _key_node(key)
+            if other == node:
+                continue
+            gap = _key_distance(key) if rows.plain else own + _key_distance(key)
+            if gap <= np.float32(1e-3) * own and twin_of[i] == NIL:
+                same = True
+                for j in range(rows.vectors.shape[1]):
+                    if rows.vectors[other, j] != rows.vectors[node, j]:
+                        same = False
+                        break
+                if same:
+                    twin_of[i] = np.uint32(other)
+            scratch.candidates[count] = np.uint32(other)
+            scratch.gaps[count] = gap
+            count += 1
+        kept = _prune(rows, scratch, count, limit, alpha) if twin_of[i] == NIL else 0
+        for j in range(kept):
+            out[i, j] = scratch.chosen[j]
+        for j in range(kept, limit):
+            out[i, j] = NIL
+
+
+@_kernel
+def link_back(rows: Any, scratch: Any, targets: Any, sources: Any, alpha: Any) -> None:
+    """Add the edges targets[e] -> sources[e], sorted by target; a row that overflows is pruned."""
+    here = np.uint64(scratch.code.ctypes.data)
+    parts = scratch.projected.shape[0]
+    candidates, gaps = scratch.candidates, scratch.gaps
+    limit = rows.links.shape[1]
+    start = 0
+    while start < targets.shape[0]:
+        target = np.uint64(targets[start])
+        stop = start
+        while stop < targets.shape[0] and targets[stop] == targets[start]:
+            stop += 1
+        degree = 0
+        while degree < limit and rows.links[target, np.uint64(degree)] != NIL:
+            degree += 1
+        if degree + stop - start <= limit:
+            for e in range(start, stop):
+                rows.links[target, np.uint64(degree)] = sources[e]
+                degree += 1
+            start = stop
+            continue
+        correction = np.int32(0) if rows.plain else _as_query(rows, target, parts, scratch.code)
+        # A crowd of new neighbours is looked at in portions that the scratch can hold.
+        count = 0
+        at = start - degree
+        while at < stop:
+            node = rows.links[target, np.uint64(at - start + degree)] if at < start else sources[at]
+            gap = _gap(rows, np.uint64(node), target, here, correction)
+            place = count
+            while place > 0 and (gaps[place - 1] > gap or (gaps[place - 1] == gap and candidates[place - 1] > node)):
+                gaps[place] = gaps[place - 1]
+                candidates[place] = candidates[place - 1]
+                place -= 1
+            gaps[place] = gap
+            candidates[place] = node
+            count += 1
+            at += 1
+            if count == candidates.shape[0] and at < stop:
+                count = _prune(rows, scratch, count, limit, alpha)
+                for j in range(count):
+                    candidates[j] = scratch.chosen[j]
+                    gaps[j] = _gap(rows, np.uint64(candidates[j]), target, here, correction)
+        kept = _prune(rows, scratch, count, limit, alpha)
+        for j in range(limit):
+            rows.links[target, np.uint64(j)] = scratch.chosen[j] if j < kept else NIL
+        start = stop
+
+
+@_kernel
+def reach(links: Any, start: Any, reached: Any, queue: Any) -> Any:
+    """Mark in `reached` uint8 (n,) every node that links lead to from `start`; returns how many were newly marked."""
+    if reached[start]:
+        return 0
+    reached[start] = 1
+    queue[0] = start
+    head, tail = 0, 1
+    while head < tail:
+        node = np.uint64(queue[head])
+        head += 1
+        for j in range(links.shape[1]):
+            other = links[node, np.uint64(j)]
+            if other == NIL:
+                break
+            if not reached[np.uint64(other)]:
+                reached[np.uint64(other)] = 1
+                queue[tail] = other
+                tail += 1
+    return tail

@@ -1,0 +1,97 @@
+"""The recursive spiral: where a search should begin.
+
+The data is centred and projected on its three main directions, and a small Fibonacci lattice on the sphere cuts it into
+cells by direction; each cell is treated alike, until few points are left, of which the one nearest to their mean stands
+for the leaf. A query follows the nearest cells: three products a level, on codes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adamem.types import AnyArray, FloatArray
+from adamem_indexes.spiral._kernels import CELLS, Spiral, encode
+from adamem_indexes.spiral._lattice import fibonacci_sphere
+from adamem_indexes.spiral._memory import aligned
+
+_SAMPLE = 65_536
+_LEAF = 32
+"""A part with fewer points is a leaf."""
+_AXES_SAMPLE = 2_000
+
+
+def grow_spiral(components: FloatArray, rows: AnyArray, *, width: int, seed: int) -> Spiral:
+    """The tree over `components` (m, parts) of the `rows` uint32 (m,); the first leaf's row is the root."""
+    random = np.random.default_rng([seed, 2])
+    lattice = fibonacci_sphere(CELLS)
+    taken = random.permutation(rows.size)[:_SAMPLE]
+    axes: list[FloatArray] = []
+    centres: list[FloatArray] = []
+    children: list[AnyArray] = []
+    leaves: list[int] = []
+
+    def leaf(members: AnyArray) -> int:
+        points = components[members]
+        middle = ((points - points.mean(axis=0)) ** 2).sum(axis=1).argmin()
+        leaves.append(int(rows[members[middle]]))
+        return -1 - len(leaves)
+
+    # Breadth first: a node's place in the list is its number.
+    open_parts = [taken]
+    while open_parts:
+        following = []
+        for members in open_parts:
+            points = components[members]
+            mean = points.mean(axis=0)
+            three = _three_axes(points - mean, random)
+            axes.append(three)
+            centres.append(three @ mean)
+            cells = ((points - mean) @ three.T @ lattice.T).argmax(axis=1)
+            children.append(np.full(CELLS, -1, dtype=np.int32))
+            used = np.unique(cells)
+            for cell in used:
+                inside = members[cells == cell]
+                if inside.size < _LEAF or used.size == 1:
+                    children[-1][cell] = leaf(inside)
+                else:
+                    following.append((len(children) - 1, cell, inside))
+        open_parts = []
+        for parent, cell, inside in following:
+            children[parent][cell] = len(children) + len(open_parts)
+            open_parts.append(inside)
+    flat = np.concatenate(axes).astype(np.float32)
+    codes = aligned((flat.shape[0], width), np.uint8)
+    tails = codes.view(np.float32)
+    encode(flat, np.concatenate(centres).astype(np.float32), np.zeros(flat.shape[0], np.float32), codes, tails, 0)
+    kept = np.array(leaves, dtype=np.uint32)
+    return Spiral(codes, tails, np.stack(children), lattice, kept, kept[:1].copy())
+
+
+def no_spiral(row: int, *, width: int) -> Spiral:
+    """No tree: every search begins at `row`."""
+    codes = aligned((0, width), np.uint8)
+    return Spiral(
+        codes,
+        codes.view(np.float32),
+        np.empty((0, CELLS), dtype=np.int32),
+        fibonacci_sphere(CELLS),
+        np.empty(0, dtype=np.uint32),
+        np.array([row], dtype=np.uint32),
+    )
+
+
+def _three_axes(points: FloatArray, random: np.random.Generator) -> FloatArray:
+    """float32 (3, parts): the main directions of centred points by subspace iteration; zeros where there are fewer."""
+    parts = points.shape[1]
+    if points.shape[0] > _AXES_SAMPLE:
+        points = points[random.permutation(points.shape[0])[:_AXES_SAMPLE]]
+    found = np.linalg.qr(random.normal(size=(parts, min(3, parts))))[0].astype(np.float32)
+    for _ in range(4):
+        moved = points.T @ (points @ found)
+        largest = np.abs(moved).max()
+        if not largest > 0:
+            break
+        found = np.linalg.qr(moved / largest)[0].astype(np.float32)
+    out = np.zeros((3, parts), dtype=np.float32)
+    out[: found.shape[1]] = found.T
+    return out

@@ -1,0 +1,281 @@
+"""SpiralGraph's own promises, with a graph whatever the size (the contract suite's collections are mostly scanned)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from adamem.errors import CorruptResult, InvalidInput
+from adamem.index import IdFilter, index_class
+from adamem_indexes.spiral import _kernels as kernels
+from adamem_indexes.spiral._kernels import NIL
+
+
+def clustered(n, dim, *, seed=0, clusters=20, spread=0.3):
+    random = np.random.default_rng(seed)
+    centres = random.normal(size=(clusters, dim))
+    return (centres[random.integers(clusters, size=n)] + spread * random.normal(size=(n, dim))).astype(np.float32)
+
+
+def build(vectors, metric="l2", ids=None, *, threads=1, seed=0, **params):
+    ids = np.arange(len(vectors)) if ids is None else ids
+    params = {"scan_below": 0, **params}
+    return index_class("spiral").build(vectors, ids, metric=metric, params=params, threads=threads, seed=seed)
+
+
+def recall(oracle, index, metric, vectors, queries, *, ids=None, k=10, **search):
+    found = index.search(queries, k, **search)
+    assert (np.diff(found.distances, axis=1) >= 0).all()
+    return oracle.recall(metric, found, queries, vectors, np.arange(len(vectors)) if ids is None else ids, k)
+
+
+def reachable(index):
+    """Nodes that links lead to from the root, by a search of the test's own."""
+    links = index._rows.links
+    seen = {int(index._spiral.root[0])}
+    waiting = list(seen)
+    while waiting:
+        for other in links[waiting.pop()]:
+            if other != NIL and int(other) not in seen:
+                seen.add(int(other))
+                waiting.append(int(other))
+    return seen
+
+
+@pytest.fixture(scope="module")
+def data():
+    vectors = clustered(4_300, 48)
+    return vectors[:4_000], vectors[4_000:4_100], vectors[4_100:]
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine", "ip"])
+def test_the_graph_finds_the_nearest(data, oracle, metric):
+    """Under every metric."""
+    vectors, queries, _ = data
+    assert recall(oracle, build(vectors, metric), metric, vectors, queries, params={"ef": 64}) > 0.97
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 31, 33, 500])
+def test_a_tiny_graph_is_whole(oracle, n):
+    """From one vector on, each is its own nearest."""
+    vectors = clustered(n, 12, seed=n)
+    index = build(vectors)
+    assert (index.search(vectors, 1, params={"ef": 64}).ids[:, 0] == np.arange(n)).all()
+    assert recall(oracle, index, "l2", vectors, vectors, k=min(n, 10)) > 0.99
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 47, 48, 49, 112, 113, 200, 1100, 4096])
+def test_any_dimension(oracle, dim):
+    """Few, many, and those at which a code row grows by a line."""
+    vectors, queries = np.split(clustered(920, dim, seed=dim), [900])
+    assert recall(oracle, build(vectors), "l2", vectors, queries, params={"ef": 80}) > 0.95
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine", "ip"])
+@pytest.mark.parametrize("dim", [300, 1100])
+def test_codes_leave_out_what_hardly_varies(oracle, dim, metric):
+    """Data near a plane of 40 dimensions has codes of one line, and is found all the same."""
+    random = np.random.default_rng(dim)
+    plane = random.normal(size=(40, dim)) / np.sqrt(40)
+    vectors = (clustered(9_000, 40, seed=1) @ plane + 0.01 * random.normal(size=(9_000, dim))).astype(np.float32)
+    vectors, queries = vectors[:8_900], vectors[8_900:]
+    index = build(vectors, metric, ef_construction=60)
+    assert index.nbytes()["codes"] == 64 * 8_900
+    assert recall(oracle, index, metric, vectors, queries, params={"ef": 80}) > 0.95
+
+
+@pytest.mark.parametrize(
+    "shape",
+    ["constant columns", "all equal", "far from the origin", "two far clusters", "lengths from 1 to 1000", "sparse"],
+)
+def test_data_that_is_hard_on_indexes(oracle, shape):
+    """Nothing of it breaks the build, and the nearest are found."""
+    random = np.random.default_rng(9)
+    vectors = clustered(1_500, 32, seed=9)
+    if shape == "constant columns":
+        vectors[:, 3:30] = 5
+    elif shape == "all equal":
+        vectors[:] = vectors[0]
+    elif shape == "far from the origin":
+        vectors += 1000
+    elif shape == "two far clusters":
+        vectors[:700] += 500
+    elif shape == "lengths from 1 to 1000":
+        vectors *= np.geomspace(1, 1000, 1_500, dtype=np.float32)[:, None]
+    else:
+        vectors[random.random(vectors.shape) < 0.9] = 0
+    index = build(vectors)
+    assert recall(oracle, index, "l2", vectors, vectors[::15], params={"ef": 100}) > 0.95
+
+
+def test_equal_vectors_share_a_node_and_all_come_back(oracle):
+    """A thousand ids of one vector, among others: asked for more, all of them come, by id."""
+    vectors = clustered(2_000, 24)
+    vectors[500:1_500] = vectors[0]
+    index = build(vectors)
+    found = index.search(vectors[0], 1_001)
+    assert found.ids[0].tolist() == [0, *range(500, 1_500)]
+    assert not found.distances.any()
+    assert recall(oracle, index, "l2", vectors, vectors[1_500::10], params={"ef": 64}) > 0.97
+    index.delete([0])  # the first of them goes, the others stay
+    assert index.search(vectors[0], 3).ids[0].tolist() == [500, 501, 502]
+    index.insert(vectors[:1], [0])
+    assert index.search(vectors[0], 3).ids[0].tolist() == [0, 500, 501]
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_the_graph_is_the_same_for_any_number_of_threads(data, threads):
+    """Link by link; and another seed gives another graph."""
+    vectors, _, more = data
+    one, many = build(vectors), build(vectors, threads=threads)
+    np.testing.assert_array_equal(one._rows.links, many._rows.links)
+    one.insert(more, np.arange(5_000, 5_200))
+    many.insert(more, np.arange(5_000, 5_200))
+    np.testing.assert_array_equal(one._rows.links, many._rows.links)
+    assert (build(vectors, seed=1)._rows.links != one._rows.links[: len(vectors)]).any()
+
+
+@pytest.mark.parametrize("shape", ["clusters", "islands", "a line"])
+def test_every_node_is_reached_from_the_root(shape):
+    """Also where clusters lie far apart, and pruning would part them."""
+    vectors = clustered(2_500, 16, seed=4)
+    if shape == "islands":
+        vectors = clustered(2_500, 16, seed=4, clusters=50, spread=1e-3) * 100
+    elif shape == "a line":
+        vectors = np.zeros((2_500, 16), dtype=np.float32)
+        vectors[:, 0] = np.arange(2_500) ** 1.5
+    index = build(vectors, R=8)
+    nodes = np.flatnonzero(index._rows.links[:, 0] != NIL)
+    assert len(nodes) == 2_500
+    assert set(nodes.tolist()) <= reachable(index)
+
+
+def test_what_is_inserted_later_is_found_as_well(data, oracle):
+    """Half built, half inserted in portions: recall as of a whole build, within a point."""
+    vectors, queries, _ = data
+    grown = build(vectors[:2_000])
+    for start in range(2_000, 4_000, 137):
+        ids = np.arange(start, min(4_000, start + 137))
+        grown.insert(vectors[ids], ids)
+    whole = recall(oracle, build(vectors), "l2", vectors, queries, params={"ef": 24})
+    assert recall(oracle, grown, "l2", vectors, queries, params={"ef": 24}) > whole - 0.01
+
+
+def test_a_scanned_collection_becomes_a_graph_when_it_grows(oracle):
+    """At `scan_below` rows, and the answers stay right on both sides."""
+    vectors = clustered(1_200, 32)
+    index = build(vectors[:900], scan_below=1_000)
+    assert index._spiral is None
+    assert recall(oracle, index, "l2", vectors[:900], vectors[::40]) > 0.99
+    index.insert(vectors[900:], np.arange(900, 1_200))
+    assert index._spiral is not None
+    assert recall(oracle, index, "l2", vectors, vectors[::40], params={"ef": 64}) > 0.97
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine", "ip"])
+def test_the_vectors_themselves_may_be_walked_on(data, oracle, metric):
+    """Without codes: the same graph in its plain form, updates and all."""
+    vectors, queries, more = data
+    index = build(vectors, metric, codes="fp32")
+    assert index.nbytes()["codes"] == 64 * len(vectors)
+    index.insert(more, np.arange(len(vectors), len(vectors) + len(more)))
+    everything = np.concatenate([vectors, more])
+    assert recall(oracle, index, metric, everything, queries, params={"ef": 64}) > 0.97
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1, 0.01])
+@pytest.mark.parametrize("metric", ["l2", "ip"])
+def test_a_filter_keeps_recall(data, oracle, metric, share):
+    """At 50, 10 and 1 % of the ids, at the default effort."""
+    vectors, queries, _ = data
+    random = np.random.default_rng(5)
+    ids = np.sort(random.permutation(len(vectors))[: int(share * len(vectors))])
+    index = build(vectors, metric)
+    assert recall(oracle, index, metric, vectors[ids], queries, ids=ids, filter=IdFilter(ids)) > 0.95
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.95])
+def test_recall_stays_while_ids_are_deleted(data, oracle, share):
+    """Tombstones cost effort, not recall; `maintain` drops them, and every answer is a live one throughout."""
+    vectors, queries, _ = data
+    random = np.random.default_rng(6)
+    order = random.permutation(len(vectors))
+    gone, kept = np.split(order, [int(share * len(vectors))])
+    kept = np.sort(kept)
+    index = build(vectors)
+    index.delete(gone)
+    assert index.needs_maintenance()
+    assert recall(oracle, index, "l2", vectors[kept], queries, ids=kept, params={"ef": 48}) > 0.95
+    before = sum(index.nbytes().values())
+    index.maintain()
+    assert not index.needs_maintenance()
+    assert sum(index.nbytes().values()) < before
+    assert recall(oracle, index, "l2", vectors[kept], queries, ids=kept, params={"ef": 48}) > 0.95
+
+
+def test_codes_are_fitted_anew_when_the_collection_has_grown(oracle):
+    """Built on ten vectors, grown to thousands: maintenance is asked for, and done once."""
+    vectors = clustered(3_000, 300, seed=8)
+    index = build(vectors[:10], scan_below=500)
+    index.insert(vectors[10:], np.arange(10, 3_000))
+    assert index.needs_maintenance()
+    index.maintain()
+    assert not index.needs_maintenance()
+    assert recall(oracle, index, "l2", vectors, vectors[::100], params={"ef": 64}) > 0.97
+
+
+def test_counters_count():
+    """Distances, hops and vectors compared grow with the effort."""
+    vectors = clustered(3_000, 32)
+    index = build(vectors)
+    index.search(vectors[:10], 10, params={"ef": 10})
+    little = index.counters()
+    index.search(vectors[:10], 10, params={"ef": 100})
+    assert all(0 < little[name] < index.counters()[name] - little[name] for name in ("distances", "hops", "reranked"))
+
+
+def test_more_reranking_never_lowers_recall(data, oracle):
+    """At a fixed effort."""
+    vectors, queries, _ = data
+    index = build(vectors, code_bytes=64)
+    found = [
+        recall(oracle, index, "l2", vectors, queries, params={"ef": 100, "rerank": rerank}) for rerank in (10, 30, 100)
+    ]
+    assert found == sorted(found)
+
+
+def test_a_saved_graph_with_links_into_nowhere_is_refused(data, tmp_path):
+    """Kernels do not look: what is loaded is checked, even where every checksum fits."""
+    index = build(data[0])
+    index._rows.links[17, 0] = 4_000
+    index.save(tmp_path / "saved")
+    with pytest.raises(CorruptResult, match="its links lead to rows that do not exist; save the index again"):
+        index_class("spiral").load(tmp_path / "saved")
+
+
+def test_everything_is_compiled_once(data, tmp_path):
+    """Metrics, codes, threads, filters, updates and read-only arrays all go through the same compiled kernels."""
+    vectors, queries, more = data
+    build(vectors[:300])
+    kinds = (kernels.search, kernels.scan, kernels.link, kernels.link_back, kernels.encode, kernels.reach)
+    before = [len(kind.signatures) for kind in kinds]
+    assert set(before) == {1}
+    np.save(tmp_path / "vectors.npy", vectors[:1_000])
+    mapped = np.load(tmp_path / "vectors.npy", mmap_mode="r")
+    frozen = queries.copy()
+    frozen.flags.writeable = False
+    for metric, codes in (("l2", "sq8"), ("cosine", "fp32"), ("ip", "sq8")):
+        index = build(mapped, metric, codes=codes, threads=2)
+        index.insert(more, np.arange(2_000, 2_200))
+        index.delete([5, 2_001])
+        index.search(frozen, 10)
+        index.search(mapped[:3], 10, filter=IdFilter(np.arange(40)))
+        index.save(tmp_path / metric)
+        index_class("spiral").load(tmp_path / metric).search(frozen, 10)
+    assert [len(kind.signatures) for kind in kinds] == before
+
+
+def test_codes_are_whole_cache_lines(data):
+    """Another number of bytes is refused before any work."""
+    with pytest.raises(InvalidInput, match="code_bytes is 70, expected 0 or a multiple of 64"):
+        build(data[0], code_bytes=70)
