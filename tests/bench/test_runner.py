@@ -326,6 +326,11 @@ def _sweep_worker(folder, name):
     return next(worker for worker in workers if worker.contestant == name)
 
 
+def _foreign(folder, name):
+    blocks = (folder.block("sweep", key) for key in folder.run().sweep)
+    return next(one.fitness.foreign for one in blocks if any(w.contestant == name for w in one.workers))
+
+
 def _measured_worker(folder, name):
     block = folder.block("measure", folder.run().blocks[0])
     return next(measured for measured in folder.measured("measure", block) if measured.worker.contestant == name)
@@ -347,6 +352,8 @@ def _measured_worker(folder, name):
 def test_a_misbehaving_index_is_recorded_with_its_reason(bad_run, index, status, why):
     """In the raw record and among what the run left out; stage 2 does without it."""
     worker = _sweep_worker(bad_run, index)
+    if index == "spread" and worker.status == "ok" and (busy := _foreign(bad_run, index)) > 0.15:
+        pytest.skip(f"other processes held {busy:.0%} of the CPU time: nobody could have had more than one core")
     assert worker.status == status
     assert why in worker.why
     run = bad_run.run()

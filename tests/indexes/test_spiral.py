@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+
 import numpy as np
 import pytest
 
@@ -31,8 +34,8 @@ def recall(oracle, index, metric, vectors, queries, *, ids=None, k=10, **search)
 
 def reachable(index):
     """Nodes that links lead to from the root, by a search of the test's own."""
-    links = index._rows.links
-    seen = {int(index._spiral.root[0])}
+    links = index._body.rows.links
+    seen = {int(index._body.spiral.root[0])}
     waiting = list(seen)
     while waiting:
         for other in links[waiting.pop()]:
@@ -128,11 +131,11 @@ def test_the_graph_is_the_same_for_any_number_of_threads(data, threads):
     """Link by link; and another seed gives another graph."""
     vectors, _, more = data
     one, many = build(vectors), build(vectors, threads=threads)
-    np.testing.assert_array_equal(one._rows.links, many._rows.links)
+    np.testing.assert_array_equal(one._body.rows.links, many._body.rows.links)
     one.insert(more, np.arange(5_000, 5_200))
     many.insert(more, np.arange(5_000, 5_200))
-    np.testing.assert_array_equal(one._rows.links, many._rows.links)
-    assert (build(vectors, seed=1)._rows.links != one._rows.links[: len(vectors)]).any()
+    np.testing.assert_array_equal(one._body.rows.links, many._body.rows.links)
+    assert (build(vectors, seed=1)._body.rows.links != one._body.rows.links[: len(vectors)]).any()
 
 
 @pytest.mark.parametrize("shape", ["clusters", "islands", "a line"])
@@ -145,7 +148,7 @@ def test_every_node_is_reached_from_the_root(shape):
         vectors = np.zeros((2_500, 16), dtype=np.float32)
         vectors[:, 0] = np.arange(2_500) ** 1.5
     index = build(vectors, R=8)
-    nodes = np.flatnonzero(index._rows.links[:, 0] != NIL)
+    nodes = np.flatnonzero(index._body.rows.links[:, 0] != NIL)
     assert len(nodes) == 2_500
     assert set(nodes.tolist()) <= reachable(index)
 
@@ -165,10 +168,10 @@ def test_a_scanned_collection_becomes_a_graph_when_it_grows(oracle):
     """At `scan_below` rows, and the answers stay right on both sides."""
     vectors = clustered(1_200, 32)
     index = build(vectors[:900], scan_below=1_000)
-    assert index._spiral is None
+    assert index._body.spiral is None
     assert recall(oracle, index, "l2", vectors[:900], vectors[::40]) > 0.99
     index.insert(vectors[900:], np.arange(900, 1_200))
-    assert index._spiral is not None
+    assert index._body.spiral is not None
     assert recall(oracle, index, "l2", vectors, vectors[::40], params={"ef": 64}) > 0.97
 
 
@@ -244,15 +247,6 @@ def test_more_reranking_never_lowers_recall(data, oracle):
     assert found == sorted(found)
 
 
-def test_a_saved_graph_with_links_into_nowhere_is_refused(data, tmp_path):
-    """Kernels do not look: what is loaded is checked, even where every checksum fits."""
-    index = build(data[0])
-    index._rows.links[17, 0] = 4_000
-    index.save(tmp_path / "saved")
-    with pytest.raises(CorruptResult, match="its links lead to rows that do not exist; save the index again"):
-        index_class("spiral").load(tmp_path / "saved")
-
-
 def test_everything_is_compiled_once(data, tmp_path):
     """Metrics, codes, threads, filters, updates and read-only arrays all go through the same compiled kernels."""
     vectors, queries, more = data
@@ -279,3 +273,96 @@ def test_codes_are_whole_cache_lines(data):
     """Another number of bytes is refused before any work."""
     with pytest.raises(InvalidInput, match="code_bytes is 70, expected 0 or a multiple of 64"):
         build(data[0], code_bytes=70)
+
+
+@pytest.fixture
+def often():
+    """Threads take turns after microseconds instead of milliseconds."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.parametrize("metric", ["l2", "ip"])
+def test_readers_beside_a_writer_see_nothing_torn(metric, often):
+    """While one thread inserts, deletes, replaces and maintains, others search: every answer is whole.
+
+    Sorted, no id twice, each id one that was there at some time, at the distance of a vector that it had.
+    """
+    random = np.random.default_rng(11)
+    pool = clustered(6_000, 24, seed=11)
+    history = {row: [pool[row]] for row in range(1_500)}
+    index = build(pool[:1_500], metric, scan_below=1_000, R=12, ef_construction=40)
+    queries = pool[::300]
+    filters = [None, IdFilter(np.arange(0, 6_000, 3)), IdFilter(np.arange(1_500, 6_000, 9))]  # the last one is scanned
+    stop, wrong, answered = threading.Event(), [], [0, 0]
+
+    def read(number):
+        try:
+            while not stop.is_set():
+                some = filters[answered[number] % 3]
+                found = index.search(queries, 8, params={"ef": 20}, filter=some)
+                for query, ids, distances in zip(queries, found.ids, found.distances, strict=True):
+                    kept = ids[ids >= 0]
+                    assert len(set(kept.tolist())) == len(kept)
+                    assert (distances[1:] >= distances[:-1]).all()
+                    for label, distance in zip(kept.tolist(), distances.tolist(), strict=False):
+                        assert some is None or label in some
+                        had = np.stack(history[label])
+                        true = ((had - query) ** 2).sum(axis=1) if metric == "l2" else -(had @ query)
+                        assert np.abs(true - distance).min() <= 1e-3
+                answered[number] += 1
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the test's own thread shall tell
+            wrong.append(error)
+
+    readers = [threading.Thread(target=read, args=(number,)) for number in range(2)]
+    for reader in readers:
+        reader.start()
+    live, coming = list(range(1_500)), 1_500
+    for _ in range(60):
+        fresh = np.arange(coming, coming + 60)
+        coming += 60
+        for label in fresh.tolist():
+            history[label] = [pool[label]]
+        index.insert(pool[fresh], fresh)
+        live += fresh.tolist()
+        gone = random.choice(live, size=40, replace=False)
+        index.delete(gone)
+        live = sorted(set(live) - set(gone.tolist()))
+        changed = random.choice(live, size=15, replace=False)
+        others = pool[random.integers(6_000, size=15)]
+        for label, vector in zip(changed.tolist(), others, strict=True):
+            history[label] = [*history[label], vector]
+        index.replace(others, changed)
+        if index.needs_maintenance():
+            index.maintain()
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert not wrong, wrong[0]
+    assert min(answered) > 5
+    assert len(index) == len(live)
+    now = np.stack([history[label][-1] for label in live])
+    found = index.search(now[::50], 1, params={"ef": 60})
+    if metric == "l2":
+        assert (found.distances < 1e-3).mean() > 0.95
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "said"),
+    [
+        ("links", lambda a: a.__setitem__((17, 0), 4_000), "its links lead to rows that do not exist"),
+        ("twins", lambda a: a.__setitem__(3, 3), "its links lead to rows that do not exist"),
+        ("children", lambda a: a.__setitem__((0, slice(None)), 0), "its spiral leads nowhere"),
+        ("leaves", lambda a: a.__setitem__(0, 4_000), "its spiral leads nowhere"),
+    ],
+)
+def test_a_saved_graph_that_leads_nowhere_is_refused(data, tmp_path, part, change, said):
+    """Kernels do not look: what is loaded is checked, even where every checksum fits."""
+    index = build(data[0])
+    body = index._body
+    change(getattr(body.rows, part, getattr(body.spiral, part, None)))
+    index.save(tmp_path / "saved")
+    with pytest.raises(CorruptResult, match=said):
+        index_class("spiral").load(tmp_path / "saved")

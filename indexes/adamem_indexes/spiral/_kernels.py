@@ -591,6 +591,12 @@ def _prepare(query: Any, unit: Any, lens: Any, scratch: Any) -> Any:
 
 
 @_kernel
+def _is_admitted(admitted: Any, row: Any) -> Any:
+    """Rows beyond the end were inserted after the filter was prepared: not admitted."""
+    return admitted.shape[0] == 0 or (np.int64(row) < admitted.shape[0] and admitted[np.uint64(row)] != 0)
+
+
+@_kernel
 def _settle(
     rows: Any, point: Any, metric: Any, pool: Any, wanted: Any, twins: Any, admitted: Any, ids: Any,
     distances: Any,
@@ -617,7 +623,7 @@ def _settle(
         computed = False
         while row != NIL:
             label = rows.labels[np.uint64(row)]
-            if label >= 0 and (admitted.shape[0] == 0 or admitted[np.uint64(row)] != 0):
+            if label >= 0 and _is_admitted(admitted, row):
                 if not computed:
                     vector = rows.vectors[np.uint64(row)]
                     if metric == L2:

@@ -10,26 +10,30 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from adamem.errors import CorruptResult, InvalidInput
+from adamem.errors import InvalidInput
 from adamem.index import Capabilities, IdFilter, IndexBase, Param, SearchResult, empty_result
 from adamem.types import METRICS, AnyArray, FloatArray, IdArray, Metric, ParamValue
-from adamem_indexes._filtered import FilterCache, Prepared
-from adamem_indexes._kernels import hash_rows, least_square, normalise, warm_up
-from adamem_indexes._labels import RowLabels
-from adamem_indexes._store import Snapshot, save_snapshot
+from adamem_indexes._filtered import Prepared
+from adamem_indexes._kernels import least_square, warm_up
 from adamem_indexes._threads import single_threaded_blas
 from adamem_indexes.spiral import _kernels as kernels
-from adamem_indexes.spiral._graph import Building, connect, join_twin, link_nodes, new_scratch
-from adamem_indexes.spiral._kernels import NIL, Rows, Scratch, Spiral
-from adamem_indexes.spiral._lens import Fitted, code_width, components, fit, lens_of
-from adamem_indexes.spiral._memory import aligned
-from adamem_indexes.spiral._tree import grow_spiral, no_spiral
+from adamem_indexes.spiral._body import (
+    METRIC,
+    Body,
+    Plan,
+    empty_body,
+    link_rows,
+    stored_form,
+    with_graph,
+    with_room,
+    with_rows,
+)
+from adamem_indexes.spiral._graph import Building
+from adamem_indexes.spiral._lens import fit
+from adamem_indexes.spiral._saved import load, read, save
+from adamem_indexes.spiral._tree import no_spiral
 
-_VERSION = 1
-_METRIC = {"l2": kernels.L2, "cosine": kernels.COSINE, "ip": kernels.IP}
 _DEAD_SHARE = 0.2
-_GROWTH = 1.5
-_BLOCK = 8_192
 _ALL = np.empty(0, dtype=np.uint8)
 _answer = tuple.__new__  # SearchResult(...) without the frame of its own __new__
 # What a row scanned and a row met on the way through the graph cost, relative to each other.
@@ -41,8 +45,7 @@ class _Desk:
     """What one search at a time works at."""
 
     handle: Any
-    rows: Rows
-    spiral: Spiral | None
+    body: Body
     most: int
 
 
@@ -99,34 +102,11 @@ class SpiralGraph(IndexBase):
 
     _least_square = staticmethod(least_square)
 
-    def __init__(
-        self,
-        *,
-        metric: Metric,
-        dim: int,
-        params: dict[str, Any],
-        seed: int,
-        threads: int,
-        fitted: Fitted,
-    ) -> None:
-        _warm_up()
-        self._code = _METRIC[metric]
-        self._building = Building(params["ef_construction"], params["alpha"], threads)
-        self._degree: int = params["R"]
-        self._scan_below: int = params["scan_below"]
-        self._seed = seed
-        self._fitted = fitted
-        self._lens = lens_of(fitted)
-        self._parts = fitted.basis.shape[0] or dim
-        self._width = code_width(self._parts)
-        self._plain = params["codes"] == "fp32" or (params["codes"] == "auto" and not fitted.faithful)
-        self._longest = 0.0
-        self._labels = RowLabels(np.empty(0, dtype=np.int64))
-        self._filters = FilterCache(self._labels)
-        self._dim = dim
-        self._rows = self._new_rows(0)
-        self._spiral: Spiral | None = None
-        self._fitted_on = 0
+    _body: Body
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+        self._code = METRIC[body.plan.metric]
         self._counters = np.zeros(3, dtype=np.int64)
         self._free: list[_Desk] = []
 
@@ -141,19 +121,10 @@ class SpiralGraph(IndexBase):
         seed: int,
         threads: int,
     ) -> Self:
-        if int(params["code_bytes"]) % kernels.LINE:
-            raise InvalidInput(
-                f"spiral's parameter code_bytes is {params['code_bytes']}, expected 0 or a multiple of {kernels.LINE}"
-            )
+        plan = _plan(metric, params, seed=seed, threads=threads)
+        _warm_up()
         with single_threaded_blas():  # the same sums, and so the same graph, however many threads BLAS would take
-            stored = _stored(vectors, metric)
-            fitted = fit(stored, width=int(params["code_bytes"]), seed=seed)
-            index = cls(metric=metric, dim=vectors.shape[1], params=params, seed=seed, threads=threads, fitted=fitted)
-            if metric == "ip":
-                index._longest = float(np.sqrt(np.einsum("ij,ij->i", stored, stored).max()))
-            index._fitted_on = ids.size
-            index._append(stored, ids, exact_room=True)
-        return index
+            return cls(_built(plan, stored_form(vectors, metric), ids))
 
     def _search(
         self,
@@ -163,11 +134,12 @@ class SpiralGraph(IndexBase):
         params: dict[str, Any],
         filter: IdFilter | None,  # noqa: A002 -- the field's own name for it
     ) -> SearchResult:
-        labels = self._labels
+        body = self._body  # once: a writer may put another in its place meanwhile
+        labels = body.labels
         ef: int = params["ef"]
         ef = max(ef, k)
         rerank: int = params["rerank"] or 2 * k + 10 + ef // 6
-        prepared = None if filter is None else self._filters.prepare(filter)
+        prepared = None if filter is None else body.filters.prepare(filter)
         among = labels.live if prepared is None else prepared.rows.size
         if among == 0:
             return empty_result(queries.shape[0], k)
@@ -181,22 +153,23 @@ class SpiralGraph(IndexBase):
             queries = queries.copy()  # a read-only array is a type of its own, for which all would be compiled anew
         ids = np.empty((queries.shape[0], k), dtype=np.int64)
         distances = np.empty((queries.shape[0], k), dtype=np.float32)
-        if self._spiral is None or ef * self._degree * _SCAN_SHARE > among:
-            self._scan(queries, prepared, admitted, min(among, max(params["ef"], rerank, k)), ids, distances)
+        if body.spiral is None or ef * body.plan.degree * _SCAN_SHARE > among:
+            self._scan(body, queries, prepared, admitted, min(among, max(params["ef"], rerank, k)), ids, distances)
             return _answer(SearchResult, (ids, distances))
-        desk = self._take(ef)
+        desk = self._take(body, ef)
         enough = k if k <= among else among  # noqa: FURB136 -- a call of min costs a third of a microsecond
         short = kernels.search(queries, self._code, desk.handle, ef, rerank, enough, admitted, ids, distances)
         self._free.append(desk)
         if short:
             poor = np.flatnonzero(ids[:, enough - 1] < 0)
             found = empty_result(poor.size, k)
-            self._scan(queries[poor], prepared, admitted, min(among, 4 * k), *found)
+            self._scan(body, queries[poor], prepared, admitted, min(among, 4 * k), *found)
             ids[poor], distances[poor] = found
         return _answer(SearchResult, (ids, distances))
 
     def _scan(
         self,
+        body: Body,
         queries: FloatArray,
         prepared: Prepared | None,
         admitted: AnyArray,
@@ -205,60 +178,48 @@ class SpiralGraph(IndexBase):
         distances: FloatArray,
     ) -> None:
         """Answer from the codes of all live, admitted rows, the best `most` of which are compared by their vectors."""
-        wanted = (prepared or self._filters.prepare(None)).rows
-        desk = self._take(most)
+        wanted = (prepared or body.filters.prepare(None)).rows
+        if wanted.size and wanted[-1] >= body.rows.links.shape[0]:  # rows that were inserted since
+            wanted = wanted[wanted < body.rows.links.shape[0]]
+        desk = self._take(body, most)
         kernels.scan(queries, self._code, desk.handle, wanted, most, admitted, ids, distances)
         self._free.append(desk)
 
     def _contains(self, ids: IdArray) -> npt.NDArray[np.bool_]:
-        return self._labels.rows_of(ids) >= 0
+        return self._body.labels.rows_of(ids) >= 0
 
     def _insert(self, vectors: FloatArray, ids: IdArray) -> None:
         with single_threaded_blas():
-            self._append(_stored(vectors, self.metric), ids)
+            first = self._body.labels.rows
+            total = first + ids.size
+            body = with_rows(with_room(self._body, total), stored_form(vectors, self.metric), ids)
+            self._body = body
+            if body.spiral is not None:
+                link_rows(body, np.arange(first, total, dtype=np.uint32))
+            elif total >= body.plan.scan_below:
+                self._body = with_graph(body)
 
     def _delete(self, ids: IdArray) -> None:
-        self._labels.forget(self._labels.rows_of(ids))
+        labels = self._body.labels
+        labels.forget(labels.rows_of(ids))
 
     def needs_maintenance(self) -> bool:
         """Whether a fifth of the rows are tombstones, or the codes were fitted to a quarter of the rows or fewer."""
-        labels = self._labels
+        body, labels = self._body, self._body.labels
         many_dead = labels.dead > 0 and labels.dead >= _DEAD_SHARE * labels.rows
-        return many_dead or labels.live >= max(self._scan_below, 4 * self._fitted_on)
+        return many_dead or labels.live >= max(body.plan.scan_below, 4 * body.fitted_on)
 
     def maintain(self) -> None:
-        """Build anew over the live rows, with the parameters and threads of the build."""
-        if not self.needs_maintenance() and self._labels.dead == 0:
+        """Build anew over the live rows, with the parameters and threads of the build; searches go on meanwhile."""
+        body = self._body
+        if not self.needs_maintenance() and body.labels.dead == 0:
             return
-        kept = self._labels.live_rows()
-        vectors, ids = self._rows.vectors[kept], self._labels.of_rows[kept]
-        params = self.params
+        kept = body.labels.live_rows()
+        if kept.size == 0:
+            self._body = empty_body(body.plan, body.fitted, fitted_on=body.fitted_on, longest=body.longest)
+            return
         with single_threaded_blas():
-            fitted = self._fitted
-            if ids.size:
-                fitted = fit(vectors, width=int(params["code_bytes"]), seed=self._seed)
-            fresh = type(self)(
-                metric=self.metric, dim=self.dim, params=params, seed=self._seed, threads=self._building.threads,
-                fitted=fitted,
-            )  # fmt: skip
-            fresh._longest = self._longest
-            fresh._fitted_on = ids.size
-            if ids.size:
-                fresh._append(vectors, ids, exact_room=True)
-        for name in (
-            "_fitted",
-            "_lens",
-            "_plain",
-            "_parts",
-            "_width",
-            "_labels",
-            "_filters",
-            "_rows",
-            "_spiral",
-            "_fitted_on",
-            "_free",
-        ):
-            setattr(self, name, getattr(fresh, name))
+            self._body = _built(body.plan, body.rows.vectors[kept], body.labels.of_rows[kept])
 
     def counters(self) -> dict[str, int]:
         """Estimates on codes, hops from node to node, vectors compared; several threads at once may miscount."""
@@ -267,225 +228,74 @@ class SpiralGraph(IndexBase):
 
     def nbytes(self) -> dict[str, int]:
         """Bytes held, by part, at the present capacity."""
-        rows, spiral = self._rows, self._spiral
+        body = self._body
+        rows, spiral = body.rows, body.spiral
         return {
             "vectors": rows.vectors.nbytes,
             "codes": rows.codes.nbytes,
             "graph": rows.links.nbytes + rows.twins.nbytes,
             "spiral": 0 if spiral is None else sum(part.nbytes for part in spiral) - spiral.axis_tails.nbytes,
-            "ids": self._labels.nbytes(),
-            "filter": self._filters.nbytes(),
+            "ids": body.labels.nbytes(),
+            "filter": body.filters.nbytes(),
         }
 
     def __len__(self) -> int:
-        return self._labels.live
+        return self._body.labels.live
 
-    def _append(self, stored: FloatArray, ids: IdArray, *, exact_room: bool = False) -> None:
-        """Write new rows, then link them; a reader meanwhile sees a row only when it is whole."""
-        first = self._labels.rows
-        total = first + ids.size
-        self._reserve(total, exact=exact_room)
-        rows = self._rows
-        for start in range(0, ids.size, _BLOCK):
-            self._write(stored[start : start + _BLOCK], first + start)
-        self._labels.append(ids)
-        if self._labels.array is not rows.labels:
-            rows = self._rows = rows._replace(labels=self._labels.array)
-        nodes = np.arange(first, total, dtype=np.uint32)
-        if self._spiral is None:
-            if total >= self._scan_below:
-                self._link_all(total)
-            return
-        self._link(self._spiral, self._without_twins(nodes), linked=first)
-
-    def _link(self, spiral: Spiral, nodes: AnyArray, *, linked: int) -> None:
-        scratches = [self._new_scratch(self._building.ef_construction) for _ in range(self._building.threads)]
-        link_nodes(self._rows, self._lens, spiral, nodes, linked=linked, how=self._building, scratches=scratches)
-
-    def _new_scratch(self, most: int) -> Scratch:
-        return new_scratch(self._rows, parts=self._parts, width=self._width, most=most)
-
-    def _write(self, stored: FloatArray, first: int) -> None:
-        rows, centre = self._rows, self._fitted.centre
-        stop = first + stored.shape[0]
-        rows.vectors[first:stop] = stored
-        squares = np.einsum("ij,ij->i", stored, stored, dtype=np.float64)
-        if self._code == kernels.L2:
-            offsets = ((stored - centre) ** 2).sum(axis=1)
-        else:
-            offsets = centre @ centre - stored @ centre
-        lifts = np.zeros(stored.shape[0], dtype=np.float32)
-        if self._code == kernels.IP:
-            lifts = np.sqrt(np.maximum(self._longest**2 - squares, 0.0)).astype(np.float32)
-        parts = np.empty((len(stored), 0), np.float32) if self._plain else components(stored, self._fitted)
-        kernels.encode(parts, offsets.astype(np.float32), lifts, rows.codes, rows.tails, first)
-
-    def _link_all(self, total: int) -> None:
-        """Make the graph of all rows: first the spiral, then its leaves, from one root, then the rest."""
-        rows = self._rows
-        nodes = self._without_twins(np.arange(total, dtype=np.uint32))
-        random = np.random.default_rng([self._seed, 3])
-        nodes = nodes[random.permutation(nodes.size)]
-        sample = nodes[: 1 << 16]
-        spiral = grow_spiral(self._decoded(sample), sample, width=self._width, seed=self._seed)
-        leaves = random.permutation(spiral.leaves)
-        leaves = np.concatenate([spiral.root, leaves[leaves != spiral.root[0]]])
-        first = no_spiral(int(spiral.root[0]), width=self._width)
-        self._link(first, leaves, linked=0)
-        rest = nodes[~np.isin(nodes, leaves)]
-        self._link(spiral, rest, linked=leaves.size)
-        connect(rows, int(spiral.root[0]), nodes)
-        self._spiral = spiral
-
-    def _decoded(self, nodes: AnyArray) -> FloatArray:
-        if self._plain:
-            return components(self._rows.vectors[nodes], self._fitted)
-        codes = self._rows.codes[nodes, : self._parts].astype(np.float32) - np.float32(128)
-        return np.asarray(codes * self._rows.tails[nodes, -kernels.TAIL_FLOATS + kernels.SCALE][:, None])
-
-    def _without_twins(self, nodes: AnyArray) -> AnyArray:
-        """The nodes whose vector none before them has; the others join the first one's chain."""
-        vectors = self._rows.vectors
-        hashes = np.empty(nodes.size, dtype=np.uint64)
-        hash_rows(vectors[int(nodes[0]) : int(nodes[-1]) + 1], hashes)
-        order = np.argsort(hashes, kind="stable")
-        ordered = hashes[order]
-        repeats = np.flatnonzero(ordered[1:] == ordered[:-1]) + 1
-        single = np.ones(nodes.size, dtype=np.bool_)
-        head = 0
-        for place in repeats.tolist():
-            if place - 1 not in (head, place) or ordered[head] != ordered[place]:
-                head = place - 1
-                while head > 0 and ordered[head - 1] == ordered[place]:
-                    head -= 1
-            node, twin = int(nodes[order[head]]), int(nodes[order[place]])
-            if np.array_equal(vectors[node], vectors[twin]):
-                join_twin(self._rows, node, twin)
-                single[order[place]] = False
-        return nodes[single]
-
-    def _reserve(self, total: int, *, exact: bool = False) -> None:
-        capacity = self._rows.vectors.shape[0]
-        if total <= capacity:
-            return
-        room = total if exact else max(total, int(capacity * _GROWTH), 64)
-        grown = self._new_rows(room)
-        used = self._labels.rows
-        for new, old in ((grown.codes, self._rows.codes), (grown.links, self._rows.links),
-                         (grown.vectors, self._rows.vectors), (grown.twins, self._rows.twins)):  # fmt: skip
-            new[:used] = old[:used]
-        self._rows = grown._replace(labels=self._labels.array)
-
-    def _new_rows(self, capacity: int) -> Rows:
-        codes = aligned((capacity, kernels.LINE if self._plain else self._width), np.uint8)
-        return Rows(
-            codes=codes,
-            tails=codes.view(np.float32),
-            links=np.full((capacity, self._degree), NIL, dtype=np.uint32),
-            vectors=aligned((capacity, self._dim), np.float32),
-            labels=np.empty(0, dtype=np.int64),
-            twins=np.full(capacity, NIL, dtype=np.uint32),
-            plain=self._plain,
-        )
-
-    def _take(self, most: int) -> _Desk:
-        """A desk for so many candidates, of which each search has one of its own; those of former rows are dropped."""
-        rows, spiral = self._rows, self._spiral
+    def _take(self, body: Body, most: int) -> _Desk:
+        """A desk for so many candidates, of which each search has one of its own; those of former bodies go."""
         while True:
             try:
                 desk = self._free.pop()
             except IndexError:
                 break
-            if desk.rows is rows and desk.spiral is spiral and desk.most >= most:
+            if desk.body is body and desk.most >= most:
                 return desk
-        begin = no_spiral(0, width=self._width) if spiral is None else spiral
-        scratch = self._new_scratch(most)
-        handle = kernels.new_handle(rows, self._lens, begin, scratch, self._counters)
-        return _Desk(handle, rows, spiral, most)
+        spiral = no_spiral(0, width=body.width) if body.spiral is None else body.spiral
+        handle = kernels.new_handle(body.rows, body.lens, spiral, body.new_scratch(most), self._counters)
+        return _Desk(handle, body, most)
 
     def _save(self, path: Path) -> None:
-        used = self._labels.rows
-        rows, spiral = self._rows, self._spiral
-        meta: dict[str, Any] = {
-            "metric": self.metric,
-            "dim": self.dim,
-            "params": self.params,
-            "seed": self._seed,
-            "longest": self._longest,
-            "fitted_on": self._fitted_on,
-            "faithful": self._fitted.faithful,
-            "linked": spiral is not None,
-        }
-        parts: dict[str, Any] = {
-            "vectors": rows.vectors[:used],
-            "codes": np.ascontiguousarray(rows.codes[:used]),
-            "links": rows.links[:used],
-            "twins": rows.twins[:used],
-            "ids": self._labels.of_rows,
-            "basis": self._fitted.basis,
-            "centre": self._fitted.centre,
-        }
-        if spiral is not None:
-            parts |= {
-                "axes": np.ascontiguousarray(spiral.axes),
-                "children": spiral.children,
-                "leaves": spiral.leaves,
-                "root": spiral.root,
-            }
-        save_snapshot(path, index=self.name, version=_VERSION, meta=meta, parts=parts)
+        plan = self._body.plan
+        meta = {"metric": self.metric, "dim": self.dim, "params": self.params, "seed": plan.seed}
+        save(self._body, path, index=self.name, meta=meta)
 
     @classmethod
     def _load(cls, path: Path) -> Self:
-        snapshot = Snapshot.read(path, index=cls.name, version=_VERSION)
+        _warm_up()
+        snapshot = read(path, index=cls.name)
         meta = snapshot.meta
-        fitted = Fitted(snapshot.array("basis"), snapshot.array("centre"), meta["faithful"])
-        index = cls(
-            metric=meta["metric"], dim=meta["dim"], params=meta["params"], seed=meta["seed"], threads=1, fitted=fitted,
-        )  # fmt: skip
-        index._longest, index._fitted_on = meta["longest"], meta["fitted_on"]
-        ids = snapshot.array("ids")
-        index._labels = RowLabels(ids)
-        index._filters = FilterCache(index._labels)
-        rows = index._new_rows(ids.size)
-        for name, target in (
-            ("codes", rows.codes),
-            ("links", rows.links),
-            ("vectors", rows.vectors),
-            ("twins", rows.twins),
-        ):
-            found = snapshot.array(name)
-            if found.shape != target.shape or found.dtype != target.dtype:
-                raise CorruptResult(
-                    f"{path}: its {name} are {found.dtype} of shape {found.shape}, expected {target.dtype} of shape "
-                    f"{target.shape}; save the index again"
-                )
-            target[:] = found
-        for name, links in (("links", rows.links), ("twins", rows.twins)):
-            if ((links != NIL) & (links >= ids.size)).any():
-                raise CorruptResult(f"{path}: its {name} lead to rows that do not exist; save the index again")
-        index._rows = rows._replace(labels=index._labels.array)
-        if meta["linked"]:
-            plain = no_spiral(0, width=index._width)
-            axes = aligned(snapshot.array("axes").shape, np.uint8)
-            axes[:] = snapshot.array("axes")
-            index._spiral = plain._replace(
-                axes=axes,
-                axis_tails=axes.view(np.float32),
-                children=snapshot.array("children"),
-                leaves=snapshot.array("leaves"),
-                root=snapshot.array("root"),
-            )
+        plan = _plan(meta["metric"], meta["params"], seed=meta["seed"], threads=1)
+        index = cls(load(snapshot, plan, dim=meta["dim"]))
         index._adopt(metric=meta["metric"], dim=meta["dim"], params=meta["params"])
         return index
 
 
-def _stored(vectors: FloatArray, metric: Metric) -> FloatArray:
-    """The vectors as they are kept: of length 1 under cosine."""
-    if metric != "cosine":
-        return vectors
-    out = np.empty(vectors.shape, dtype=np.float32)
-    normalise(vectors, True, out)
-    return out
+def _plan(metric: Metric, params: dict[str, Any], *, seed: int, threads: int) -> Plan:
+    if params["code_bytes"] % kernels.LINE:
+        raise InvalidInput(
+            f"spiral's parameter code_bytes is {params['code_bytes']}, expected 0 or a multiple of {kernels.LINE}"
+        )
+    return Plan(
+        metric=metric,
+        degree=params["R"],
+        scan_below=params["scan_below"],
+        codes=params["codes"],
+        code_bytes=params["code_bytes"],
+        seed=seed,
+        building=Building(params["ef_construction"], params["alpha"], threads),
+    )
+
+
+def _built(plan: Plan, stored: FloatArray, ids: IdArray) -> Body:
+    """Codes fitted to the vectors, rows, and a graph where they are many."""
+    longest = 0.0
+    if plan.metric == "ip":
+        longest = float(np.sqrt(np.einsum("ij,ij->i", stored, stored).max()))
+    fitted = fit(stored, width=plan.code_bytes, seed=plan.seed)
+    body = empty_body(plan, fitted, fitted_on=ids.size, longest=longest)
+    body = with_rows(with_room(body, ids.size, exact=True), stored, ids)
+    return with_graph(body) if ids.size >= plan.scan_below else body
 
 
 def _warm_up() -> None:

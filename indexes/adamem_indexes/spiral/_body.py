@@ -1,0 +1,206 @@
+"""All that a search needs, as one immutable value: a writer prepares the next one and puts it in place at once.
+
+Rows are written before they bear a label and are linked after; a row that is linked is never moved. So a reader that
+holds an older body sees some rows not yet, and never one that is not whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from adamem.types import AnyArray, FloatArray, IdArray, Metric
+from adamem_indexes._filtered import FilterCache
+from adamem_indexes._kernels import hash_rows, normalise
+from adamem_indexes._labels import RowLabels
+from adamem_indexes.spiral import _kernels as kernels
+from adamem_indexes.spiral._graph import Building, connect, join_twin, link_nodes, new_scratch
+from adamem_indexes.spiral._kernels import NIL, Lens, Rows, Scratch, Spiral
+from adamem_indexes.spiral._lens import Fitted, code_width, components, lens_of
+from adamem_indexes.spiral._memory import aligned
+from adamem_indexes.spiral._tree import grow_spiral, no_spiral
+
+METRIC = {"l2": kernels.L2, "cosine": kernels.COSINE, "ip": kernels.IP}
+_GROWTH = 1.5
+_BLOCK = 8_192
+_SPIRAL_SAMPLE = 65_536
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the index is built; the same for all its bodies."""
+
+    metric: Metric
+    degree: int
+    scan_below: int
+    codes: str
+    code_bytes: int
+    seed: int
+    building: Building
+
+
+@dataclass(frozen=True)
+class Body:
+    """The rows, how they are coded, the graph, and whose they are."""
+
+    plan: Plan
+    fitted: Fitted
+    fitted_on: int
+    """How many rows there were when the codes were fitted."""
+    longest: float
+    """The length of the longest vector then, which the lifts refer to."""
+    plain: bool
+    lens: Lens
+    rows: Rows
+    spiral: Spiral | None
+    """None while the rows are few and scanned."""
+    labels: RowLabels
+    filters: FilterCache
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of the vectors."""
+        return int(self.fitted.centre.size)
+
+    @property
+    def parts(self) -> int:
+        """Components of a query's code."""
+        return self.fitted.basis.shape[0] or self.dim
+
+    @property
+    def width(self) -> int:
+        """Bytes of a query's code."""
+        return code_width(self.parts)
+
+    def new_scratch(self, most: int) -> Scratch:
+        """Room for one thread's searches with at most `most` candidates."""
+        return new_scratch(self.rows, parts=self.parts, width=self.width, most=most)
+
+
+def empty_body(plan: Plan, fitted: Fitted, *, fitted_on: int, longest: float) -> Body:
+    """No rows yet."""
+    plain = plan.codes == "fp32" or (plan.codes == "auto" and not fitted.faithful)
+    labels = RowLabels(np.empty(0, dtype=np.int64))
+    dim = fitted.centre.size
+    width = kernels.LINE if plain else code_width(fitted.basis.shape[0] or dim)
+    rows = new_rows(0, dim=dim, width=width, degree=plan.degree, plain=plain)
+    return Body(plan, fitted, fitted_on, longest, plain, lens_of(fitted), rows, None, labels, FilterCache(labels))
+
+
+def new_rows(capacity: int, *, dim: int, width: int, degree: int, plain: bool) -> Rows:
+    """Room for so many rows, none of which is linked."""
+    codes = aligned((capacity, width), np.uint8)
+    return Rows(
+        codes=codes,
+        tails=codes.view(np.float32),
+        links=np.full((capacity, degree), NIL, dtype=np.uint32),
+        vectors=aligned((capacity, dim), np.float32),
+        labels=np.empty(0, dtype=np.int64),
+        twins=np.full(capacity, NIL, dtype=np.uint32),
+        plain=plain,
+    )
+
+
+def stored_form(vectors: FloatArray, metric: Metric) -> FloatArray:
+    """The vectors as they are kept: of length 1 under cosine."""
+    if metric != "cosine":
+        return vectors
+    out = np.empty(vectors.shape, dtype=np.float32)
+    normalise(vectors, True, out)
+    return out
+
+
+def with_room(body: Body, total: int, *, exact: bool = False) -> Body:
+    """A body with memory for `total` rows; with `exact`, for not one more."""
+    capacity = body.rows.vectors.shape[0]
+    if total <= capacity:
+        return body
+    room = total if exact else max(total, int(capacity * _GROWTH), 64)
+    old, used = body.rows, body.labels.rows
+    grown = new_rows(room, dim=body.dim, width=old.codes.shape[1], degree=body.plan.degree, plain=body.plain)
+    for name in ("codes", "links", "vectors", "twins"):
+        getattr(grown, name)[:used] = getattr(old, name)[:used]
+    return replace(body, rows=grown._replace(labels=body.labels.array))
+
+
+def with_rows(body: Body, stored: FloatArray, ids: IdArray) -> Body:
+    """A body, with room already, that has the rows of `ids` too; they are not linked yet."""
+    first = body.labels.rows
+    for start in range(0, ids.size, _BLOCK):
+        _write(body, stored[start : start + _BLOCK], first + start)
+    body.labels.append(ids)
+    if body.labels.array is body.rows.labels:
+        return body  # what is prepared for searches in this body stays good
+    return replace(body, rows=body.rows._replace(labels=body.labels.array))
+
+
+def link_rows(body: Body, nodes: AnyArray) -> None:
+    """Link the last rows, `nodes` uint32 (m,), into a graph that is there."""
+    assert body.spiral is not None
+    _link(body, body.spiral, _without_twins(body.rows, nodes), linked=int(nodes[0]))
+
+
+def with_graph(body: Body) -> Body:
+    """A body with a graph of all its rows: first the spiral, then its leaves, from one root, then the rest."""
+    nodes = _without_twins(body.rows, np.arange(body.labels.rows, dtype=np.uint32))
+    random = np.random.default_rng([body.plan.seed, 3])
+    nodes = nodes[random.permutation(nodes.size)]
+    sample = nodes[:_SPIRAL_SAMPLE]
+    spiral = grow_spiral(_components_of(body, sample), sample, width=body.width, seed=body.plan.seed)
+    root = int(spiral.root[0])
+    leaves = random.permutation(spiral.leaves)
+    leaves = np.concatenate([spiral.root, leaves[leaves != root]])
+    # The leaves find each other from the root alone: with the spiral's help they would link to their likes only, and
+    # nothing would lead from one region to the next.
+    _link(body, no_spiral(root, width=body.width), leaves, linked=0)
+    _link(body, spiral, nodes[~np.isin(nodes, leaves)], linked=leaves.size)
+    connect(body.rows, root, nodes)
+    return replace(body, spiral=spiral)
+
+
+def _link(body: Body, spiral: Spiral, nodes: AnyArray, *, linked: int) -> None:
+    how = body.plan.building
+    scratches = [body.new_scratch(how.ef_construction) for _ in range(how.threads)]
+    link_nodes(body.rows, body.lens, spiral, nodes, linked=linked, how=how, scratches=scratches)
+
+
+def _write(body: Body, stored: FloatArray, first: int) -> None:
+    rows, centre = body.rows, body.fitted.centre
+    rows.vectors[first : first + stored.shape[0]] = stored
+    centred = stored - centre
+    offsets = (centred**2).sum(axis=1) if body.plan.metric == "l2" else -(centred @ centre)
+    lifts = np.zeros(stored.shape[0], dtype=np.float32)
+    if body.plan.metric == "ip":
+        # One more coordinate makes all vectors equally long, and the nearest the one with the largest product
+        # (Bachrach et al. 2014, "Speeding up the Xbox recommender system", section 3).
+        squares = np.einsum("ij,ij->i", stored, stored, dtype=np.float64)
+        lifts = np.sqrt(np.maximum(body.longest**2 - squares, 0.0)).astype(np.float32)
+    parts = np.empty((len(stored), 0), np.float32) if body.plain else components(stored, body.fitted)
+    kernels.encode(parts, offsets.astype(np.float32), lifts, rows.codes, rows.tails, first)
+
+
+def _components_of(body: Body, nodes: AnyArray) -> FloatArray:
+    """float32 (m, parts): what the codes of `nodes` say, or the vectors where they are walked on."""
+    if body.plain:
+        return components(body.rows.vectors[nodes], body.fitted)
+    codes = body.rows.codes[nodes, : body.parts].astype(np.float32) - np.float32(128)
+    return np.asarray(codes * body.rows.tails[nodes, -kernels.TAIL_FLOATS + kernels.SCALE][:, None])
+
+
+def _without_twins(rows: Rows, nodes: AnyArray) -> AnyArray:
+    """Of consecutive `nodes`, those whose vector none before them has; the others join the first one's chain."""
+    hashes = np.empty(nodes.size, dtype=np.uint64)
+    hash_rows(rows.vectors[int(nodes[0]) : int(nodes[-1]) + 1], hashes)
+    order = np.argsort(hashes, kind="stable")
+    single = np.ones(nodes.size, dtype=np.bool_)
+    head = 0
+    for place in range(1, nodes.size):
+        if hashes[order[place]] != hashes[order[head]]:
+            head = place
+            continue
+        node, twin = int(nodes[order[head]]), int(nodes[order[place]])
+        if np.array_equal(rows.vectors[node], rows.vectors[twin]):
+            join_twin(rows, node, twin)
+            single[order[place]] = False
+    return nodes[single]
