@@ -34,9 +34,10 @@ def _on_a_terminal(columns: int, cache) -> list[str]:
 
 
 @pytest.mark.parametrize("columns", [40, 80, 110])
-def test_a_narrow_terminal_cuts_titles_only(columns, cache):
+def test_a_narrow_terminal_cuts_titles_only(columns, tmp_path, monkeypatch):
     """Name, kind, shape, metric and whether it is here stay whole at any width; what it is gives way, on one line."""
-    heading, *lines = _on_a_terminal(columns, cache)
+    monkeypatch.setenv("ADAMEM_CACHE", str(tmp_path))  # sets that other tests imported are known to neither side
+    heading, *lines = _on_a_terminal(columns, tmp_path)
     assert re.match(r"data set +kind +rows x dim +metric +here\b", heading)
     assert len(lines) == len(dataset_names())
     for line in lines:
