@@ -462,6 +462,7 @@ def _beam(
                 estimate = tails[node, column_at] - factor * tails[node, first] * product - lift * tails[node, lift_at]
             keys[j] = _key(np.float32(estimate), node)
         distances += np.int64(count)
+        # Compacting the keys that pass and searching the place without branches was tried: no faster.
         for j in range(count):
             key = keys[j]
             if key < pool[last]:
