@@ -66,7 +66,7 @@ def link_nodes(
     """
     degree = rows.links.shape[1]
 
-    with _team(how.threads) as together:
+    with _Team(how.threads) as together:
         done = 0
         while done < nodes.size:
             here = linked + done
@@ -116,7 +116,6 @@ def connect(rows: Rows, start: int, nodes: AnyArray) -> None:
         return
     ways_in = np.bincount(rows.links[nodes].ravel()[rows.links[nodes].ravel() != NIL], minlength=rows.links.shape[0])
     for _ in range(lost.size + 1):
-        progress = False
         for node in lost.tolist():
             if reached[node]:
                 continue
@@ -140,16 +139,15 @@ def connect(rows: Rows, start: int, nodes: AnyArray) -> None:
         reached[:] = 0
         reach(rows.links, start, reached, queue)
         lost = nodes[reached[nodes] == 0]
-        progress = int(reached[nodes].sum()) > before
-        if lost.size == 0 or not progress:
+        if lost.size == 0 or int(reached[nodes].sum()) <= before:
             break
 
 
 _Work = Callable[[slice, Scratch], None]
 
 
-class _team:  # noqa: N801 -- used as a function is
-    """``with _team(threads) as together: together(work, pieces, scratches)`` runs the pieces on so many threads."""
+class _Team:
+    """``with _Team(threads) as together: together(work, pieces, scratches)`` runs the pieces on so many threads."""
 
     def __init__(self, threads: int) -> None:
         self._executor = ThreadPoolExecutor(threads) if threads > 1 else None

@@ -127,11 +127,11 @@ class Scratch(NamedTuple):
 
 
 @structref.register
-class _HandleType(types.StructRef):  # type: ignore[misc] # numba's base is not typed
+class _HandleType(types.StructRef):
     """The type of a `Handle`."""
 
 
-class Handle(structref.StructRefProxy):  # type: ignore[misc] # numba's base is not typed
+class Handle(structref.StructRefProxy):
     """Several of the above as one reference: handing over an array costs a call a tenth of a microsecond."""
 
 
@@ -403,6 +403,25 @@ def _seeds(spiral: Any, code: Any, factor: Any, correction: Any, out: Any) -> An
 
 
 @_kernel
+def _hold(pool: Any, last: Any, key: Any) -> Any:
+    """Put a key that is below the last one into the sorted pool, whose last one falls out; returns its place.
+
+    Compacting the keys that pass and searching the place without branches was tried: no faster.
+    """
+    low, high = np.uint64(0), last
+    while low < high:
+        middle = (low + high) >> _ONE
+        if pool[middle] > key:
+            high = middle
+        else:
+            low = middle + _ONE
+    slot = np.uint64(pool.ctypes.data) + (low << np.uint64(3))
+    move(slot + np.uint64(8), slot, (last - low) << np.uint64(3))
+    pool[low] = key
+    return low
+
+
+@_kernel
 def _beam(
     rows: Any, scratch: Any, column: Any, factor: Any, lift: Any, correction: Any, square: Any, seed_count: Any, ef: Any
 ) -> Any:
@@ -421,7 +440,6 @@ def _beam(
         width = np.uint64(rows.codes.shape[1])
         base = np.uint64(rows.codes.ctypes.data)
     here = np.uint64(scratch.code.ctypes.data)
-    pool_base = np.uint64(pool.ctypes.data)
     links_base = np.uint64(links.ctypes.data)
     lines = (width + np.uint64(LINE - 1)) // np.uint64(LINE)
     first = np.uint64(tails.shape[1] - TAIL_FLOATS)
@@ -462,21 +480,9 @@ def _beam(
                 estimate = tails[node, column_at] - factor * tails[node, first] * product - lift * tails[node, lift_at]
             keys[j] = _key(np.float32(estimate), node)
         distances += np.int64(count)
-        # Compacting the keys that pass and searching the place without branches was tried: no faster.
         for j in range(count):
-            key = keys[j]
-            if key < pool[last]:
-                low, high = np.uint64(0), last
-                while low < high:
-                    middle = (low + high) >> _ONE
-                    if pool[middle] > key:
-                        high = middle
-                    else:
-                        low = middle + _ONE
-                slot = pool_base + (low << np.uint64(3))
-                move(slot + np.uint64(8), slot, (last - low) << np.uint64(3))
-                pool[low] = key
-                current = min(low, current)
+            if keys[j] < pool[last]:
+                current = min(_hold(pool, last, keys[j]), current)
         while current < size and pool[current] & _ONE:  # an empty place counts as expanded
             current += _ONE
         if current == size:
@@ -517,7 +523,6 @@ def _scan(rows: Any, scratch: Any, wanted: Any, factor: Any, correction: Any, sq
     width = np.uint64(rows.codes.shape[1])
     base = np.uint64(rows.codes.ctypes.data)
     here = np.uint64(scratch.code.ctypes.data)
-    pool_base = np.uint64(pool.ctypes.data)
     lines = width // np.uint64(LINE)
     first = np.uint64(tails.shape[1] - TAIL_FLOATS)
     column_at = first + np.uint64(OFFSET)
@@ -536,16 +541,7 @@ def _scan(rows: Any, scratch: Any, wanted: Any, factor: Any, correction: Any, sq
             estimate = tails[node, column_at] - factor * tails[node, first] * product
         key = _key(np.float32(estimate), node)
         if key < pool[last]:
-            low, high = np.uint64(0), last
-            while low < high:
-                middle = (low + high) >> _ONE
-                if pool[middle] > key:
-                    high = middle
-                else:
-                    low = middle + _ONE
-            slot = pool_base + (low << np.uint64(3))
-            move(slot + np.uint64(8), slot, (last - low) << np.uint64(3))
-            pool[low] = key
+            _hold(pool, last, key)
     return min(np.int64(ef), wanted.shape[0])
 
 

@@ -14,7 +14,6 @@ from adamem_indexes.spiral._kernels import CELLS, Spiral, encode
 from adamem_indexes.spiral._lattice import fibonacci_sphere
 from adamem_indexes.spiral._memory import aligned
 
-_SAMPLE = 65_536
 _LEAF = 32
 """A part with fewer points is a leaf."""
 _AXES_SAMPLE = 2_000
@@ -24,7 +23,6 @@ def grow_spiral(components: FloatArray, rows: AnyArray, *, width: int, seed: int
     """The tree over `components` (m, parts) of the `rows` uint32 (m,); the first leaf's row is the root."""
     random = np.random.default_rng([seed, 2])
     lattice = fibonacci_sphere(CELLS)
-    taken = random.permutation(rows.size)[:_SAMPLE]
     axes: list[FloatArray] = []
     centres: list[FloatArray] = []
     children: list[AnyArray] = []
@@ -37,7 +35,7 @@ def grow_spiral(components: FloatArray, rows: AnyArray, *, width: int, seed: int
         return -1 - len(leaves)
 
     # Breadth first: a node's place in the list is its number.
-    open_parts = [taken]
+    open_parts = [np.arange(rows.size)]
     while open_parts:
         following = []
         for members in open_parts:
