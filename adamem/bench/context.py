@@ -177,7 +177,8 @@ def _refuse_foreign(run: Path, name: str) -> None:
                 "one"
             )
         return
-    others = sorted(entry.name for entry in run.iterdir() if entry.name not in _BEFORE_ANYTHING)
+    names = (entry.name for entry in run.iterdir())
+    others = sorted(one for one in names if one not in _BEFORE_ANYTHING and not one.startswith(".run.json."))
     if others:
         raise InvalidInput(
             f"{run} holds {others[0]}, which is no run's, and a run would replace files there; choose a new folder "
@@ -186,7 +187,7 @@ def _refuse_foreign(run: Path, name: str) -> None:
 
 
 _BEFORE_ANYTHING = (".lock", ".scratch", "raw")
-"""What a run has in its folder when it is killed before it wrote run.json."""
+"""What a run has in its folder, beside a half-written run.json, when it is killed before that file is there."""
 
 
 def locate_vectors(base: FloatArray, scratch: Path) -> dict[str, Any]:

@@ -276,6 +276,18 @@ def test_a_folder_that_holds_something_else_is_left_alone(vectors, tmp_path, rep
     assert {name: (tmp_path / "paper" / name).read_text() for name in mine} == mine
 
 
+def test_a_run_killed_before_its_first_record_goes_on(vectors, cache, tmp_path, tables_of, run_again):
+    """What it left, a half-written run.json among it, is its own and no reason to refuse."""
+    out = tmp_path / "run"
+    (out / "raw").mkdir(parents=True)
+    (out / ".scratch").mkdir()
+    for name in (".lock", ".run.json.0123456789ab.tmp"):
+        (out / name).write_text("")
+    run_again(tables_of(vectors, rounds=1, build_seeds=1), out)
+    assert RunFolder(out).run().status == "complete"
+    assert not list(out.glob(".*"))
+
+
 def test_a_run_of_another_name_is_left_alone(small_run, vectors, reporter, tables_of, run_again):
     """Two experiments do not share a folder: the second would replace the first one's report."""
     before = _stamps(small_run), (small_run / "run.json").read_bytes()
