@@ -19,6 +19,7 @@ from adamem_indexes.spiral._graph import Building, connect, join_twin, link_node
 from adamem_indexes.spiral._kernels import NIL, Lens, Rows, Scratch, Spiral
 from adamem_indexes.spiral._lens import Fitted, code_width, components, lens_of
 from adamem_indexes.spiral._memory import aligned
+from adamem_indexes.spiral._spirals import grow_spirals
 from adamem_indexes.spiral._tree import grow_spiral, no_spiral
 
 METRIC = {"l2": kernels.L2, "cosine": kernels.COSINE, "ip": kernels.IP}
@@ -36,6 +37,7 @@ class Plan:
     scan_below: int
     codes: str
     code_bytes: int
+    seeds: str
     seed: int
     building: Building
 
@@ -147,7 +149,8 @@ def with_graph(body: Body) -> Body:
     random = np.random.default_rng([body.plan.seed, 3])
     nodes = nodes[random.permutation(nodes.size)]
     sample = nodes[:_SPIRAL_SAMPLE]
-    spiral = grow_spiral(_components_of(body, sample), sample, width=body.width, seed=body.plan.seed)
+    grow = {"recursive": grow_spiral, "several": grow_spirals}[body.plan.seeds]
+    spiral = grow(components_of(body, sample), sample, width=body.width, seed=body.plan.seed)
     root = int(spiral.root[0])
     leaves = random.permutation(spiral.leaves)
     leaves = np.concatenate([spiral.root, leaves[leaves != root]])
@@ -180,7 +183,7 @@ def _write(body: Body, stored: FloatArray, first: int) -> None:
     kernels.encode(parts, offsets.astype(np.float32), lifts, rows.codes, rows.tails, first)
 
 
-def _components_of(body: Body, nodes: AnyArray) -> FloatArray:
+def components_of(body: Body, nodes: AnyArray) -> FloatArray:
     """float32 (m, parts): what the codes of `nodes` say, or the vectors where they are walked on."""
     if body.plain:
         return components(body.rows.vectors[nodes], body.fitted)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adamem.types import AnyArray
-from adamem_indexes.spiral._kernels import CELLS, NIL, Lens, Rows, Scratch, Spiral, link, link_back, reach
+from adamem_indexes.spiral._kernels import CELLS, MOST_SEEDS, NIL, Lens, Rows, Scratch, Spiral, link, link_back, reach
 from adamem_indexes.spiral._lens import code_width
 from adamem_indexes.spiral._memory import aligned
 
@@ -42,8 +42,8 @@ def new_scratch(rows: Rows, *, parts: int, width: int, most: int) -> Scratch:
     return Scratch(
         pool=np.zeros(room, dtype=np.uint64),
         visited=np.zeros(capacity // 64 + 1, dtype=np.uint64),
-        fresh=np.zeros(max(degree, CELLS) + 2, dtype=np.uint32),
-        keys=np.zeros(max(degree, CELLS) + 2, dtype=np.uint64),
+        fresh=np.zeros(max(degree, MOST_SEEDS) + 2, dtype=np.uint32),
+        keys=np.zeros(max(degree, MOST_SEEDS) + 2, dtype=np.uint64),
         projected=np.zeros(parts, dtype=np.float32),
         code=aligned((width,), np.int8),
         point=np.zeros(rows.vectors.shape[1], dtype=np.float32),

@@ -10,6 +10,7 @@ needs comes with the same cache lines. Rows are `width` bytes, a multiple of 64,
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import NormalDist
 from typing import Any, NamedTuple, TypeVar, cast
 
 import llvmlite.binding as llvm
@@ -37,6 +38,13 @@ CELLS = 8
 """Cells of each spiral in the recursive spiral."""
 NEAREST_CELLS = 3
 """Leaves whose representatives are seeds: the nearest cells of the last spiral on the way down."""
+SPIRALS = 8
+"""Spirals at most where there are several side by side."""
+NEAREST_POINTS = 4
+"""Of each of them, the cells nearest to a point whose representatives are seeds."""
+MOST_SEEDS = 1 + SPIRALS * NEAREST_POINTS
+KNOTS = 32
+"""Quantiles that tell how a component is spread."""
 NIL = np.uint32(0xFFFFFFFF)
 """No node: fills rows of links, ends chains of twins."""
 
@@ -45,6 +53,11 @@ _ONE = np.uint64(1)
 _ID_MASK = np.uint64(0x7FFFFFFF)
 _AHEAD = 4  # how many neighbours ahead their code rows are prefetched; 12 and 64 measure alike
 _AHEAD_VECTORS = 2
+
+_GOLDEN = 0.5 * (np.sqrt(5.0) + 1.0)
+_POLE = 64
+"""So many lattice points next to a pole are all looked at: there the sphere is not like a plane."""
+_NORMAL_SCORES = np.array([NormalDist().inv_cdf((j + 0.5) / KNOTS) for j in range(KNOTS)], dtype=np.float32)
 
 _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 # vpdpbusd's operands are vectors of bytes since LLVM 22, of 32-bit integers before.
@@ -91,7 +104,9 @@ class Lens(NamedTuple):
 
 
 class Spiral(NamedTuple):
-    """The recursive spiral: a tree of lattices, each over the three main directions of its part of the data."""
+    """Where searches begin: either a tree of lattices, each over the three main directions of its part of the data, or,
+    where there are `cells`, several lattices side by side, each over three directions of the whole.
+    """
 
     axes: AnyArray
     """uint8 (3 t, width): coded as the rows are; an axis's OFFSET is the centre's component along it."""
@@ -100,11 +115,15 @@ class Spiral(NamedTuple):
     children: AnyArray
     """int32 (t, CELLS): a tree node, or -1 for an empty cell, or -2 - i for the leaf i."""
     lattice: FloatArray
-    """float32 (CELLS, 3): the directions of a spiral's cells."""
+    """float32 (CELLS or more, 3): the directions of a spiral's cells."""
     leaves: AnyArray
-    """uint32 (l,): the row that stands for each leaf."""
+    """uint32 (l,): the rows that stand for leaves or cells, none twice."""
     root: AnyArray
     """uint32 (1,): the node from which every other is reachable."""
+    warps: FloatArray
+    """float32 (3 m, KNOTS + 1): the quantiles (j + 1/2) / KNOTS along each axis, and the spread beyond them."""
+    cells: AnyArray
+    """uint32 (m, points of the lattice): the row that stands for each cell of each of m spirals; (0, 0) in a tree."""
 
 
 class Scratch(NamedTuple):
@@ -339,13 +358,13 @@ def _prefetch_row(address: Any, lines: Any) -> None:
 
 
 @_kernel
-def _seeds(spiral: Any, code: Any, factor: Any, correction: Any, out: Any) -> Any:
-    """Follow the nearest cell from lattice to lattice; the nearest leaves of the last one go into `out`.
+def _down_the_tree(spiral: Any, code: Any, factor: Any, correction: Any, out: Any) -> Any:
+    """Follow the nearest cell from lattice to lattice; the nearest leaves of the last one go into `out` from 1 on.
 
-    `factor` times a code's product is a component of the point. Returns how many, the root among them.
+    Returns how many are in `out` then, and how many axes the code was multiplied with.
     """
-    out[0] = spiral.root[0]
     count = 1
+    axes = 0
     width = np.uint64(spiral.axes.shape[1])
     base = np.uint64(spiral.axes.ctypes.data)
     here = np.uint64(code.ctypes.data)
@@ -353,6 +372,7 @@ def _seeds(spiral: Any, code: Any, factor: Any, correction: Any, out: Any) -> An
     tree_node = np.int64(0) if spiral.children.shape[0] > 0 else np.int64(-1)
     while tree_node >= 0:
         point = (np.float32(0), np.float32(0), np.float32(0))
+        axes += 3
         for axis in range(3):
             row = np.uint64(3 * tree_node + axis)
             product = np.float32(dot(base + row * width, here, width) - correction)
@@ -399,7 +419,140 @@ def _seeds(spiral: Any, code: Any, factor: Any, correction: Any, out: Any) -> An
                 count += 1
                 bound = other_score
         tree_node = child
-    return count
+    return count, axes
+
+
+@_kernel
+def nearest_points(lattice: Any, x: Any, y: Any, z: Any, count: Any, keys: Any) -> Any:
+    """The points of a Fibonacci lattice (n, 3) that are nearest to the direction (x, y, z), as sorted `_key`s.
+
+    In time that does not depend on n; at most `count`, which is NEAREST_POINTS at most, are written to `keys`; returns
+    how many.
+
+    Point i has the height 1 - (2 i + 1) / n and the longitude 2 pi frac(i / golden), so in these two coordinates the
+    points, and their images a turn further, are a lattice; any two successive Fibonacci numbers F as steps of i are a
+    basis of it. A step of F_k turns by 2 pi golden^-k and sinks by 2 F_k / n; on the sphere at height z its square is
+    (1 - z^2) (2 pi)^2 golden^-2k + (2 golden^k / sqrt(5) n)^2 / (1 - z^2), which is least where both terms are equal:
+    golden^2k = sqrt(5) pi n (1 - z^2). In that basis the nearest are corners of the direction's cell or next to it.
+    Source: Keinert, Innmann, Saenger and Stamminger, "Spherical Fibonacci Mapping", ACM TOG 34(6), 2015, section 4.
+    """
+    n = lattice.shape[0]
+    held = 0
+    height = 0.5 * n * (1.0 - np.float64(z)) - 0.5  # i, were it not whole
+    if n <= 2 * _POLE or height < 0.5 * _POLE or height > n - 0.5 * _POLE:
+        first = 0 if height < 0.5 * n or n <= 2 * _POLE else n - _POLE
+        for i in range(first, n if n <= 2 * _POLE else first + _POLE):
+            held = _hold_point(lattice, i, x, y, z, count, keys, held)
+        return held
+    level = np.log(np.sqrt(5.0) * np.pi * n * (1.0 - np.float64(z) * np.float64(z))) / (2.0 * np.log(_GOLDEN))
+    power = _GOLDEN ** np.floor(level)
+    one, two = np.round(power / np.sqrt(5.0)), np.round(power * _GOLDEN / np.sqrt(5.0))
+    turn_one, turn_two = one / _GOLDEN, two / _GOLDEN
+    turn_one -= np.round(turn_one)
+    turn_two -= np.round(turn_two)
+    # a one + b two = height and a turn_one + b turn_two = longitude, in turns
+    longitude = np.arctan2(np.float64(y), np.float64(x)) / (2.0 * np.pi)
+    determinant = turn_one * two - turn_two * one
+    a = np.int64(np.floor((longitude * two - turn_two * height) / determinant))
+    b = np.int64(np.floor((turn_one * height - longitude * one) / determinant))
+    for i in range(a - 1, a + 3):
+        for j in range(b - 1, b + 3):
+            point = i * np.int64(one) + j * np.int64(two)
+            if 0 <= point < n:
+                held = _hold_point(lattice, point, x, y, z, count, keys, held)
+    return held
+
+
+@_kernel
+def _hold_point(lattice: Any, point: Any, x: Any, y: Any, z: Any, count: Any, keys: Any, held: Any) -> Any:
+    """Put a point among the `held` nearest so far, at most `count`; returns how many there are then."""
+    at = np.uint64(point)
+    key = _key(np.float32(-(x * lattice[at, 0] + y * lattice[at, 1] + z * lattice[at, 2])), at)
+    if held < count:
+        held += 1
+    elif keys[count - 1] <= key:
+        return held
+    slot = held - 1
+    while slot > 0 and keys[slot - 1] > key:
+        keys[slot] = keys[slot - 1]
+        slot -= 1
+    keys[slot] = key
+    return held
+
+
+@_kernel
+def normal_score(value: Any, warp: Any) -> Any:
+    """What a normal variable is where as much of the data is below as below `value`; `warp` is a row of `warps`."""
+    low, high = 0, KNOTS
+    while low < high:
+        middle = (low + high) >> 1
+        if warp[middle] <= value:
+            low = middle + 1
+        else:
+            high = middle
+    if low == 0:
+        return _NORMAL_SCORES[0] + (value - warp[0]) / warp[KNOTS]
+    if low == KNOTS:
+        return _NORMAL_SCORES[KNOTS - 1] + (value - warp[KNOTS - 1]) / warp[KNOTS]
+    share = (value - warp[low - 1]) / (warp[low] - warp[low - 1])
+    return _NORMAL_SCORES[low - 1] + share * (_NORMAL_SCORES[low] - _NORMAL_SCORES[low - 1])
+
+
+@_kernel
+def nearest_cells(values: Any, warps: Any, lattice: Any, out: Any) -> None:
+    """The cell of each of `values` float32 (n, 3), components along the axes of `warps` (3, KNOTS + 1): out (n,)."""
+    keys = np.empty(1, dtype=np.uint64)
+    for i in range(values.shape[0]):
+        x, y, z = _direction(values[i, 0], values[i, 1], values[i, 2], warps)
+        nearest_points(lattice, x, y, z, 1, keys)
+        out[i] = _key_node(keys[0])
+
+
+@_kernel
+def _direction(first: Any, second: Any, third: Any, warps: Any) -> Any:
+    """The unit vector of three components, warped so that over the data its directions are about evenly spread."""
+    x, y, z = normal_score(first, warps[0]), normal_score(second, warps[1]), normal_score(third, warps[2])
+    square = x * x + y * y + z * z
+    if not square > np.float32(1e-30):
+        return np.float32(1), np.float32(0), np.float32(0)
+    inverse = np.float32(1) / np.sqrt(square)
+    return x * inverse, y * inverse, z * inverse
+
+
+@_kernel
+def _side_by_side(spiral: Any, code: Any, factor: Any, correction: Any, keys: Any, out: Any) -> Any:
+    """The nearest cells' rows of every spiral go into `out` from 1 on; returns what `_down_the_tree` does."""
+    count = 1
+    width = np.uint64(spiral.axes.shape[1])
+    base = np.uint64(spiral.axes.ctypes.data)
+    here = np.uint64(code.ctypes.data)
+    at = np.uint64(spiral.axis_tails.shape[1] - TAIL_FLOATS)
+    values = (np.float32(0), np.float32(0), np.float32(0))
+    for one in range(spiral.cells.shape[0]):
+        for axis in range(3):
+            row = np.uint64(3 * one + axis)
+            product = np.float32(dot(base + row * width, here, width) - correction)
+            value = factor * spiral.axis_tails[row, at] * product - spiral.axis_tails[row, at + np.uint64(OFFSET)]
+            values = (values[1], values[2], value)
+        x, y, z = _direction(values[0], values[1], values[2], spiral.warps[3 * one : 3 * one + 3])
+        for place in range(nearest_points(spiral.lattice, x, y, z, NEAREST_POINTS, keys)):
+            out[count] = spiral.cells[one, _key_node(keys[place])]
+            count += 1
+    return count, 3 * spiral.cells.shape[0]
+
+
+@_kernel
+def _seeds(spiral: Any, scratch: Any, factor: Any, correction: Any) -> Any:
+    """Where the search for the point in `scratch.code` begins goes into `scratch.fresh`; the root first of all.
+
+    `factor` times a code's product is a component of the point. Returns how many, and what they cost: the products with
+    axes, each of which is as wide as an estimate of a distance and is counted as one. Comparing three numbers with the
+    few directions of a lattice is not counted.
+    """
+    scratch.fresh[0] = spiral.root[0]
+    if spiral.cells.shape[0] > 0:
+        return _side_by_side(spiral, scratch.code, factor, correction, scratch.keys, scratch.fresh)
+    return _down_the_tree(spiral, scratch.code, factor, correction, scratch.fresh)
 
 
 @_kernel
@@ -659,7 +812,7 @@ def _unit(query: Any, metric: Any) -> Any:
 
 @_kernel
 def new_handle(rows: Any, lens: Any, spiral: Any, scratch: Any, counters: Any) -> Any:
-    """A `Handle`; counters int64 (3,) grow by the estimates, the hops and the vectors compared."""
+    """A `Handle`; counters int64 (3,) grow by the estimates and the seeds' products, the hops, the vectors compared."""
     return Handle(rows, lens, spiral, scratch, counters)
 
 
@@ -679,13 +832,13 @@ def search(
         query = queries[i]
         unit = _unit(query, metric)
         scale, correction = _prepare(query, unit, lens, scratch)
-        count = _seeds(spiral, scratch.code, scale, correction, scratch.fresh)
+        count, products = _seeds(spiral, scratch, scale, correction)
         factor = scale * (np.float32(2) if metric == L2 else np.float32(1))
         found, compared, hops = _beam(rows, scratch, OFFSET, factor, np.float32(0), correction, metric == L2, count, ef)
         wanted = min(found, rerank)
         got = _settle(rows, scratch.point, metric, scratch.pool, wanted, True, admitted, ids[i], distances[i])
         short += got < enough
-        counters[0] += compared
+        counters[0] += compared + products
         counters[1] += hops
         counters[2] += wanted
     return short
@@ -817,7 +970,7 @@ def link(
         else:
             correction = _as_query(rows, node, parts, scratch.code)
             scale = rows.tails[node, at]
-        seed_count = _seeds(spiral, scratch.code, scale, correction, scratch.fresh)
+        seed_count, _ = _seeds(spiral, scratch, scale, correction)
         found, _, _ = _beam(
             rows, scratch, SQUARE, np.float32(2) * scale,
             np.float32(2) * rows.tails[node, at + np.uint64(LIFT)], correction, True, seed_count, ef,

@@ -13,12 +13,13 @@ from adamem_indexes._filtered import FilterCache
 from adamem_indexes._labels import RowLabels
 from adamem_indexes._store import Snapshot, save_snapshot
 from adamem_indexes.spiral._body import Body, Plan, empty_body, new_rows
-from adamem_indexes.spiral._kernels import CELLS, NIL, Spiral
+from adamem_indexes.spiral._kernels import CELLS, KNOTS, NIL, SPIRALS, Spiral
+from adamem_indexes.spiral._lattice import fibonacci_sphere
 from adamem_indexes.spiral._lens import Fitted
 from adamem_indexes.spiral._memory import aligned
 from adamem_indexes.spiral._tree import no_spiral
 
-_VERSION = 1
+_VERSION = 2
 
 
 def save(body: Body, path: Path, *, index: str, meta: dict[str, Any]) -> None:
@@ -39,6 +40,8 @@ def save(body: Body, path: Path, *, index: str, meta: dict[str, Any]) -> None:
             "children": body.spiral.children,
             "leaves": body.spiral.leaves,
             "root": body.spiral.root,
+            "warps": body.spiral.warps,
+            "cells": body.spiral.cells,
         }
     own = {
         "fitted_on": body.fitted_on,
@@ -83,18 +86,22 @@ def load(snapshot: Snapshot, plan: Plan, *, dim: int) -> Body:
 
 def _spiral(snapshot: Snapshot, n: int, *, width: int) -> Spiral:
     children = _array(snapshot, "children", np.int32, (None, CELLS))
-    nodes = children.shape[0]
+    cells = _array(snapshot, "cells", np.uint32, (None, None))
+    nodes, spirals = children.shape[0], cells.shape[0]
     leaves, root = _array(snapshot, "leaves", np.uint32, (None,)), _array(snapshot, "root", np.uint32, (1,))
-    axes = aligned((3 * nodes, width), np.uint8)
+    axes = aligned((3 * (nodes + spirals), width), np.uint8)
     axes[:] = _array(snapshot, "axes", np.uint8, axes.shape)
+    warps = _array(snapshot, "warps", np.float32, (3 * spirals, KNOTS + 1))
     # A child comes after its parent: no way down is endless. And each node has at least one.
     later = (children < 0) | (children > np.arange(nodes)[:, None]) & (children < nodes)
     known = children >= -1 - leaves.size
-    if not (later & known).all() or (children == -1).all(axis=1).any() or max(leaves.max(initial=0), root[0]) >= n:
+    lost = (children == -1).all(axis=1).any() or max(leaves.max(initial=0), cells.max(initial=0), root[0]) >= n
+    if not (later & known).all() or lost or spirals > SPIRALS or (spirals and (nodes or not cells.size)):
         raise CorruptResult(f"{snapshot.folder}: its spiral leads nowhere; save the index again")
-    return no_spiral(int(root[0]), width=width)._replace(
-        axes=axes, axis_tails=axes.view(np.float32), children=children, leaves=leaves
+    found = no_spiral(int(root[0]), width=width)._replace(
+        axes=axes, axis_tails=axes.view(np.float32), children=children, leaves=leaves, warps=warps, cells=cells
     )
+    return found._replace(lattice=fibonacci_sphere(cells.shape[1])) if spirals else found
 
 
 def _array(snapshot: Snapshot, name: str, dtype: Any, shape: tuple[int | None, ...]) -> AnyArray:

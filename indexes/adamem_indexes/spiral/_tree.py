@@ -10,16 +10,18 @@ from __future__ import annotations
 import numpy as np
 
 from adamem.types import AnyArray, FloatArray
-from adamem_indexes.spiral._kernels import CELLS, Spiral, encode
+from adamem_indexes.spiral._axes import AxesOf, main_axes
+from adamem_indexes.spiral._kernels import CELLS, KNOTS, Spiral, encode
 from adamem_indexes.spiral._lattice import fibonacci_sphere
 from adamem_indexes.spiral._memory import aligned
 
 _LEAF = 32
 """A part with fewer points is a leaf."""
-_AXES_SAMPLE = 2_000
 
 
-def grow_spiral(components: FloatArray, rows: AnyArray, *, width: int, seed: int) -> Spiral:
+def grow_spiral(
+    components: FloatArray, rows: AnyArray, *, width: int, seed: int, axes_of: AxesOf = main_axes
+) -> Spiral:
     """The tree over `components` (m, parts) of the `rows` uint32 (m,); the first leaf's row is the root."""
     random = np.random.default_rng([seed, 2])
     lattice = fibonacci_sphere(CELLS)
@@ -41,7 +43,7 @@ def grow_spiral(components: FloatArray, rows: AnyArray, *, width: int, seed: int
         for members in open_parts:
             points = components[members]
             mean = points.mean(axis=0)
-            three = _three_axes(points - mean, random)
+            three = axes_of(points - mean, 3, random)
             axes.append(three)
             centres.append(three @ mean)
             cells = ((points - mean) @ three.T @ lattice.T).argmax(axis=1)
@@ -62,7 +64,9 @@ def grow_spiral(components: FloatArray, rows: AnyArray, *, width: int, seed: int
     tails = codes.view(np.float32)
     encode(flat, np.concatenate(centres).astype(np.float32), np.zeros(flat.shape[0], np.float32), codes, tails, 0)
     kept = np.array(leaves, dtype=np.uint32)
-    return Spiral(codes, tails, np.stack(children), lattice, kept, kept[:1].copy())
+    return no_spiral(int(kept[0]), width=width)._replace(
+        axes=codes, axis_tails=tails, children=np.stack(children), leaves=kept
+    )
 
 
 def no_spiral(row: int, *, width: int) -> Spiral:
@@ -75,21 +79,6 @@ def no_spiral(row: int, *, width: int) -> Spiral:
         fibonacci_sphere(CELLS),
         np.empty(0, dtype=np.uint32),
         np.array([row], dtype=np.uint32),
+        np.empty((0, KNOTS + 1), dtype=np.float32),
+        np.empty((0, 0), dtype=np.uint32),
     )
-
-
-def _three_axes(points: FloatArray, random: np.random.Generator) -> FloatArray:
-    """float32 (3, parts): the main directions of centred points by subspace iteration; zeros where there are fewer."""
-    parts = points.shape[1]
-    if points.shape[0] > _AXES_SAMPLE:
-        points = points[random.permutation(points.shape[0])[:_AXES_SAMPLE]]
-    found = np.linalg.qr(random.normal(size=(parts, min(3, parts))))[0].astype(np.float32)
-    for _ in range(4):
-        moved = points.T @ (points @ found)
-        largest = np.abs(moved).max()
-        if not largest > 0:
-            break
-        found = np.linalg.qr(moved / largest)[0].astype(np.float32)
-    out = np.zeros((3, parts), dtype=np.float32)
-    out[: found.shape[1]] = found.T
-    return out

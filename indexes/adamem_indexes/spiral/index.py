@@ -76,6 +76,12 @@ class SpiralGraph(IndexBase):
             "what is walked on: bytes (sq8), the vectors themselves (fp32), or bytes where they tell near from far",
             choices=("auto", "sq8", "fp32"),
         ),
+        Param(
+            "seeds",
+            "recursive",
+            "where searches begin: a tree of small spirals (recursive), or larger ones side by side (several)",
+            choices=("recursive", "several"),
+        ),
         Param("scan_below", 2_000, "smaller collections are scanned on their codes", low=0, high=1_000_000_000),
         Param(
             "code_bytes", 0, "bytes of a code, a multiple of 64; 0 chooses by the data's spectrum", low=0, high=65_600
@@ -222,7 +228,7 @@ class SpiralGraph(IndexBase):
             self._body = _built(body.plan, body.rows.vectors[kept], body.labels.of_rows[kept])
 
     def counters(self) -> dict[str, int]:
-        """Estimates on codes, hops from node to node, vectors compared; several threads at once may miscount."""
+        """Estimates on codes and the seeds' products, hops, vectors compared; several threads at once may miscount."""
         distances, hops, settled = self._counters.tolist()
         return {"distances": distances, "hops": hops, "reranked": settled}
 
@@ -282,6 +288,7 @@ def _plan(metric: Metric, params: dict[str, Any], *, seed: int, threads: int) ->
         scan_below=params["scan_below"],
         codes=params["codes"],
         code_bytes=params["code_bytes"],
+        seeds=params["seeds"],
         seed=seed,
         building=Building(params["ef_construction"], params["alpha"], threads),
     )
