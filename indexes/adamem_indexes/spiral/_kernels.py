@@ -145,6 +145,25 @@ class Scratch(NamedTuple):
     corrections: AnyArray  # int32 (R,)
 
 
+class Walk(NamedTuple):
+    """How the ablation's searches go through the graph; the index itself has None in its place, and no code for it."""
+
+    prefetch: bool
+    """Whether code rows and links are fetched ahead."""
+    bits: AnyArray
+    """uint64 (capacity, w), or (0, 0) for no filter: the signs of the components, then a word with two float32, the
+    length of the components and the OFFSET."""
+    bit_floats: FloatArray
+    """The same memory as float32."""
+    signs: AnyArray
+    """uint64 (words,): the query's."""
+    shares: FloatArray
+    """float32 (parts + 1,): by how many signs differ, what the row's length is multiplied with and then taken from its
+    OFFSET for the least distance that is likely."""
+    tested: AnyArray
+    """int64 (1,): grows by the rows whose signs were compared."""
+
+
 @structref.register
 class _HandleType(types.StructRef):
     """The type of a `Handle`."""
@@ -299,6 +318,16 @@ def _widening_step(builder: Any, so_far: Any, row: Any, query: Any) -> Any:
         for first in (0, 1)
     )
     return builder.add(so_far, builder.add(even, odd))
+
+
+@intrinsic
+def ones(typing_context: Any, word: Any) -> Any:  # noqa: ARG001 -- numba's signature
+    """How many bits of a uint64 are set: uint64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001 -- numba's signature
+        return builder.ctpop(arguments[0])
+
+    return types.uint64(types.uint64), generate
 
 
 # -- keys: a distance and a node in one number, which sorts as the distance does ---------------------------------------
@@ -575,14 +604,40 @@ def _hold(pool: Any, last: Any, key: Any) -> Any:
 
 
 @_kernel
+def _hopeful(walk: Any, fresh: Any, count: Any, worst: Any) -> Any:
+    """Keep those of the first `count` of `fresh` that by their signs may be nearer than `worst`; returns how many."""
+    row_words = np.uint64(walk.bits.shape[1])
+    words = np.uint64(walk.signs.shape[0])
+    base = np.uint64(walk.bits.ctypes.data)
+    if walk.prefetch:
+        for j in range(count):
+            prefetch(base + np.uint64(fresh[j]) * row_words * np.uint64(8))
+    kept = np.uint64(0)
+    for j in range(count):
+        node = np.uint64(fresh[j])
+        differ = np.uint64(0)
+        for word in range(words):
+            differ += ones(walk.bits[node, word] ^ walk.signs[word])
+        at = np.uint64(2) * words
+        least = walk.bit_floats[node, at + _ONE] - walk.bit_floats[node, at] * walk.shares[differ]
+        fresh[kept] = fresh[j]
+        if least < worst:
+            kept += _ONE
+    walk.tested[0] += np.int64(count)
+    return kept
+
+
+@_kernel
 def _beam(
-    rows: Any, scratch: Any, column: Any, factor: Any, lift: Any, correction: Any, square: Any, seed_count: Any, ef: Any
-) -> Any:
+    rows: Any, scratch: Any, column: Any, factor: Any, lift: Any, correction: Any, square: Any, seed_count: Any,
+    ef: Any, walk: Any,
+) -> Any:  # fmt: skip
     """Best-first search on the codes with a sorted pool of `ef` keys; returns (found, distances, hops).
 
     The query is `scratch.code`, its seeds the first of `scratch.fresh`. The estimate of node v is
     ``tail[column] - factor * scale_v * (dot - correction) - lift * lift_v``. Where the vectors themselves are walked
     on, the query is `scratch.point`, and its distance is the squared one if `square`, else the negated product.
+    `walk` is None or, in the ablation, a `Walk`: numba leaves the branches out that None does not take.
     """
     pool, visited, fresh, keys = scratch.pool, scratch.visited, scratch.fresh, scratch.keys
     links, tails = rows.links, rows.tails
@@ -604,6 +659,9 @@ def _beam(
     last = size - _ONE
     for i in range(size):
         pool[i] = _EMPTY
+    fetched = True
+    if walk is not None:
+        fetched = walk.prefetch
     distances = 0
     hops = 0
     current = np.uint64(0)
@@ -616,11 +674,11 @@ def _beam(
             fresh[count] = node
             count += _ONE
     while True:
-        for j in range(min(np.uint64(_AHEAD), count)):
+        for j in range(min(np.uint64(_AHEAD), count) if fetched else np.uint64(0)):
             _prefetch_row(base + np.uint64(fresh[j]) * width, lines)
         for j in range(count):
             ahead = j + np.uint64(_AHEAD)
-            if ahead < count:
+            if fetched and ahead < count:
                 _prefetch_row(base + np.uint64(fresh[ahead]) * width, lines)
             node = np.uint64(fresh[j])
             if rows.plain:
@@ -657,9 +715,11 @@ def _beam(
         coming = current + _ONE
         if coming < size:
             address = links_base + _key_node(pool[coming]) * row_bytes
-            if pool[coming] & _ONE == np.uint64(0):
+            if fetched and pool[coming] & _ONE == np.uint64(0):
                 prefetch(address)
                 prefetch(address + np.uint64(LINE))
+        if walk is not None and walk.bits.shape[0] > 0 and pool[last] != _EMPTY:
+            count = _hopeful(walk, fresh, count, _key_distance(pool[last]))
     for word in range(visited.shape[0]):
         visited[np.uint64(word)] = np.uint64(0)
     found = 0
@@ -834,7 +894,9 @@ def search(
         scale, correction = _prepare(query, unit, lens, scratch)
         count, products = _seeds(spiral, scratch, scale, correction)
         factor = scale * (np.float32(2) if metric == L2 else np.float32(1))
-        found, compared, hops = _beam(rows, scratch, OFFSET, factor, np.float32(0), correction, metric == L2, count, ef)
+        found, compared, hops = _beam(
+            rows, scratch, OFFSET, factor, np.float32(0), correction, metric == L2, count, ef, None
+        )
         wanted = min(found, rerank)
         got = _settle(rows, scratch.point, metric, scratch.pool, wanted, True, admitted, ids[i], distances[i])
         short += got < enough
@@ -973,7 +1035,7 @@ def link(
         seed_count, _ = _seeds(spiral, scratch, scale, correction)
         found, _, _ = _beam(
             rows, scratch, SQUARE, np.float32(2) * scale,
-            np.float32(2) * rows.tails[node, at + np.uint64(LIFT)], correction, True, seed_count, ef,
+            np.float32(2) * rows.tails[node, at + np.uint64(LIFT)], correction, True, seed_count, ef, None,
         )  # fmt: skip
         count = 0
         twin_of[i] = NIL

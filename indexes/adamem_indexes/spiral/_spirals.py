@@ -25,14 +25,26 @@ _FAR = np.float32(1e30)
 
 
 def grow_spirals(
-    components: FloatArray, rows: AnyArray, *, width: int, seed: int, count: int = SPIRALS, axes_of: AxesOf = main_axes
+    components: FloatArray,
+    rows: AnyArray,
+    *,
+    width: int,
+    seed: int,
+    count: int = SPIRALS,
+    axes_of: AxesOf = main_axes,
+    of_data: bool = True,
 ) -> Spiral:
-    """At most `count` spirals over `components` (m, parts) of the `rows` uint32 (m,); the medoid's row is the root."""
+    """At most `count` spirals over `components` (m, parts) of the `rows` uint32 (m,); the medoid's row is the root.
+
+    Without `of_data`, the directions stay as `axes_of` gives them: they are not made uncorrelated and sorted.
+    """
     random = np.random.default_rng([seed, 4])
     mean = components.mean(axis=0)
     centred = components - mean
     spirals = min(count, -(-components.shape[1] // 3))
-    axes = _uncorrelated(axes_of(centred, 3 * spirals, random), centred)
+    axes = axes_of(centred, 3 * spirals, random)
+    if of_data:
+        axes = _uncorrelated(axes, centred)
     lattice = fibonacci_sphere(int(np.clip(rows.size // _CELL, 1, _MOST_CELLS)))
     values = centred @ axes.T  # (m, 3 spirals)
     warps = _warps(values)

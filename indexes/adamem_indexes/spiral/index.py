@@ -29,6 +29,7 @@ from adamem_indexes.spiral._body import (
     with_rows,
 )
 from adamem_indexes.spiral._graph import Building
+from adamem_indexes.spiral._kernels import Scratch
 from adamem_indexes.spiral._lens import fit
 from adamem_indexes.spiral._saved import load, read, save
 from adamem_indexes.spiral._tree import no_spiral
@@ -258,8 +259,11 @@ class SpiralGraph(IndexBase):
             if desk.body is body and desk.most >= most:
                 return desk
         spiral = no_spiral(0, width=body.width) if body.spiral is None else body.spiral
-        handle = kernels.new_handle(body.rows, body.lens, spiral, body.new_scratch(most), self._counters)
+        handle = kernels.new_handle(body.rows, body.lens, spiral, self._new_scratch(body, most), self._counters)
         return _Desk(handle, body, most)
+
+    def _new_scratch(self, body: Body, most: int) -> Scratch:
+        return body.new_scratch(most)
 
     def _save(self, path: Path) -> None:
         plan = self._body.plan
