@@ -38,8 +38,8 @@ class Starts(NamedTuple):
     no level the rows above are the seeds, else a descent begins at the first of them."""
     turn: FloatArray
     """float32 (parts, parts), or (0, 0) for none: what the components are turned by before their signs are taken."""
-    slack: float
-    """By how many standard deviations fewer signs are taken to differ than do."""
+    cosines: FloatArray
+    """float32 (parts + 1,): by how many signs differ, the largest cosine that is likely."""
 
 
 @_kernel
@@ -92,12 +92,8 @@ def _take_signs(parts: Any, starts: Any, walk: Any, factor: Any) -> None:
                 value += starts.turn[j, i] * parts[i]
         if value > np.float32(0):
             walk.signs[j >> 6] |= np.uint64(1) << np.uint64(j & 63)
-    # A sign differs with the probability angle / pi (Charikar, STOC 2002, section 3).
-    count = parts.shape[0]
-    for differ in range(count + 1):
-        share = differ / count
-        likely = max(0.0, share - starts.slack * np.sqrt(share * (1.0 - share) / count))
-        walk.shares[differ] = factor * length * np.float32(np.cos(np.pi * likely))
+    for differ in range(parts.shape[0] + 1):
+        walk.shares[differ] = factor * length * starts.cosines[differ]
 
 
 @_kernel

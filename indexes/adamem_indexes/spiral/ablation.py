@@ -20,6 +20,9 @@ from adamem_indexes.spiral._memory import aligned
 from adamem_indexes.spiral.index import SpiralGraph
 
 _SLACK = 2.0
+"""By how many standard deviations fewer signs are taken to differ than do. On 52,176 passages by MiniLM (codes of 192
+bytes) 2 spares a quarter of the 8-bit estimates at no loss of recall, 1/2 three fifths of them at equal recall; yet
+searches took 20 to 30 % longer with either, so the index itself has no such filter."""
 _ALL = np.empty(0, dtype=np.uint8)
 _BLOCK = 8_192
 
@@ -79,7 +82,7 @@ class SpiralAblation(SpiralGraph):
             np.empty((1, 0), dtype=np.uint32),
             np.empty((0, 0, 0), dtype=np.uint32),
             np.empty((0, 0), dtype=np.float32),
-            _SLACK,
+            _cosines(body.parts),
         )
         if seeds in GROWN and seeds != "recursive":
             body = replace(body, spiral=GROWN[seeds](components, nodes, width=body.width, seed=seed))
@@ -189,6 +192,16 @@ def _turn(body: Body) -> FloatArray:
         return np.empty((0, 0), dtype=np.float32)
     random = np.random.default_rng([body.plan.seed, 9])
     return np.linalg.qr(random.normal(size=(body.parts, body.parts)))[0].astype(np.float32)
+
+
+def _cosines(parts: int) -> FloatArray:
+    """float32 (parts + 1,): by how many signs differ, the cosine if `_SLACK` standard deviations fewer would.
+
+    A sign differs with the probability angle / pi (Charikar, STOC 2002, section 3).
+    """
+    share = np.arange(parts + 1) / parts
+    likely = np.maximum(0.0, share - _SLACK * np.sqrt(share * (1.0 - share) / parts))
+    return np.asarray(np.cos(np.pi * likely), dtype=np.float32)
 
 
 def _signs(body: Body, turn: FloatArray) -> AnyArray:
