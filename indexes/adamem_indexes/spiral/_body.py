@@ -6,6 +6,7 @@ holds an older body sees some rows not yet, and never one that is not whole.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,9 +16,9 @@ from adamem_indexes._filtered import FilterCache
 from adamem_indexes._kernels import hash_rows, normalise
 from adamem_indexes._labels import RowLabels
 from adamem_indexes.spiral import _kernels as kernels
-from adamem_indexes.spiral._graph import Building, connect, join_twin, link_nodes, new_scratch
+from adamem_indexes.spiral._graph import Building, connect, join_twin, link_nodes, mend_nodes, new_scratch
 from adamem_indexes.spiral._kernels import NIL, Lens, Rows, Scratch, Spiral
-from adamem_indexes.spiral._lens import Fitted, code_width, components, lens_of
+from adamem_indexes.spiral._lens import Fitted, code_width, components, fit, lens_of
 from adamem_indexes.spiral._memory import aligned
 from adamem_indexes.spiral._tree import grow_spiral, no_spiral
 
@@ -25,6 +26,11 @@ METRIC = {"l2": kernels.L2, "cosine": kernels.COSINE, "ip": kernels.IP}
 _GROWTH = 1.5
 _BLOCK = 8_192
 _SPIRAL_SAMPLE = 65_536
+_PART_EF, _PART_AMONG, _PART_TIES = 128, 50, 3
+"""When a node is parted: candidates held, how many of them are offered, and how many of these a neighbour gets.
+The values are those of IP-DiskANN (arXiv 2502.13826)."""
+_FEW_LINKS = 4
+"""A node that was left with fewer is linked anew."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class Body:
     plan: Plan
     fitted: Fitted
     fitted_on: int
-    """How many rows there were when the codes were fitted."""
+    """The first so many rows were there when the codes were fitted."""
     longest: float
     """The length of the longest vector then, which the lifts refer to."""
     plain: bool
@@ -86,6 +92,16 @@ def empty_body(plan: Plan, fitted: Fitted, *, fitted_on: int, longest: float) ->
     width = kernels.LINE if plain else code_width(fitted.basis.shape[0] or dim)
     rows = new_rows(0, dim=dim, width=width, degree=plan.degree, plain=plain)
     return Body(plan, fitted, fitted_on, longest, plain, lens_of(fitted), rows, None, labels, FilterCache(labels))
+
+
+def coded_body(plan: Plan, stored: FloatArray, ids: IdArray) -> Body:
+    """The rows of `ids` (m,), coded as suits them, and not linked yet."""
+    longest = 0.0
+    if plan.metric == "ip":
+        longest = float(np.sqrt(np.einsum("ij,ij->i", stored, stored).max()))
+    fitted = fit(stored, width=plan.code_bytes, seed=plan.seed)
+    body = empty_body(plan, fitted, fitted_on=ids.size, longest=longest)
+    return with_rows(with_room(body, ids.size, exact=True), stored, ids)
 
 
 def new_rows(capacity: int, *, dim: int, width: int, degree: int, plain: bool) -> Rows:
@@ -138,7 +154,7 @@ def with_rows(body: Body, stored: FloatArray, ids: IdArray) -> Body:
 def link_rows(body: Body, nodes: AnyArray) -> None:
     """Link the last rows, `nodes` uint32 (m,), into a graph that is there."""
     assert body.spiral is not None
-    _link(body, body.spiral, _without_twins(body.rows, nodes), linked=int(nodes[0]))
+    _link(body, body.spiral, _without_twins(body.rows, nodes), linked=int(nodes[0]), shuffled=False)
 
 
 def with_graph(body: Body) -> Body:
@@ -153,16 +169,91 @@ def with_graph(body: Body) -> Body:
     leaves = np.concatenate([spiral.root, leaves[leaves != root]])
     # The leaves find each other from the root alone: with the spiral's help they would link to their likes only, and
     # nothing would lead from one region to the next.
-    _link(body, no_spiral(root, width=body.width), leaves, linked=0)
-    _link(body, spiral, nodes[~np.isin(nodes, leaves)], linked=leaves.size)
+    _link(body, no_spiral(root, width=body.width), leaves, linked=0, shuffled=True)
+    _link(body, spiral, nodes[~np.isin(nodes, leaves)], linked=leaves.size, shuffled=True)
     connect(body.rows, root, nodes)
     return replace(body, spiral=spiral)
 
 
-def _link(body: Body, spiral: Spiral, nodes: AnyArray, *, linked: int) -> None:
+def part_rows(body: Body, gone: AnyArray) -> int:
+    """Take rows (m,) whose ids were deleted just now out of the ways of the living; returns how many were nodes.
+
+    A node that still has a live twin stays.
+    """
+    assert body.spiral is not None
+    rows, spiral, how = body.rows, body.spiral, body.plan.building
+    nodes = np.array([row for row in gone.tolist() if rows.links[row, 0] != NIL and not _lives(rows, row)], np.uint32)
+    if nodes.size == 0:
+        return 0
+    nearest = np.empty(nodes.size, dtype=np.uint32)
+    kernels.part(rows, body.lens, spiral, body.new_scratch(_PART_EF), nodes, _PART_EF, _PART_AMONG, _PART_TIES,
+                 np.float32(how.alpha), nearest)  # fmt: skip
+    # Searches begin at their nearest neighbours from now on.
+    heirs = dict(zip(nodes.tolist(), nearest.tolist(), strict=True))
+    for seeds in (spiral.leaves, spiral.root):
+        for place in np.flatnonzero(np.isin(seeds, nodes)).tolist():
+            heir = heirs[int(seeds[place])]
+            while heir in heirs:  # deleted in the same call, after it had inherited
+                heir = heirs[heir]
+            if heir != NIL:
+                seeds[place] = heir
+    return int(nodes.size)
+
+
+def renewed(body: Body) -> Body:
+    """A body of the live rows alone, coded as suits them now; the graph is kept, links to dead rows are mended.
+
+    This body's own links are mended first: its readers may go on with it.
+    """
+    rows, labels, how = body.rows, body.labels, body.plan.building
+    kept = labels.live_rows()
+    # The row that a node has in the new body, by its row in this one: a dead one with live twins gets its first twin's.
+    place = np.full(labels.rows, NIL, dtype=np.uint32)
+    place[kept] = np.arange(kept.size, dtype=np.uint32)
+    twins = np.full(kept.size, NIL, dtype=np.uint32)
+    follows = np.zeros(labels.rows, dtype=np.bool_)
+    followers = rows.twins[: labels.rows]
+    follows[followers[followers != NIL]] = True
+    heads = np.flatnonzero(~follows)
+    for head in heads[rows.twins[heads] != NIL].tolist():
+        alive = [row for row in _chain(rows, head) if labels.array[row] >= 0]
+        if alive:
+            place[head] = place[alive[0]]
+            twins[place[alive[:-1]]] = place[alive[1:]]
+    heads = heads[place[heads] != NIL].astype(np.uint32)
+    mend_nodes(rows, heads, how=how, scratches=[body.new_scratch(how.ef_construction) for _ in range(how.threads)])
+
+    fresh = coded_body(body.plan, rows.vectors[kept], labels.of_rows[kept])
+    links = rows.links[heads]
+    there = links != NIL
+    links[there] = place[links[there]]
+    nodes = place[heads]
+    fresh.rows.links[nodes] = links
+    fresh.rows.twins[:] = twins
+    sample = nodes[np.random.default_rng([body.plan.seed, 3]).permutation(nodes.size)[:_SPIRAL_SAMPLE]]
+    spiral = grow_spiral(_components_of(fresh, sample), sample, width=fresh.width, seed=body.plan.seed)
+    poor = nodes[there.sum(axis=1) < _FEW_LINKS]
+    if poor.size:
+        _link(fresh, spiral, poor, linked=nodes.size - poor.size, shuffled=False)
+    connect(fresh.rows, int(spiral.root[0]), nodes)
+    return replace(fresh, spiral=spiral)
+
+
+def _lives(rows: Rows, node: int) -> bool:
+    return any(rows.labels[row] >= 0 for row in _chain(rows, node))
+
+
+def _chain(rows: Rows, node: int) -> Iterator[int]:
+    """A node and its twins."""
+    while node != NIL:
+        yield node
+        node = int(rows.twins[node])
+
+
+def _link(body: Body, spiral: Spiral, nodes: AnyArray, *, linked: int, shuffled: bool) -> None:
     how = body.plan.building
     scratches = [body.new_scratch(how.ef_construction) for _ in range(how.threads)]
-    link_nodes(body.rows, body.lens, spiral, nodes, linked=linked, how=how, scratches=scratches)
+    link_nodes(body.rows, body.lens, spiral, nodes, linked=linked, shuffled=shuffled, how=how, scratches=scratches)
 
 
 def _write(body: Body, stored: FloatArray, first: int) -> None:

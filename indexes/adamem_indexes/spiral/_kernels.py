@@ -32,6 +32,7 @@ SCALE = 0  # a component is scale * (code - 128)
 LIFT = 1  # under the inner product, the coordinate that makes all vectors equally long; 0 under the other metrics
 OFFSET = 2  # what the estimate of a query's distance starts from
 SQUARE = 3  # squared length of the decoded components and the lift
+# OFFSET and SQUARE are infinite where a node was parted from the graph: so is each estimate then.
 
 CELLS = 8
 """Cells of each spiral in the recursive spiral."""
@@ -40,7 +41,8 @@ NEAREST_CELLS = 3
 NIL = np.uint32(0xFFFFFFFF)
 """No node: fills rows of links, ends chains of twins."""
 
-_EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
+# A key above that of every finite distance and below that of infinity, which therefore never enters a pool.
+_EMPTY = np.uint64(0xFF7FFFFFFFFFFFFF)
 _ONE = np.uint64(1)
 _ID_MASK = np.uint64(0x7FFFFFFF)
 _AHEAD = 4  # how many neighbours ahead their code rows are prefetched; 12 and 64 measure alike
@@ -122,6 +124,8 @@ class Scratch(NamedTuple):
     candidates: AnyArray  # uint32 (most candidates,)
     gaps: FloatArray  # float32, as long
     chosen: AnyArray  # uint32 (R,)
+    near: AnyArray  # uint32 (most candidates,)
+    offers: AnyArray  # uint32 (R,)
     chosen_codes: AnyArray  # int8 (R, width)
     corrections: AnyArray  # int32 (R,)
 
@@ -422,6 +426,15 @@ def _hold(pool: Any, last: Any, key: Any) -> Any:
 
 
 @_kernel
+def _held(pool: Any, ef: Any) -> Any:
+    """How many of the pool's `ef` places are taken."""
+    found = 0
+    while found < ef and pool[np.uint64(found)] != _EMPTY:
+        found += 1
+    return found
+
+
+@_kernel
 def _beam(
     rows: Any, scratch: Any, column: Any, factor: Any, lift: Any, correction: Any, square: Any, seed_count: Any, ef: Any
 ) -> Any:
@@ -475,6 +488,8 @@ def _beam(
                 if square:
                     over = np.float32(0.5) * lift - tails[node, lift_at]
                     estimate += over * over
+                if tails[node, column_at] == np.float32(np.inf):
+                    estimate = np.float32(np.inf)
             else:
                 product = np.float32(dot(base + node * width, here, width) - correction)
                 estimate = tails[node, column_at] - factor * tails[node, first] * product - lift * tails[node, lift_at]
@@ -509,10 +524,7 @@ def _beam(
                 prefetch(address + np.uint64(LINE))
     for word in range(visited.shape[0]):
         visited[np.uint64(word)] = np.uint64(0)
-    found = 0
-    while found < ef and pool[np.uint64(found)] != _EMPTY:
-        found += 1
-    return found, distances, hops
+    return _held(pool, ef), distances, hops
 
 
 @_kernel
@@ -542,7 +554,7 @@ def _scan(rows: Any, scratch: Any, wanted: Any, factor: Any, correction: Any, sq
         key = _key(np.float32(estimate), node)
         if key < pool[last]:
             _hold(pool, last, key)
-    return min(np.int64(ef), wanted.shape[0])
+    return _held(pool, ef)  # rows that are parted meanwhile never get in
 
 
 @_kernel
@@ -798,49 +810,97 @@ def _prune(rows: Any, scratch: Any, count: Any, limit: Any, alpha: Any) -> Any:
 
 
 @_kernel
+def _is_live(rows: Any, node: Any) -> Any:
+    """Whether the node, or a twin of it, bears a label."""
+    row = np.uint32(node)
+    while row != NIL:
+        if rows.labels[np.uint64(row)] >= 0:
+            return True
+        row = rows.twins[np.uint64(row)]
+    return False
+
+
+@_kernel
+def _candidates(rows: Any, scratch: Any, node: Any, own: Any, found: Any, live: Any) -> Any:
+    """The first `found` of the pool, without the node itself, for `_prune`, with `live` the live ones; how many."""
+    count = 0
+    for t in range(found):
+        key = scratch.pool[np.uint64(t)]
+        other = _key_node(key)
+        if other != node and (not live or _is_live(rows, other)):
+            scratch.candidates[count] = np.uint32(other)
+            scratch.gaps[count] = _key_distance(key) if rows.plain else own + _key_distance(key)
+            count += 1
+    return count
+
+
+@_kernel
+def _around(rows: Any, lens: Any, spiral: Any, scratch: Any, node: Any, ef: Any) -> Any:
+    """Search the graph for the nearest to a node itself: they come into the pool; returns how many."""
+    at = np.uint64(rows.tails.shape[1] - TAIL_FLOATS)
+    if rows.plain:
+        scale, correction = _prepare(rows.vectors[node], np.float32(1), lens, scratch)
+    else:
+        correction = _as_query(rows, node, scratch.projected.shape[0], scratch.code)
+        scale = rows.tails[node, at]
+    seed_count = _seeds(spiral, scratch.code, scale, correction, scratch.fresh)
+    lift = np.float32(2) * rows.tails[node, at + np.uint64(LIFT)]
+    found, _, _ = _beam(rows, scratch, SQUARE, np.float32(2) * scale, lift, correction, True, seed_count, ef)
+    return found
+
+
+@_kernel
+def _crowd(rows: Any, scratch: Any, node: Any, own: Any, crowd: Any, ef: Any) -> Any:
+    """Let `crowd` uint32 (c,), nodes not in the graph yet, into the pool too; returns how many it holds."""
+    here = np.uint64(scratch.code.ctypes.data)
+    correction = np.int32(0) if rows.plain else _as_query(rows, node, scratch.projected.shape[0], scratch.code)
+    last = np.uint64(ef) - _ONE
+    for t in range(crowd.shape[0]):
+        other = np.uint64(crowd[t])
+        if other != node:
+            gap = _gap(rows, other, node, here, correction)
+            key = _key(np.float32(gap if rows.plain else gap - own), other)
+            if key < scratch.pool[last]:
+                _hold(scratch.pool, last, key)
+    return _held(scratch.pool, ef)
+
+
+@_kernel
 def link(
-    rows: Any, lens: Any, spiral: Any, scratch: Any, nodes: Any, ef: Any, alpha: Any, twin_of: Any, out: Any
-) -> None:
+    rows: Any, lens: Any, spiral: Any, scratch: Any, nodes: Any, crowd: Any, ef: Any, alpha: Any, twin_of: Any,
+    out: Any,
+) -> None:  # fmt: skip
     """Find the out-neighbours of `nodes` uint32 (m,) in the graph as it is: out uint32 (m, R), padded with NIL.
+
+    Those in `crowd` uint32 (c,) come into question too.
 
     A node whose vector stands in the graph already gets no neighbours, but the node that it is a twin of in `twin_of`
     uint32 (m,), which is NIL for the others.
     """
     at = np.uint64(rows.tails.shape[1] - TAIL_FLOATS)
-    parts = scratch.projected.shape[0]
     limit = out.shape[1]
     for i in range(nodes.shape[0]):
         node = np.uint64(nodes[i])
         own = rows.tails[node, at + np.uint64(SQUARE)]
-        if rows.plain:
-            scale, correction = _prepare(rows.vectors[node], np.float32(1), lens, scratch)
-        else:
-            correction = _as_query(rows, node, parts, scratch.code)
-            scale = rows.tails[node, at]
-        seed_count = _seeds(spiral, scratch.code, scale, correction, scratch.fresh)
-        found, _, _ = _beam(
-            rows, scratch, SQUARE, np.float32(2) * scale,
-            np.float32(2) * rows.tails[node, at + np.uint64(LIFT)], correction, True, seed_count, ef,
-        )  # fmt: skip
-        count = 0
+        found = _around(rows, lens, spiral, scratch, node, ef)
+        if crowd.shape[0] > 0:
+            found = _crowd(rows, scratch, node, own, crowd, ef)
         twin_of[i] = NIL
-        for t in range(found):
-            key = scratch.pool[np.uint64(t)]
-            other = _key_node(key)
-            if other == node:
-                continue
-            gap = _key_distance(key) if rows.plain else own + _key_distance(key)
-            if gap <= np.float32(1e-3) * own and twin_of[i] == NIL:
-                same = True
-                for j in range(rows.vectors.shape[1]):
-                    if rows.vectors[other, j] != rows.vectors[node, j]:
-                        same = False
-                        break
-                if same:
-                    twin_of[i] = np.uint32(other)
-            scratch.candidates[count] = np.uint32(other)
-            scratch.gaps[count] = gap
-            count += 1
+        count = _candidates(rows, scratch, node, own, found, True)
+        if count == 0:  # all that was met is dead: better than nothing, it leads on
+            count = _candidates(rows, scratch, node, own, found, False)
+        for t in range(count):
+            if scratch.gaps[t] > np.float32(1e-3) * own:
+                break
+            other = np.uint64(scratch.candidates[t])
+            same = _is_live(rows, other)
+            for j in range(rows.vectors.shape[1]):
+                if rows.vectors[other, j] != rows.vectors[node, j]:
+                    same = False
+                    break
+            if same:
+                twin_of[i] = np.uint32(other)
+                break
         kept = _prune(rows, scratch, count, limit, alpha) if twin_of[i] == NIL else 0
         for j in range(kept):
             out[i, j] = scratch.chosen[j]
@@ -849,52 +909,180 @@ def link(
 
 
 @_kernel
+def _link_to(rows: Any, scratch: Any, target: Any, sources: Any, alpha: Any) -> None:
+    """Add the edges target -> sources uint32 (m,), but those that are there; a row that overflows is pruned."""
+    limit = rows.links.shape[1]
+    degree = 0
+    while degree < limit and rows.links[target, np.uint64(degree)] != NIL:
+        degree += 1
+    if degree + sources.shape[0] <= limit:
+        for e in range(sources.shape[0]):
+            present = False
+            for j in range(degree):
+                present |= rows.links[target, np.uint64(j)] == sources[e]
+            if not present:
+                rows.links[target, np.uint64(degree)] = sources[e]
+                degree += 1
+        return
+    here = np.uint64(scratch.code.ctypes.data)
+    candidates, gaps = scratch.candidates, scratch.gaps
+    correction = np.int32(0) if rows.plain else _as_query(rows, target, scratch.projected.shape[0], scratch.code)
+    # A crowd of new neighbours is looked at in portions that the scratch can hold.
+    count = 0
+    for at in range(degree + sources.shape[0]):
+        node = rows.links[target, np.uint64(at)] if at < degree else sources[at - degree]
+        gap = _gap(rows, np.uint64(node), target, here, correction)
+        place = count
+        while place > 0 and (gaps[place - 1] > gap or (gaps[place - 1] == gap and candidates[place - 1] > node)):
+            gaps[place] = gaps[place - 1]
+            candidates[place] = candidates[place - 1]
+            place -= 1
+        gaps[place] = gap
+        candidates[place] = node
+        count += 1
+        if count == candidates.shape[0] and at + 1 < degree + sources.shape[0]:
+            count = _prune(rows, scratch, count, limit, alpha)
+            for j in range(count):
+                candidates[j] = scratch.chosen[j]
+                gaps[j] = _gap(rows, np.uint64(candidates[j]), target, here, correction)
+    kept = _prune(rows, scratch, count, limit, alpha)
+    for j in range(limit):
+        rows.links[target, np.uint64(j)] = scratch.chosen[j] if j < kept else NIL
+
+
+@_kernel
 def link_back(rows: Any, scratch: Any, targets: Any, sources: Any, alpha: Any) -> None:
     """Add the edges targets[e] -> sources[e], sorted by target; a row that overflows is pruned."""
-    here = np.uint64(scratch.code.ctypes.data)
-    parts = scratch.projected.shape[0]
-    candidates, gaps = scratch.candidates, scratch.gaps
-    limit = rows.links.shape[1]
     start = 0
     while start < targets.shape[0]:
-        target = np.uint64(targets[start])
         stop = start
         while stop < targets.shape[0] and targets[stop] == targets[start]:
             stop += 1
-        degree = 0
-        while degree < limit and rows.links[target, np.uint64(degree)] != NIL:
-            degree += 1
-        if degree + stop - start <= limit:
-            for e in range(start, stop):
-                rows.links[target, np.uint64(degree)] = sources[e]
-                degree += 1
-            start = stop
-            continue
-        correction = np.int32(0) if rows.plain else _as_query(rows, target, parts, scratch.code)
-        # A crowd of new neighbours is looked at in portions that the scratch can hold.
-        count = 0
-        at = start - degree
-        while at < stop:
-            node = rows.links[target, np.uint64(at - start + degree)] if at < start else sources[at]
-            gap = _gap(rows, np.uint64(node), target, here, correction)
-            place = count
-            while place > 0 and (gaps[place - 1] > gap or (gaps[place - 1] == gap and candidates[place - 1] > node)):
-                gaps[place] = gaps[place - 1]
-                candidates[place] = candidates[place - 1]
-                place -= 1
-            gaps[place] = gap
-            candidates[place] = node
-            count += 1
-            at += 1
-            if count == candidates.shape[0] and at < stop:
-                count = _prune(rows, scratch, count, limit, alpha)
-                for j in range(count):
-                    candidates[j] = scratch.chosen[j]
-                    gaps[j] = _gap(rows, np.uint64(candidates[j]), target, here, correction)
-        kept = _prune(rows, scratch, count, limit, alpha)
-        for j in range(limit):
-            rows.links[target, np.uint64(j)] = scratch.chosen[j] if j < kept else NIL
+        _link_to(rows, scratch, np.uint64(targets[start]), sources[start:stop], alpha)
         start = stop
+
+
+# -- repair ------------------------------------------------------------------------------------------------------------
+
+
+@_kernel
+def _unlink(rows: Any, node: Any, dead: Any) -> Any:
+    """Take the link node -> dead away; returns whether there was one."""
+    limit = rows.links.shape[1]
+    place, degree = -1, 0
+    while degree < limit and rows.links[node, np.uint64(degree)] != NIL:
+        if rows.links[node, np.uint64(degree)] == dead:
+            place = degree
+        degree += 1
+    if place < 0:
+        return False
+    rows.links[node, np.uint64(place)] = rows.links[node, np.uint64(degree - 1)]
+    rows.links[node, np.uint64(degree - 1)] = NIL
+    return True
+
+
+@_kernel
+def _nearest_of(rows: Any, scratch: Any, node: Any, among: Any, out: Any) -> Any:
+    """Which of the first `among` of `scratch.near`, but the node itself, are nearest to it: into `out`; how many."""
+    here = np.uint64(scratch.code.ctypes.data)
+    correction = np.int32(0) if rows.plain else _as_query(rows, node, scratch.projected.shape[0], scratch.code)
+    count = 0
+    for t in range(among):
+        other = scratch.near[t]
+        if np.uint64(other) == node:
+            continue
+        gap = _gap(rows, np.uint64(other), node, here, correction)
+        place = count
+        while place > 0 and scratch.gaps[place - 1] > gap:
+            if place < out.shape[0]:
+                scratch.gaps[place] = scratch.gaps[place - 1]
+                out[place] = out[place - 1]
+            place -= 1
+        if place < out.shape[0]:
+            scratch.gaps[place] = gap
+            out[place] = other
+            count = min(count + 1, out.shape[0])
+    return count
+
+
+@_kernel
+def part(
+    rows: Any, lens: Any, spiral: Any, scratch: Any, nodes: Any, ef: Any, among: Any, ties: Any, alpha: Any,
+    nearest: Any,
+) -> None:  # fmt: skip
+    """Take dead `nodes` uint32 (m,) out of the ways of the living, one after the other.
+
+    The graph is searched for the node with `ef` candidates. Those that are live and lead to it get, in place of that
+    link, `ties` links to the live ones nearest to them of the `among` nearest to the node; where it leads, `ties` of
+    these lead as well. The links to it that were not found lead nowhere from now on: its estimate is infinite.
+
+    `nearest` uint32 (m,) takes the nearest live node to each, or NIL.
+
+    Source: Xu et al. 2025, "In-Place Updates of a Graph Index for Streaming Approximate Nearest Neighbor Search"
+    (IP-DiskANN), arXiv 2502.13826.
+    """
+    at = np.uint64(rows.tails.shape[1] - TAIL_FLOATS)
+    for i in range(nodes.shape[0]):
+        node = np.uint64(nodes[i])
+        found = _around(rows, lens, spiral, scratch, node, ef)
+        live = 0
+        for t in range(found):
+            other = _key_node(scratch.pool[np.uint64(t)])
+            if other != node and _is_live(rows, other):
+                scratch.near[live] = np.uint32(other)
+                live += 1
+        nearest[i] = scratch.near[0] if live > 0 else NIL
+        few = min(live, among)
+        for t in range(live):
+            other = np.uint64(scratch.near[t])
+            if _unlink(rows, other, nodes[i]):
+                count = _nearest_of(rows, scratch, other, few, scratch.offers[:ties])
+                _link_to(rows, scratch, other, scratch.offers[:count], alpha)
+        for j in range(rows.links.shape[1]):
+            other = rows.links[node, np.uint64(j)]
+            if other == NIL:
+                break
+            if _is_live(rows, other):
+                count = _nearest_of(rows, scratch, np.uint64(other), few, scratch.offers[1 : ties + 1])
+                scratch.offers[0] = other
+                for t in range(count):
+                    _link_to(rows, scratch, np.uint64(scratch.offers[t + 1]), scratch.offers[:1], alpha)
+        if live > 0:
+            rows.tails[node, at + np.uint64(OFFSET)] = np.float32(np.inf)
+            rows.tails[node, at + np.uint64(SQUARE)] = np.float32(np.inf)
+
+
+@_kernel
+def mend(rows: Any, scratch: Any, nodes: Any, alpha: Any) -> None:
+    """Replace the links of live `nodes` uint32 (m,) to dead ones by those of the dead ones to the living.
+
+    Each node's own row is all that is written, and the rows of dead ones all that is read: the order does not matter.
+
+    Source: Singh et al. 2021, FreshDiskANN, arXiv 2105.09613.
+    """
+    limit = rows.links.shape[1]
+    for i in range(nodes.shape[0]):
+        node = np.uint64(nodes[i])
+        gone = 0
+        for j in range(limit):
+            other = rows.links[node, np.uint64(j)]
+            if other == NIL:
+                break
+            if not _is_live(rows, other):
+                scratch.near[gone] = other
+                gone += 1
+        for t in range(gone):
+            dead = np.uint64(scratch.near[t])
+            _unlink(rows, node, scratch.near[t])
+            count = 0
+            for j in range(limit):
+                other = rows.links[dead, np.uint64(j)]
+                if other == NIL:
+                    break
+                if np.uint64(other) != node and _is_live(rows, other):
+                    scratch.offers[count] = other
+                    count += 1
+            _link_to(rows, scratch, node, scratch.offers[:count], alpha)
 
 
 @_kernel

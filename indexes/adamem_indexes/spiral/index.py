@@ -21,19 +21,26 @@ from adamem_indexes.spiral._body import (
     METRIC,
     Body,
     Plan,
+    coded_body,
     empty_body,
     link_rows,
+    part_rows,
+    renewed,
     stored_form,
     with_graph,
     with_room,
     with_rows,
 )
 from adamem_indexes.spiral._graph import Building
-from adamem_indexes.spiral._lens import fit
 from adamem_indexes.spiral._saved import load, read, save
 from adamem_indexes.spiral._tree import no_spiral
 
 _DEAD_SHARE = 0.2
+# Of more rows, deleted in one call, each would be repaired and soon its neighbours too: they become tombstones, and
+# `maintain` mends all at once.
+_REPAIRED_SHARE = 0.1
+# With more tombstones than that, what is mended is a poorer graph than a new one.
+_MENDED_SHARE = 0.25
 _ALL = np.empty(0, dtype=np.uint8)
 _answer = tuple.__new__  # SearchResult(...) without the frame of its own __new__
 # What a row scanned and a row met on the way through the graph cost, relative to each other.
@@ -58,7 +65,8 @@ class SpiralGraph(IndexBase):
     * **Graph.** One layer, at most `R` links a node, RobustPrune; built in batches that come out the same for any
       number of threads (`_graph`). Rows with the very same vector share one node.
     * Small collections are scanned on their codes, and so are the rows that a narrow filter admits.
-    * `delete` leaves a tombstone that searches pass through; `maintain` builds anew once a fifth of the rows are dead.
+    * `delete` takes a node out of its neighbours' links and ties these to one another; `maintain` drops the dead rows,
+      which is due once they are a fifth.
     """
 
     name: ClassVar[str] = "spiral"
@@ -109,6 +117,7 @@ class SpiralGraph(IndexBase):
         self._code = METRIC[body.plan.metric]
         self._counters = np.zeros(3, dtype=np.int64)
         self._free: list[_Desk] = []
+        self._parted = 0  # dead nodes that nothing leads to any more, or hardly anything
 
     @classmethod
     def _build(
@@ -144,9 +153,10 @@ class SpiralGraph(IndexBase):
         if among == 0:
             return empty_result(queries.shape[0], k)
         admitted = _ALL if prepared is None else prepared.admitted
-        if among != labels.rows:
+        met = labels.rows - self._parted
+        if among < met:
             # Tombstones and rows that are not admitted take places in the pool: it grows by their share.
-            crowd = labels.rows / among
+            crowd = met / among
             ef = min(labels.rows, math.ceil(ef * crowd))
             rerank = min(labels.rows, math.ceil(rerank * crowd))
         if not queries.flags.writeable:
@@ -196,30 +206,45 @@ class SpiralGraph(IndexBase):
             self._body = body
             if body.spiral is not None:
                 link_rows(body, np.arange(first, total, dtype=np.uint32))
-            elif total >= body.plan.scan_below:
-                self._body = with_graph(body)
+            elif body.labels.live >= body.plan.scan_below:
+                self._body = _built_of(body)
 
     def _delete(self, ids: IdArray) -> None:
-        labels = self._body.labels
-        labels.forget(labels.rows_of(ids))
+        body = self._body
+        gone = body.labels.rows_of(ids)
+        body.labels.forget(gone)
+        if body.spiral is not None and gone.size <= _REPAIRED_SHARE * body.labels.rows:
+            self._parted += part_rows(body, gone)
 
     def needs_maintenance(self) -> bool:
-        """Whether a fifth of the rows are tombstones, or the codes were fitted to a quarter of the rows or fewer."""
-        body, labels = self._body, self._body.labels
-        many_dead = labels.dead > 0 and labels.dead >= _DEAD_SHARE * labels.rows
-        return many_dead or labels.live >= max(body.plan.scan_below, 4 * body.fitted_on)
+        """Whether a fifth of the rows are dead, or the codes were fitted to half of the live ones or fewer."""
+        labels = self._body.labels
+        return (labels.dead > 0 and labels.dead >= _DEAD_SHARE * labels.rows) or self._has_outgrown()
 
     def maintain(self) -> None:
-        """Build anew over the live rows, with the parameters and threads of the build; searches go on meanwhile."""
+        """Drop the dead rows, mending what led to them, and code the others anew; searches go on meanwhile.
+
+        The graph is kept, unless so many were deleted at once that a new one is better.
+        """
         body = self._body
         if not self.needs_maintenance() and body.labels.dead == 0:
             return
-        kept = body.labels.live_rows()
-        if kept.size == 0:
-            self._body = empty_body(body.plan, body.fitted, fitted_on=body.fitted_on, longest=body.longest)
-            return
+        labels = body.labels
+        in_the_way = labels.dead - self._parted
         with single_threaded_blas():
-            self._body = _built(body.plan, body.rows.vectors[kept], body.labels.of_rows[kept])
+            if labels.live == 0:
+                self._body = empty_body(body.plan, body.fitted, fitted_on=body.fitted_on, longest=body.longest)
+            elif body.spiral is None or in_the_way > _MENDED_SHARE * labels.rows:
+                self._body = _built_of(body)
+            else:
+                self._body = renewed(body)
+        self._parted = 0
+
+    def _has_outgrown(self) -> bool:
+        body, labels = self._body, self._body.labels
+        if labels.live < body.plan.scan_below:
+            return False
+        return labels.live >= 2 * int(np.count_nonzero(labels.of_rows[: body.fitted_on] >= 0))
 
     def counters(self) -> dict[str, int]:
         """Estimates on codes, hops from node to node, vectors compared; several threads at once may miscount."""
@@ -289,13 +314,14 @@ def _plan(metric: Metric, params: dict[str, Any], *, seed: int, threads: int) ->
 
 def _built(plan: Plan, stored: FloatArray, ids: IdArray) -> Body:
     """Codes fitted to the vectors, rows, and a graph where they are many."""
-    longest = 0.0
-    if plan.metric == "ip":
-        longest = float(np.sqrt(np.einsum("ij,ij->i", stored, stored).max()))
-    fitted = fit(stored, width=plan.code_bytes, seed=plan.seed)
-    body = empty_body(plan, fitted, fitted_on=ids.size, longest=longest)
-    body = with_rows(with_room(body, ids.size, exact=True), stored, ids)
+    body = coded_body(plan, stored, ids)
     return with_graph(body) if ids.size >= plan.scan_below else body
+
+
+def _built_of(body: Body) -> Body:
+    """Built anew over the live rows."""
+    kept = body.labels.live_rows()
+    return _built(body.plan, body.rows.vectors[kept], body.labels.of_rows[kept])
 
 
 def _warm_up() -> None:
