@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
+from adamem.bench.process import pinned
 from adamem.types import Metric, ParamValue
 
 Grid = dict[str, ParamValue | list[ParamValue]]
@@ -73,6 +82,28 @@ class ContestantConfig(_Section):
     """Ratios refer to this one; it is in every cohort, together with its twin. The build is the index's default, with
     what `reference_build` says otherwise; it is swept even where the grid leaves it out."""
     reference_build: dict[str, ParamValue] = {}
+    environment: dict[Annotated[str, Field(min_length=1)], Annotated[str, Field(strict=True)]] = {}
+    """Environment variables of its processes, over those of the run itself."""
+    python: Annotated[str, Field(min_length=1)] | None = None
+    """Another interpreter for its processes, with an adamem of the same measuring code: for a library that cannot be
+    installed beside the others. Relative to the config's folder, or absolute."""
+
+    @field_validator("environment")
+    @classmethod
+    def _free(cls, value: dict[str, str]) -> dict[str, str]:
+        taken = sorted(set(value) & set(pinned(1)))
+        if taken:
+            raise ValueError(f"the run itself sets {taken[0]}, the same for all; leave it out (measure.build_threads)")
+        for name, text in value.items():
+            if "=" in name or "\0" in name + text:
+                raise ValueError(f"{name!r} with {text!r} is no environment variable; expected a name without '='")
+        return value
+
+    @model_serializer(mode="wrap")
+    def _said(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the keys that came later, where they say nothing: a record of before reads as it did."""
+        told: dict[str, Any] = plain(self)
+        return {name: value for name, value in told.items() if value or name not in ("environment", "python")}
 
 
 class Experiment(_Section):
