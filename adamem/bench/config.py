@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -106,11 +106,11 @@ class ContestantConfig(_Section):
         return {name: value for name, value in told.items() if value or name not in ("environment", "python")}
 
 
-class Experiment(_Section):
-    """A whole experiment."""
+class Plan(_Section):
+    """What an experiment says whatever its data: its words, its targets, how it is measured, and who takes part."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
-    """The report's folder below reports/."""
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)?$")]
+    """The report's folder below reports/; a slash parts a suite from one of its data sets."""
     title: str
     study: str = "sweep"
     expected: str = ""
@@ -123,7 +123,6 @@ class Experiment(_Section):
     """The line that runs it."""
     targets: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1)] = [0.90, 0.95, 0.99]
     """Recalls (at the first k) at which speed is compared."""
-    dataset: DatasetConfig
     measure: MeasureConfig = MeasureConfig()
     contestant: Annotated[list[ContestantConfig], Field(min_length=1)]
 
@@ -135,7 +134,7 @@ class Experiment(_Section):
         return value
 
     @model_validator(mode="after")
-    def _names_differ(self) -> Experiment:
+    def _names_differ(self) -> Self:
         names = [one.name for one in self.contestant]
         for name in names:
             if names.count(name) > 1:
@@ -153,6 +152,12 @@ class Experiment(_Section):
     def resolved(self) -> dict[str, Any]:
         """As plain JSON, every default filled in."""
         return self.model_dump(mode="json")
+
+
+class Experiment(Plan):
+    """A whole experiment on one data set."""
+
+    dataset: DatasetConfig
 
 
 Stage = Literal["sweep", "measure"]
