@@ -39,6 +39,9 @@ class MemberConfig(DatasetConfig):
     """The names of those that take part here; all where left out."""
     measure: dict[str, Any] = Field(default_factory=dict)
     """Values of [measure] that differ here."""
+    grids: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """By contestant's name, ``build`` and ``search`` values that differ here, such as pieces of a vector of another
+    length."""
     wall_minutes: Annotated[float, Field(gt=0)] | None = None
     """How long it took on the suite's machine."""
 
@@ -56,11 +59,12 @@ class Suite(Plan):
                 raise ValueError(f"two data sets have the key {key!r}; give each a key of its own")
         known = {one.name for one in self.contestant}
         for one in self.dataset:
-            for name in one.contestants or ():
-                if name not in known:
-                    raise ValueError(
-                        f"dataset[{one.key!r}].contestants names {name!r}; expected some of {', '.join(sorted(known))}"
-                    )
+            for place, names in (("contestants", one.contestants or ()), ("grids", one.grids)):
+                for name in names:
+                    if name not in known:
+                        raise ValueError(
+                            f"dataset[{one.key!r}].{place} names {name!r}; expected some of {', '.join(sorted(known))}"
+                        )
         if "/" in self.name:
             raise ValueError(f"name = {self.name!r}: a suite's own name has no slash; its data sets' folders do")
         return self
@@ -86,10 +90,21 @@ def experiments_of(suite: Suite, *, source: str) -> dict[str, Experiment]:
             "dataset": {name: getattr(one, name) for name in DatasetConfig.model_fields},
             "measure": {**given, **one.measure},
             "contestant": [
-                who.model_dump() for who in suite.contestant if one.contestants is None or who.name in one.contestants
+                _with_grid(who.model_dump(), one.grids.get(who.name, {}))
+                for who in suite.contestant
+                if one.contestants is None or who.name in one.contestants
             ],
         }
         out[one.key] = validate(Experiment, tables, source=f"{source}: dataset[{one.key!r}]")
+    return out
+
+
+def _with_grid(contestant: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The contestant with some values of its grids replaced; what is no table stays for the validation to name."""
+    out = dict(contestant)
+    for part, values in changes.items():
+        merge = part in ("build", "search") and isinstance(values, dict)
+        out[part] = {**contestant[part], **values} if merge else values
     return out
 
 

@@ -67,6 +67,23 @@ def test_what_is_wrong_in_a_suite_is_named_with_its_key(changes, sentence):
         experiments_of(suite(**changes), source="pair.toml")
 
 
+def test_a_grid_may_differ_on_one_data_set():
+    """Only the values named; the others stay as the suite has them."""
+    data = tables()["dataset"]
+    data[0]["grids"] = {"hnsw": {"build": {"M": [4, 8]}}}
+    graph = {"name": "hnsw", "index": "hnsw", "build": {"M": 16, "ef_construction": 50}, "search": {"ef": [10]}}
+    found = experiments_of(suite(dataset=data, contestant=[{"name": "exact", "index": "exact"}, graph]), source="x")
+    assert found["small"].contestant[1].build == {"M": [4, 8], "ef_construction": 50}
+    assert found["large"].contestant[0].build == {"M": 16, "ef_construction": 50}
+    assert found["small"].contestant[1].search == {"ef": [10]}
+    data[0]["grids"] = {"hsnw": {}}
+    with pytest.raises(ConfigError, match=r"dataset\['small'\]\.grids names 'hsnw'; expected some of exact, hnsw"):
+        suite(dataset=data)
+    data[0]["grids"] = {"hnsw": {"builds": {}}}
+    with pytest.raises(ConfigError, match=r"contestant\['hnsw'\]\.builds is not a key here; did you mean 'build'"):
+        experiments_of(suite(dataset=data), source="x")
+
+
 def test_a_data_set_is_overridden_by_its_key():
     """Two data sets may have one name; the key tells them apart."""
     found = override(tables(), ["dataset.large.limit=300"])

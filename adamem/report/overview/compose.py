@@ -58,10 +58,10 @@ def answer(overview: Overview) -> str:
             for name, keys in sorted(ahead.items(), key=lambda item: (-len(item[1]), item[0]))
         ]
         if level:
-            parts.append(f"not told apart on {wording.listed(level)}")
+            parts.append(f"the first two are not told apart on {wording.listed(level)}")
         if nobody:
             parts.append(f"nobody can be named on {wording.listed(nobody)}")
-        said.append(f"At recall@{overview.k} {target:g} {'; '.join(parts)}.")
+        said.append(f"At recall@{overview.k} {target:g}: {'; '.join(parts)}.")
     return " ".join(said)
 
 
@@ -89,10 +89,10 @@ def _method(overview: Overview) -> list[str]:
         "Builds and efforts were chosen for each data set on its calibration queries; the reference's build is the "
         "same on all.",
     ]
-    synthetic = [
-        f"{member.title}: {note}" for member in overview.members if (note := member.run.dataset.provenance.get("made"))
-    ]
-    said += [f"Not all vectors are real on {one}." for one in synthetic]
+    for member in overview.members:
+        made = member.run.dataset.provenance.get("made")
+        if made:
+            said.append(f"Not every vector of {member.title} is real: {made}.")
     return said
 
 
