@@ -66,7 +66,10 @@ def runtime_of(one: ContestantConfig, *, source: str, where: str) -> Runtime | N
         return None
     python = sys.executable if one.python is None else os.path.abspath(Path(source).parent / one.python)  # noqa: PTH100 -- resolve() would leave the virtual environment
     label = f"{where}.python = {one.python!r}" if one.python is not None else f"{where}.environment"
-    told = _ask(python, tuple(sorted(one.environment.items())), one.index, label)
+    try:
+        told = _ask(python, tuple(sorted(one.environment.items())), one.index)
+    except ConfigError as error:
+        raise ConfigError(f"{label}: {error}") from error
     if "error" in told:
         raise ConfigError(f"{where}.index = {one.index!r}: in {python}: {told['error']}")
     if told["measuring"] != measuring_hash():
@@ -86,7 +89,7 @@ def runtime_of(one: ContestantConfig, *, source: str, where: str) -> Runtime | N
 
 
 @cache
-def _ask(python: str, environment: tuple[tuple[str, str], ...], index: str, label: str) -> dict[str, Any]:
+def _ask(python: str, environment: tuple[tuple[str, str], ...], index: str) -> dict[str, Any]:
     try:
         done = subprocess.run(
             [python, "-P", "-m", "adamem.bench.declaration", index],
@@ -100,11 +103,11 @@ def _ask(python: str, environment: tuple[tuple[str, str], ...], index: str, labe
         )
     except FileNotFoundError as error:
         raise ConfigError(
-            f"{label}: there is no file {python}; expected the path of a Python interpreter, absolute or relative to "
+            f"there is no file {python}; expected the path of a Python interpreter, absolute or relative to "
             "the config's folder"
         ) from error
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ConfigError(f"{label}: {python} could not be run ({error}); expected a Python interpreter") from error
+        raise ConfigError(f"{python} could not be run ({error}); expected a Python interpreter") from error
     try:
         if done.returncode == 0:
             return cast("dict[str, Any]", json.loads(done.stdout.strip().splitlines()[-1]))
@@ -112,7 +115,7 @@ def _ask(python: str, environment: tuple[tuple[str, str], ...], index: str, labe
         pass
     said = (done.stderr.strip() or done.stdout.strip() or f"it ended with status {done.returncode}").splitlines()[-1]
     raise ConfigError(
-        f"{label}: {python} has no adamem that answers ({said[:200]}); expected a Python interpreter in which this "
+        f"{python} has no adamem that answers ({said[:200]}); expected a Python interpreter in which this "
         "version of adamem and the index's library are installed"
     )
 

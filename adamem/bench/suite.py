@@ -110,8 +110,8 @@ def _with_grid(contestant: dict[str, Any], changes: dict[str, Any]) -> dict[str,
 
 def check(experiments: dict[str, Experiment], *, source: str) -> None:
     """Look at every grid before anything takes long. Raises `ConfigError`."""
-    for experiment in experiments.values():
-        expand(experiment, metric=experiment.dataset.metric, source=source)
+    for key, experiment in experiments.items():
+        expand(experiment, metric=experiment.dataset.metric, source=f"{source}: dataset[{key!r}]")
 
 
 class SuiteRecord(BaseModel):

@@ -4,6 +4,10 @@ No embeddings of a million texts lie in a package, and uniform noise is nothing 
 index looks bad on it. Copies displaced by about as much as a vector is away from its nearest neighbour keep the
 clusters, and fill the space between as more texts of the same kind would, though more evenly than those. So they are
 fit for curves over n, and for no claim about any real collection of that size; the reports say which rows are real.
+
+A random direction leads away from everything: a copy is farther from a query than its original. So of a real query's
+ten nearest, 9 % are copies at 100,000 rows and 35 % at 1,000,000, where 50 % and 95 % of all rows are. The other copies
+are what an index must not walk into.
 """
 
 from __future__ import annotations

@@ -99,9 +99,9 @@ def _dataset(run: Run, progress: Progress | None) -> Dataset:
 
 def _report_findings(path: Path, *, damaged: bool) -> list[str]:
     # Imported here, because they bring the drawing library along, and findings about raw files need none.
-    from adamem.report.writing import MANIFEST, page, render  # noqa: PLC0415
+    from adamem.report.writing import MANIFEST, pages, render  # noqa: PLC0415
 
-    if not (path / MANIFEST).exists() and not page(path).exists():
+    if not (path / MANIFEST).exists() and not pages(path)[0].exists():
         return [f"the folder holds no report; `adamem report {path}` makes one"]
     try:
         expected = render(path)

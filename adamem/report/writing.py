@@ -74,7 +74,13 @@ def render(path: Path) -> dict[str, bytes]:
 
 def page(path: Path) -> Path:
     """The page to open: of a run report.html, of a suite index.html."""
-    return Path(path) / ("index.html" if is_suite(path) else "report.html")
+    return pages(path)[1]
+
+
+def pages(path: Path) -> tuple[Path, Path]:
+    """The report as Markdown and as HTML."""
+    names = ("README.md", "index.html") if is_suite(path) else ("report.md", "report.html")
+    return Path(path) / names[0], Path(path) / names[1]
 
 
 def compared(path: Path) -> Comparison:
@@ -85,10 +91,10 @@ def compared(path: Path) -> Comparison:
 def _composed(path: Path) -> Composed:
     if is_suite(path):
         gathered = read_overview(path)
-        return Composed(overview.compose(gathered), gathered.contestants, "README.md", "index.html")
+        return Composed(overview.compose(gathered), gathered.contestants, *(one.name for one in pages(path)))
     comparison = compared(path)
     contestants = [(one.name, one.index) for one in comparison.loaded.contestants]
-    return Composed(compose(comparison), contestants, "report.md", "report.html")
+    return Composed(compose(comparison), contestants, *(one.name for one in pages(path)))
 
 
 def _texts(composed: Composed, pictures: Mapping[str, bytes]) -> dict[str, bytes]:

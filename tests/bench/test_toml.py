@@ -45,7 +45,7 @@ def _spoilt(path: str, value: object) -> dict:
         ("measure.rounds", 0, "x.toml: measure.rounds = 0: should be greater than or equal to 1"),
         ("measure.rounds", "many", "x.toml: measure.rounds = 'many': should be a valid integer"),
         ("measure.k", [1000], "x.toml: measure.k[0] = 1000: should be less than or equal to 100"),
-        ("name", "Not/A Name", "x.toml: name = 'Not/A Name': string should match pattern '^[a-z0-9][a-z0-9._-]*$'"),
+        ("name", "Not/A Name", "x.toml: name = 'Not/A Name': string should match pattern '^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)?$'"),
         ("targets", [0.99, 0.9], "x.toml: targets = [0.99, 0.9]: must rise from one to the next"),
         ("targets", [1.5], "x.toml: targets[0] = 1.5: should be less than 1"),
         ("contestant", [], "x.toml: contestant = []: list should have at least 1 item after validation, not 0"),
