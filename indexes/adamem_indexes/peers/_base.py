@@ -41,8 +41,8 @@ Asked = tuple[IdArray, FloatArray]
 class PeerIndex(IndexBase):
     """A library's index behind the protocol; a subclass writes `_make`, `_ask`, `_native_nbytes` and what is its own.
 
-    * The library numbers what it is given 0, 1, 2 ...: the rows. Under cosine it gets vectors of unit length and
-      compares them by the squared distance, under ip by the product.
+    * The library numbers what it is given 0, 1, 2 ...: the rows. Under cosine it gets vectors of unit length, which
+      most compare by the squared distance.
     * The adapter keeps the vectors too. They settle what a library's answer leaves open (`_kernels`), and they are
       what is scanned where a filter admits few rows, where the library finds too few, and where there are fewer than
       `_least_rows`. `nbytes` names them ``adapter``: the library itself does without.
@@ -94,7 +94,7 @@ class PeerIndex(IndexBase):
     def _make(
         cls, vectors: FloatArray, *, metric: Metric, params: dict[str, ParamValue], seed: int, threads: int
     ) -> Any:
-        """A native index over vectors (n, d), which it copies; `metric` is l2, or ip."""
+        """A native index over vectors (n, d), which it copies; under cosine they are of unit length."""
 
     @abstractmethod
     def _ask(self, queries: FloatArray, width: int, params: dict[str, ParamValue]) -> Asked:
@@ -142,8 +142,7 @@ class PeerIndex(IndexBase):
     ) -> Any:
         if vectors.shape[0] < cls._least_rows:
             return None
-        compared: Metric = "ip" if metric == "ip" else "l2"
-        return cls._make(vectors, metric=compared, params=params, seed=seed, threads=threads)
+        return cls._make(vectors, metric=metric, params=params, seed=seed, threads=threads)
 
     def _insert(self, vectors: FloatArray, ids: IdArray) -> None:
         stored = _stored_form(vectors, self.metric)
@@ -285,10 +284,9 @@ class PeerIndex(IndexBase):
         snapshot = Snapshot.read(path, index=cls.name, version=_VERSION)
         meta, vectors = snapshot.meta, snapshot.array("vectors")
         metric, params = meta["metric"], meta["params"]
-        compared: Metric = "ip" if metric == "ip" else "l2"
         native = None
         if not meta["scanned"]:
-            native = cls._load_native(snapshot.file("native"), vectors, metric=compared, params=params)
+            native = cls._load_native(snapshot.file("native"), vectors, metric=metric, params=params)
         labels = RowLabels(snapshot.array("ids"))
         return cls(native, vectors, labels, metric=metric, params=params, seed=meta["seed"], threads=1)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from adamem.errors import MissingExtra
 
+_INSTALL = "pip install 'adamem[peers]'"
 
-def library(module: str, *, install: str = "pip install 'adamem[peers]'") -> Any:
+
+def library(module: str) -> Any:
     """The imported module, untyped: none of these libraries ships whole types.
 
     Raises
@@ -20,4 +23,10 @@ def library(module: str, *, install: str = "pip install 'adamem[peers]'") -> Any
         return import_module(module)
     except ImportError as error:
         needs = error.name or error
-        raise MissingExtra(f"this index needs {needs}, which is not installed: {install}") from error
+        raise MissingExtra(f"this index needs {needs}, which is not installed: {_INSTALL}") from error
+
+
+def require(module: str) -> None:
+    """Raise `MissingExtra` unless the module is installed; it is not imported."""
+    if find_spec(module) is None:
+        raise MissingExtra(f"this index needs {module}, which is not installed: {_INSTALL}")

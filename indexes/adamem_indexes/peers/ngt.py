@@ -64,7 +64,7 @@ class NgtIndex(PeerIndex):
         cls,
         vectors: FloatArray,
         *,
-        metric: Metric,  # noqa: ARG003 -- always l2
+        metric: Metric,  # noqa: ARG003 -- the vectors are of unit length under cosine
         params: dict[str, ParamValue],
         seed: int,  # noqa: ARG003 -- NGT draws nothing
         threads: int,

@@ -17,7 +17,7 @@ from adamem_indexes.peers._library import library
 
 svs = library("svs")
 
-_ALPHA = {"l2": 1.2, "ip": 0.95}  # what its documentation calls typically sufficient
+_ALPHA = {"l2": 1.2, "cosine": 1.2, "ip": 0.95}  # what its documentation calls typically sufficient
 _INT64 = np.dtype(np.int64)
 
 

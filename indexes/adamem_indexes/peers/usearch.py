@@ -16,7 +16,7 @@ from adamem_indexes.peers._library import library
 
 usearch = library("usearch.index")
 
-_KIND = {"l2": "l2sq", "ip": "ip"}
+_KIND = {"l2": "l2sq", "cosine": "l2sq", "ip": "ip"}
 _BYTES = {"f32": 4, "bf16": 2, "f16": 2}
 _INT64 = np.dtype(np.int64)
 

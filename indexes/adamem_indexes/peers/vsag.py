@@ -67,6 +67,7 @@ class VsagIndex(PeerIndex):
     ) -> Any:
         pyvsag.set_logger_off()
         rows, dim = vectors.shape
+        compared = "ip" if metric == "ip" else "l2"
         inner = {
             "base_quantization_type": params["codes"],
             "use_reorder": params["codes"] != "fp32",
@@ -78,7 +79,7 @@ class VsagIndex(PeerIndex):
             "precise_io_type": "memory_io",
             "graph_io_type": "memory_io",
         }
-        described = {"dtype": "float32", "metric_type": metric, "dim": dim, "index_param": inner}
+        described = {"dtype": "float32", "metric_type": compared, "dim": dim, "index_param": inner}
         native = pyvsag.Index("hgraph", json.dumps(described))
         native.build(vectors.reshape(-1), np.arange(rows), rows, dim)
         return native
