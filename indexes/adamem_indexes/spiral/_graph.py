@@ -209,6 +209,9 @@ def _join_twins(rows: Rows, batch: AnyArray, twin_of: AnyArray) -> None:
 
 
 def join_twin(rows: Rows, node: int, twin: int) -> None:
-    """Let `twin` be found where `node` is."""
-    rows.twins[twin] = rows.twins[node]
+    """Let `twin`, and whoever is found where it is, be found where `node` is."""
+    last = twin
+    while rows.twins[last] != NIL:
+        last = int(rows.twins[last])
+    rows.twins[last] = rows.twins[node]
     rows.twins[node] = twin

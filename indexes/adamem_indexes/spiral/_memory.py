@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from typing import Any
 
 import numpy as np
@@ -17,3 +18,15 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> AnyArray:
     start = -room.ctypes.data % LINE
     whole: AnyArray = room[start : start + bytes_].view(dtype).reshape(shape)
     return whole
+
+
+def give_back(array: AnyArray) -> None:
+    """Let the system take back the memory of a mapped array; what is read again comes from its file.
+
+    For arrays that only mirror their file: what was written to a private map is lost. Others stay as they are.
+    """
+    owner: object = array
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        owner.madvise(mmap.MADV_DONTNEED)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from adamem.errors import InvalidInput
+from adamem.errors import CorruptResult, InvalidInput
 from adamem.index import Capabilities, IdFilter, IndexBase, Param, SearchResult, empty_result
 from adamem.types import METRICS, AnyArray, FloatArray, IdArray, Metric, ParamValue
 from adamem_indexes._filtered import Prepared
@@ -30,7 +30,7 @@ from adamem_indexes.spiral._body import (
 )
 from adamem_indexes.spiral._graph import Building
 from adamem_indexes.spiral._lens import fit
-from adamem_indexes.spiral._saved import load, read, save
+from adamem_indexes.spiral._saved import Saved, load, save
 from adamem_indexes.spiral._tree import no_spiral
 
 _DEAD_SHARE = 0.2
@@ -256,18 +256,41 @@ class SpiralGraph(IndexBase):
         return _Desk(handle, body, most)
 
     def _save(self, path: Path) -> None:
-        plan = self._body.plan
-        meta = {"metric": self.metric, "dim": self.dim, "params": self.params, "seed": plan.seed}
-        save(self._body, path, index=self.name, meta=meta)
+        body = self._body
+        save(body, path, index=self.name, metric=self.metric, dim=self.dim, params=self.params, seed=body.plan.seed)
+
+    @classmethod
+    def load(cls, path: Path, *, mmap: bool = False) -> Self:
+        """Read what `save` wrote; with `mmap`, keep the large arrays in their files and map them.
+
+        A map costs no memory of the process's own: pages are read when a search looks at them, shared with other
+        processes that map the same folder, and the system's to take back. Checksums and links are checked either way,
+        for which every file is read once (0.5 to 2 s a GB): kernels do not look where a link leads. What changes
+        later stays in memory; the files stay as they are, and the folder may be deleted or saved over meanwhile.
+
+        Raises
+        ------
+        StorageError
+            if the folder or a file cannot be read.
+        CorruptResult
+            if a file was altered, or the parts do not fit together.
+        """
+        return cls._read(Path(path), mapped=mmap)
 
     @classmethod
     def _load(cls, path: Path) -> Self:
+        return cls._read(path, mapped=False)
+
+    @classmethod
+    def _read(cls, path: Path, *, mapped: bool) -> Self:
         _warm_up()
-        snapshot = read(path, index=cls.name)
-        meta = snapshot.meta
-        plan = _plan(meta["metric"], meta["params"], seed=meta["seed"], threads=1)
-        index = cls(load(snapshot, plan, dim=meta["dim"]))
-        index._adopt(metric=meta["metric"], dim=meta["dim"], params=meta["params"])
+        saved = Saved.read(path, index=cls.name, known=cls.build_params)
+        try:
+            plan = _plan(saved.metric, saved.params, seed=saved.seed, threads=1)
+        except InvalidInput as error:
+            raise CorruptResult(f"{path}: {error}") from error
+        index = cls(load(saved, plan, mapped=mapped))
+        index._adopt(metric=saved.metric, dim=saved.dim, params=saved.params)
         return index
 
 
