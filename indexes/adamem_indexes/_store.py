@@ -219,8 +219,10 @@ def _fill(stream: io.BufferedReader, out: AnyArray) -> None:
 def _write(path: Path, part: Part) -> None:
     if isinstance(part, np.ndarray):
         with open(path, "xb") as stream:
-            # By rows, and in the first version of the format, whose headers fill whole 64 bytes.
-            np.lib.format.write_array(stream, np.asarray(part, order="C"), version=(1, 0), allow_pickle=False)
+            # As np.save does, by rows; but `tofile` would not say why it stopped, a full disk say.
+            array = np.asarray(part, order="C")
+            np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
+            stream.write(array.reshape(-1).view(np.uint8).data)
     else:
         part(path)
     handle = os.open(path, os.O_RDONLY)

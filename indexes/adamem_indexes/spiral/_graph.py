@@ -21,6 +21,8 @@ _SINGLY = 1_000
 """The first nodes are linked one by one, so that each finds those before it."""
 _BATCH_SHARE = 50
 """A batch is at most the n/50th part of the graph: nodes of one batch do not see each other."""
+_COUNTED = 16_384
+"""Nodes whose links are counted at a time."""
 _PIECE = 64
 """Nodes that a thread takes at a time."""
 
@@ -114,7 +116,10 @@ def connect(rows: Rows, start: int, nodes: AnyArray) -> None:
     lost = nodes[reached[nodes] == 0]
     if lost.size == 0:
         return
-    ways_in = np.bincount(rows.links[nodes].ravel()[rows.links[nodes].ravel() != NIL], minlength=rows.links.shape[0])
+    ways_in = np.zeros(rows.links.shape[0], dtype=np.int64)
+    for some in range(0, nodes.size, _COUNTED):
+        links = rows.links[nodes[some : some + _COUNTED]]
+        np.add.at(ways_in, links[links != NIL], 1)
     for _ in range(lost.size + 1):
         for node in lost.tolist():
             if reached[node]:

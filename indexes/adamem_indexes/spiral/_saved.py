@@ -19,7 +19,7 @@ from adamem_indexes._store import Snapshot, save_snapshot
 from adamem_indexes.spiral._body import Body, Plan, empty_body, new_rows
 from adamem_indexes.spiral._kernels import CELLS, LINE, NIL, TAIL_FLOATS, Rows, Spiral
 from adamem_indexes.spiral._lens import Fitted
-from adamem_indexes.spiral._memory import aligned
+from adamem_indexes.spiral._memory import aligned, give_back
 from adamem_indexes.spiral._sound import fault_of_rows, is_tree, leads_to_heads
 from adamem_indexes.spiral._tree import no_spiral
 
@@ -55,6 +55,8 @@ def save(
     }
     meta = {"metric": metric, "dim": dim, "params": dict(params), "seed": seed, "body": own}
     save_snapshot(path, index=index, version=_VERSION, meta=meta, parts=parts)
+    if body.store is not None:
+        give_back(body.rows.vectors)
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,9 @@ class Saved:
 
 
 def load(saved: Saved, plan: Plan, *, mapped: bool) -> Body:
-    """The body that `save` wrote; with `mapped`, the large arrays are maps of the files.
+    """The body that `save` wrote; with `mapped`, the large arrays are maps of the files, and else those are read.
+
+    The vectors of an index that was built with `vectors="file"` are mapped in either case.
 
     Raises
     ------
@@ -139,8 +143,12 @@ def _rows(snapshot: Snapshot, body: Body, n: int, *, mapped: bool) -> Rows:
             vectors=snapshot.mapped("vectors"),
             twins=snapshot.mapped("twins"),
         )
-    rows = new_rows(n, dim=shapes["vectors"][1], width=shapes["codes"][1], degree=shapes["links"][1], plain=body.plain)
-    for name in kinds:
+    in_file = body.plan.in_file
+    dim = shapes["vectors"][1]
+    rows = new_rows(n, dim=0 if in_file else dim, width=shapes["codes"][1], degree=shapes["links"][1], plain=body.plain)
+    if in_file:
+        rows = rows._replace(vectors=snapshot.mapped("vectors"))
+    for name in ("codes", "links", "twins") if in_file else kinds:
         snapshot.array_into(name, getattr(rows, name))
     return rows
 

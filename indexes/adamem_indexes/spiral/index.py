@@ -20,8 +20,11 @@ from adamem_indexes.spiral import _kernels as kernels
 from adamem_indexes.spiral._body import (
     METRIC,
     Body,
+    Picked,
     Plan,
+    Vectors,
     empty_body,
+    in_blocks,
     link_rows,
     stored_form,
     with_graph,
@@ -30,6 +33,7 @@ from adamem_indexes.spiral._body import (
 )
 from adamem_indexes.spiral._graph import Building
 from adamem_indexes.spiral._lens import fit
+from adamem_indexes.spiral._memory import trim
 from adamem_indexes.spiral._saved import Saved, load, save
 from adamem_indexes.spiral._tree import no_spiral
 
@@ -80,6 +84,12 @@ class SpiralGraph(IndexBase):
         Param(
             "code_bytes", 0, "bytes of a code, a multiple of 64; 0 chooses by the data's spectrum", low=0, high=65_600
         ),
+        Param(
+            "vectors",
+            "memory",
+            "where the vectors lie that settle the order: in memory, or in a temporary file that is mapped",
+            choices=("memory", "file"),
+        ),
     )
     search_params: ClassVar[tuple[Param, ...]] = (
         Param(
@@ -124,7 +134,7 @@ class SpiralGraph(IndexBase):
         plan = _plan(metric, params, seed=seed, threads=threads)
         _warm_up()
         with single_threaded_blas():  # the same sums, and so the same graph, however many threads BLAS would take
-            return cls(_built(plan, stored_form(vectors, metric), ids))
+            return cls(_built(plan, vectors, ids))
 
     def _search(
         self,
@@ -192,7 +202,7 @@ class SpiralGraph(IndexBase):
         with single_threaded_blas():
             first = self._body.labels.rows
             total = first + ids.size
-            body = with_rows(with_room(self._body, total), stored_form(vectors, self.metric), ids)
+            body = with_rows(with_room(self._body, total), vectors, ids)
             self._body = body
             if body.spiral is not None:
                 link_rows(body, np.arange(first, total, dtype=np.uint32))
@@ -219,7 +229,7 @@ class SpiralGraph(IndexBase):
             self._body = empty_body(body.plan, body.fitted, fitted_on=body.fitted_on, longest=body.longest)
             return
         with single_threaded_blas():
-            self._body = _built(body.plan, body.rows.vectors[kept], body.labels.of_rows[kept])
+            self._body = _built(body.plan, Picked(body.rows.vectors, kept), body.labels.of_rows[kept], stored=True)
 
     def counters(self) -> dict[str, int]:
         """Estimates on codes, hops from node to node, vectors compared; several threads at once may miscount."""
@@ -227,7 +237,7 @@ class SpiralGraph(IndexBase):
         return {"distances": distances, "hops": hops, "reranked": settled}
 
     def nbytes(self) -> dict[str, int]:
-        """Bytes held, by part, at the present capacity."""
+        """Bytes held, by part, at the present capacity; what is mapped counts, though the system may drop its pages."""
         body = self._body
         rows, spiral = body.rows, body.spiral
         return {
@@ -305,20 +315,31 @@ def _plan(metric: Metric, params: dict[str, Any], *, seed: int, threads: int) ->
         scan_below=params["scan_below"],
         codes=params["codes"],
         code_bytes=params["code_bytes"],
+        in_file=params["vectors"] == "file",
         seed=seed,
         building=Building(params["ef_construction"], params["alpha"], threads),
     )
 
 
-def _built(plan: Plan, stored: FloatArray, ids: IdArray) -> Body:
+def _built(plan: Plan, vectors: Vectors, ids: IdArray, *, stored: bool = False) -> Body:
     """Codes fitted to the vectors, rows, and a graph where they are many."""
+    count, dim = vectors.shape
     longest = 0.0
     if plan.metric == "ip":
-        longest = float(np.sqrt(np.einsum("ij,ij->i", stored, stored).max()))
-    fitted = fit(stored, width=plan.code_bytes, seed=plan.seed)
+        squares = [np.vecdot(some, some).max() for some in (vectors[block] for block in in_blocks(count, dim))]
+        longest = float(np.sqrt(max(squares)))
+
+    def take(rows: IdArray) -> FloatArray:
+        return vectors[rows] if stored else stored_form(vectors[rows], plan.metric)
+
+    fitted = fit(take, (count, dim), width=plan.code_bytes, seed=plan.seed)
+    trim()  # or the sample's memory would stay the process's
     body = empty_body(plan, fitted, fitted_on=ids.size, longest=longest)
-    body = with_rows(with_room(body, ids.size, exact=True), stored, ids)
-    return with_graph(body) if ids.size >= plan.scan_below else body
+    body = with_rows(with_room(body, ids.size, exact=True), vectors, ids, stored=stored)
+    if ids.size >= plan.scan_below:
+        body = with_graph(body)
+    trim()
+    return body
 
 
 def _warm_up() -> None:
