@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +19,12 @@ from adamem_indexes.spiral._body import Body, Plan, empty_body, new_rows
 from adamem_indexes.spiral._kernels import CELLS, LINE, NIL, TAIL_FLOATS, Rows, Spiral
 from adamem_indexes.spiral._lens import Fitted
 from adamem_indexes.spiral._memory import aligned, give_back
-from adamem_indexes.spiral._sound import fault_of_rows, is_tree, leads_to_heads
+from adamem_indexes.spiral._sound import are_vectors, fault_of_rows, is_tree, leads_to_heads
 from adamem_indexes.spiral._tree import no_spiral
 
 _VERSION = 1
+_LONGEST = 1.9e19
+"""No float32 vector is longer whose squared length is finite."""
 
 
 def save(
@@ -91,7 +92,7 @@ class Saved:
                 check_params(meta["params"], known, index=index, stage="build"), _whole(meta["seed"], least=0),
                 _whole(own["fitted_on"], least=0), float(own["longest"]), _flag(own["faithful"]), _flag(own["graph"]),
             )  # fmt: skip
-            if not (math.isfinite(saved.longest) and saved.longest >= 0):
+            if not 0 <= saved.longest <= _LONGEST:
                 raise ValueError("no length")
         except (UserError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise CorruptResult(f"{path} does not say what a saved {index} says; save the index again") from error
@@ -111,7 +112,7 @@ def load(saved: Saved, plan: Plan, *, mapped: bool) -> Body:
     snapshot, dim = saved.snapshot, saved.dim
     where = snapshot.folder
     basis, centre = _array(snapshot, "basis", np.float32, (None, dim)), _array(snapshot, "centre", np.float32, (dim,))
-    if basis.shape[0] > dim or not (np.isfinite(basis).all() and np.isfinite(centre).all()):
+    if basis.shape[0] > dim or not (are_vectors(basis, "cosine") and are_vectors(centre[None], "l2")):
         raise CorruptResult(f"{where}: its codes are of directions that do not exist; save the index again")
     fitted = Fitted(basis, centre, saved.faithful)
     body = empty_body(plan, fitted, fitted_on=saved.fitted_on, longest=saved.longest)

@@ -28,7 +28,7 @@ def fault_of_rows(rows: Rows, ids: IdArray, metric: Metric) -> str | None:
     live = np.sort(ids[ids != -1])
     if live.size and (live[0] < 0 or (live[1:] == live[:-1]).any()):
         return "ids are negative, or stand twice"
-    if not all(_are_vectors(rows.vectors[some], metric) for some in _pieces(rows.vectors)):
+    if not all(are_vectors(rows.vectors[some], metric) for some in _pieces(rows.vectors)):
         return "vectors hold NaN or Inf, or are not of length 1"
     give_back(rows.vectors)
     if not all(np.isfinite(rows.tails[some, -TAIL_FLOATS:]).all() for some in _pieces(rows.tails)):
@@ -41,6 +41,15 @@ def fault_of_rows(rows: Rows, ids: IdArray, metric: Metric) -> str | None:
     if not all(leads_to_heads(rows.links[some], rows.twins) for some in _pieces(rows.links)):
         return "links lead to rows that do not exist"
     return None
+
+
+def are_vectors(vectors: AnyArray, metric: Metric) -> bool:
+    """Whether `vectors` (m, d) are finite, squared too, and under cosine of length 1."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.vecdot(vectors, vectors)
+    good = np.abs(squares - 1) < _UNIT if metric == "cosine" else np.isfinite(squares)
+    give_back(vectors)
+    return bool(good.all())
 
 
 def is_tree(children: AnyArray, leaves: int) -> bool:
@@ -66,14 +75,6 @@ def _pieces(array: AnyArray) -> Iterator[slice]:
     step = max(1, _PIECE // max(1, array.shape[1]))
     for start in range(0, array.shape[0], step):
         yield slice(start, start + step)
-
-
-def _are_vectors(vectors: AnyArray, metric: Metric) -> bool:
-    with np.errstate(over="ignore", invalid="ignore"):
-        squares = np.vecdot(vectors, vectors)
-    good = np.abs(squares - 1) < _UNIT if metric == "cosine" else np.isfinite(squares)
-    give_back(vectors)
-    return bool(good.all())
 
 
 def _are_equal(vectors: AnyArray, some: AnyArray, others: AnyArray) -> bool:

@@ -298,7 +298,7 @@ class SpiralGraph(IndexBase):
         try:
             plan = _plan(saved.metric, saved.params, seed=saved.seed, threads=1)
         except InvalidInput as error:
-            raise CorruptResult(f"{path}: {error}") from error
+            raise CorruptResult(f"{path}: {error}; save the index again") from error
         index = cls(load(saved, plan, mapped=mapped))
         index._adopt(metric=saved.metric, dim=saved.dim, params=saved.params)
         return index
