@@ -318,3 +318,44 @@ def test_a_forked_process_writes_into_a_file_of_its_own(vectors):
     found = index.search(vectors[2_500:2_600], 1, params={"ef": 100})
     assert (found.ids[:, 0] == np.arange(6_000, 6_100)).mean() > 0.95
     assert (found.distances < 1e-3).mean() > 0.95
+
+
+_KILLER = """
+import os, signal, sys, time
+from pathlib import Path
+import numpy as np
+from adamem.index import index_class
+
+spiral, random, folder = index_class("spiral"), np.random.default_rng(1), Path(sys.argv[1])
+few = dict(metric="cosine", params={"scan_below": 0, "vectors": "file"})
+for count in (400, 500):
+    vectors = random.normal(size=(count, 16)).astype(np.float32)
+    spiral.build(vectors, np.arange(count), **few).save(folder / str(count))
+    spiral.load(folder / str(count)).save(folder / "saved")
+for _ in range(12):
+    child = os.fork()
+    if child == 0:
+        # one that was built here, one whose vectors are a map of the folder that is saved over, one mapped elsewhere
+        indexes = [spiral.load(folder / "saved"), spiral.load(folder / "400", mmap=True), spiral.load(folder / "500")]
+        indexes[2].insert(vectors[:100], np.arange(500, 600))
+        while True:
+            for index in indexes:
+                index.save(folder / "saved")
+    time.sleep(random.uniform(0.01, 0.06))
+    os.kill(child, signal.SIGKILL)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    index = spiral.load(folder / "saved", mmap=True)
+    assert (index.search(index._body.rows.vectors[:50], 1, params={"ef": 80}).distances < 1e-4).mean() > 0.95
+    print(len(index), flush=True)
+"""
+
+
+def test_a_kill_while_saving_mapped_indexes_leaves_a_whole_one(tmp_path):
+    """Also where the vectors are mapped from the very folder that is saved over."""
+    done = subprocess.run(
+        [sys.executable, "-c", _KILLER, str(tmp_path)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    sizes = done.stdout.split()
+    assert len(sizes) == 12
+    assert set(sizes) <= {"400", "500", "600"}
