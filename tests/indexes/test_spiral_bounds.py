@@ -43,7 +43,7 @@ def target(processor, folder):
 
 
 def test_nothing_past_an_array_is_touched():
-    """Built, searched, inserted into, deleted from and maintained at the edge of memory: all metrics and code widths."""
+    """Built, searched, inserted into, deleted from and maintained at the edge of memory: metrics and code widths."""
     done = run()
     assert (done.returncode, done.stdout) == (0, "whole\n"), done.stderr
 
