@@ -245,6 +245,23 @@ def test_a_deleted_node_is_taken_out_of_the_ways(data, metric, codes):
     assert index.counters()["distances"] - before < 1.1 * before
 
 
+@pytest.mark.parametrize("mmap", [False, True])
+def test_repairs_are_saved(data, tmp_path, oracle, mmap):
+    """What was deleted and repaired is so after loading, and the index goes on from there."""
+    vectors, queries, more = data
+    index = build(vectors)
+    index.delete(np.arange(0, 400))
+    index.save(tmp_path / "saved")
+    again = index_class("spiral").load(tmp_path / "saved", mmap=mmap)
+    assert again._parted == index._parted > 300
+    np.testing.assert_array_equal(again.search(queries, 10).ids, index.search(queries, 10).ids)
+    again.delete(np.arange(400, 700))
+    again.insert(more, np.arange(5_000, 5_200))
+    again.maintain()
+    everything, ids = np.concatenate([vectors[700:], more]), np.array([*range(700, 4_000), *range(5_000, 5_200)])
+    assert recall(oracle, again, "l2", everything, queries, ids=ids, params={"ef": 64}) > 0.97
+
+
 @pytest.mark.parametrize("order", ["at random", "oldest first"])
 def test_recall_stays_while_the_corpus_turns_over(oracle, order):
     """Ten times over, a twentieth at a time, recall at a fixed effort is as of a new build, within a point."""

@@ -21,6 +21,8 @@ _SINGLY = 1_000
 """The first nodes are linked one by one, so that each finds those before it."""
 _BATCH_SHARE = 50
 """A batch is at most the n/50th part of the graph: nodes of one batch do not see each other."""
+_COUNTED = 16_384
+"""Nodes whose links are counted at a time."""
 _CROWD = 256
 """A batch whose nodes are compared with each other is at most so large: a microsecond or two a node."""
 _PIECE = 64
@@ -139,7 +141,10 @@ def connect(rows: Rows, start: int, nodes: AnyArray) -> None:
     lost = nodes[reached[nodes] == 0]
     if lost.size == 0:
         return
-    ways_in = np.bincount(rows.links[nodes].ravel()[rows.links[nodes].ravel() != NIL], minlength=rows.links.shape[0])
+    ways_in = np.zeros(rows.links.shape[0], dtype=np.int64)
+    for some in range(0, nodes.size, _COUNTED):
+        links = rows.links[nodes[some : some + _COUNTED]]
+        np.add.at(ways_in, links[links != NIL], 1)
     for _ in range(lost.size + 1):
         for node in lost.tolist():
             if reached[node]:
@@ -242,6 +247,9 @@ def _join_twins(rows: Rows, batch: AnyArray, twin_of: AnyArray, out: AnyArray) -
 
 
 def join_twin(rows: Rows, node: int, twin: int) -> None:
-    """Let `twin` be found where `node` is."""
-    rows.twins[twin] = rows.twins[node]
+    """Let `twin`, and whoever is found where it is, be found where `node` is."""
+    last = twin
+    while rows.twins[last] != NIL:
+        last = int(rows.twins[last])
+    rows.twins[last] = rows.twins[node]
     rows.twins[node] = twin

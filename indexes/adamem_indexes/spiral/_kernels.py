@@ -43,6 +43,7 @@ NIL = np.uint32(0xFFFFFFFF)
 
 # A key above that of every finite distance and below that of infinity, which therefore never enters a pool.
 _EMPTY = np.uint64(0xFF7FFFFFFFFFFFFF)
+_FARTHEST = np.float32(np.finfo(np.float32).max)
 _ONE = np.uint64(1)
 _ID_MASK = np.uint64(0x7FFFFFFF)
 _AHEAD = 4  # how many neighbours ahead their code rows are prefetched; 12 and 64 measure alike
@@ -552,10 +553,12 @@ def _scan(rows: Any, scratch: Any, wanted: Any, factor: Any, correction: Any, sq
         else:
             product = np.float32(dot(base + node * width, here, width) - correction)
             estimate = tails[node, column_at] - factor * tails[node, first] * product
+        if not estimate < _FARTHEST:  # infinite or no number: not to be left out of a scan of all
+            estimate = _FARTHEST
         key = _key(np.float32(estimate), node)
         if key < pool[last]:
             _hold(pool, last, key)
-    return _held(pool, ef)  # rows that are parted meanwhile never get in
+    return _held(pool, ef)
 
 
 @_kernel

@@ -7,6 +7,8 @@ for the leaf. A query follows the nearest cells: three products a level, on code
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 from adamem.types import AnyArray, FloatArray
@@ -17,9 +19,19 @@ from adamem_indexes.spiral._memory import aligned
 _LEAF = 32
 """A part with fewer points is a leaf."""
 _AXES_SAMPLE = 2_000
+_PIECE = 2_048
+"""Rows whose components are in memory at once."""
 
 
-def grow_spiral(components: FloatArray, rows: AnyArray, *, width: int, seed: int) -> Spiral:
+class Components(Protocol):
+    """Components float32 (m, parts), of which some rows are asked for at a time."""
+
+    def __getitem__(self, rows: AnyArray, /) -> FloatArray:
+        """float32 (rows, parts)."""
+        ...
+
+
+def grow_spiral(components: Components, rows: AnyArray, *, width: int, seed: int) -> Spiral:
     """The tree over `components` (m, parts) of the `rows` uint32 (m,); the first leaf's row is the root."""
     random = np.random.default_rng([seed, 2])
     lattice = fibonacci_sphere(CELLS)
@@ -39,12 +51,15 @@ def grow_spiral(components: FloatArray, rows: AnyArray, *, width: int, seed: int
     while open_parts:
         following = []
         for members in open_parts:
-            points = components[members]
-            mean = points.mean(axis=0)
-            three = _three_axes(points - mean, random)
+            pieces = np.array_split(members, -(-members.size // _PIECE))
+            sums = [components[piece].sum(axis=0, dtype=np.float64) for piece in pieces]
+            mean = (np.sum(sums, axis=0) / members.size).astype(np.float32)
+            some = members[random.permutation(members.size)[:_AXES_SAMPLE]] if len(pieces) > 1 else members
+            three = _three_axes(components[some] - mean, random)
             axes.append(three)
             centres.append(three @ mean)
-            cells = ((points - mean) @ three.T @ lattice.T).argmax(axis=1)
+            near = [((components[piece] - mean) @ three.T @ lattice.T).argmax(axis=1) for piece in pieces]
+            cells = np.concatenate(near)
             children.append(np.full(CELLS, -1, dtype=np.int32))
             used = np.unique(cells)
             for cell in used:

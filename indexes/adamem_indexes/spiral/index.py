@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from adamem.errors import InvalidInput
+from adamem.errors import CorruptResult, InvalidInput
 from adamem.index import Capabilities, IdFilter, IndexBase, Param, SearchResult, empty_result
 from adamem.types import METRICS, AnyArray, FloatArray, IdArray, Metric, ParamValue
 from adamem_indexes._filtered import Prepared
@@ -20,19 +20,22 @@ from adamem_indexes.spiral import _kernels as kernels
 from adamem_indexes.spiral._body import (
     METRIC,
     Body,
+    Picked,
     Plan,
+    Vectors,
     coded_body,
     empty_body,
     link_rows,
     part_rows,
+    parted_rows,
     renewed,
-    stored_form,
     with_graph,
     with_room,
     with_rows,
 )
 from adamem_indexes.spiral._graph import Building
-from adamem_indexes.spiral._saved import load, read, save
+from adamem_indexes.spiral._memory import trim
+from adamem_indexes.spiral._saved import Saved, load, save
 from adamem_indexes.spiral._tree import no_spiral
 
 _DEAD_SHARE = 0.2
@@ -88,6 +91,12 @@ class SpiralGraph(IndexBase):
         Param(
             "code_bytes", 0, "bytes of a code, a multiple of 64; 0 chooses by the data's spectrum", low=0, high=65_600
         ),
+        Param(
+            "vectors",
+            "memory",
+            "where the vectors lie that settle the order: in memory, or in a temporary file that is mapped",
+            choices=("memory", "file"),
+        ),
     )
     search_params: ClassVar[tuple[Param, ...]] = (
         Param(
@@ -117,7 +126,7 @@ class SpiralGraph(IndexBase):
         self._code = METRIC[body.plan.metric]
         self._counters = np.zeros(3, dtype=np.int64)
         self._free: list[_Desk] = []
-        self._parted = 0  # dead nodes that nothing leads to any more, or hardly anything
+        self._parted = parted_rows(body)
 
     @classmethod
     def _build(
@@ -133,7 +142,7 @@ class SpiralGraph(IndexBase):
         plan = _plan(metric, params, seed=seed, threads=threads)
         _warm_up()
         with single_threaded_blas():  # the same sums, and so the same graph, however many threads BLAS would take
-            return cls(_built(plan, stored_form(vectors, metric), ids))
+            return cls(_built(plan, vectors, ids))
 
     def _search(
         self,
@@ -202,7 +211,7 @@ class SpiralGraph(IndexBase):
         with single_threaded_blas():
             first = self._body.labels.rows
             total = first + ids.size
-            body = with_rows(with_room(self._body, total), stored_form(vectors, self.metric), ids)
+            body = with_rows(with_room(self._body, total), vectors, ids)
             self._body = body
             if body.spiral is not None:
                 link_rows(body, np.arange(first, total, dtype=np.uint32))
@@ -252,7 +261,7 @@ class SpiralGraph(IndexBase):
         return {"distances": distances, "hops": hops, "reranked": settled}
 
     def nbytes(self) -> dict[str, int]:
-        """Bytes held, by part, at the present capacity."""
+        """Bytes held, by part, at the present capacity; what is mapped counts, though the system may drop its pages."""
         body = self._body
         rows, spiral = body.rows, body.spiral
         return {
@@ -281,18 +290,41 @@ class SpiralGraph(IndexBase):
         return _Desk(handle, body, most)
 
     def _save(self, path: Path) -> None:
-        plan = self._body.plan
-        meta = {"metric": self.metric, "dim": self.dim, "params": self.params, "seed": plan.seed}
-        save(self._body, path, index=self.name, meta=meta)
+        body = self._body
+        save(body, path, index=self.name, metric=self.metric, dim=self.dim, params=self.params, seed=body.plan.seed)
+
+    @classmethod
+    def load(cls, path: Path, *, mmap: bool = False) -> Self:
+        """Read what `save` wrote; with `mmap`, keep the large arrays in their files and map them.
+
+        A map costs no memory of the process's own: pages are read when a search looks at them, shared with other
+        processes that map the same folder, and the system's to take back. Checksums and links are checked either way,
+        for which every file is read once (0.5 to 2 s a GB): kernels do not look where a link leads. What changes
+        later stays in memory; the files stay as they are, and the folder may be deleted or saved over meanwhile.
+
+        Raises
+        ------
+        StorageError
+            if the folder or a file cannot be read.
+        CorruptResult
+            if a file was altered, or the parts do not fit together.
+        """
+        return cls._read(Path(path), mapped=mmap)
 
     @classmethod
     def _load(cls, path: Path) -> Self:
+        return cls._read(path, mapped=False)
+
+    @classmethod
+    def _read(cls, path: Path, *, mapped: bool) -> Self:
         _warm_up()
-        snapshot = read(path, index=cls.name)
-        meta = snapshot.meta
-        plan = _plan(meta["metric"], meta["params"], seed=meta["seed"], threads=1)
-        index = cls(load(snapshot, plan, dim=meta["dim"]))
-        index._adopt(metric=meta["metric"], dim=meta["dim"], params=meta["params"])
+        saved = Saved.read(path, index=cls.name, known=cls.build_params)
+        try:
+            plan = _plan(saved.metric, saved.params, seed=saved.seed, threads=1)
+        except InvalidInput as error:
+            raise CorruptResult(f"{path}: {error}; save the index again") from error
+        index = cls(load(saved, plan, mapped=mapped))
+        index._adopt(metric=saved.metric, dim=saved.dim, params=saved.params)
         return index
 
 
@@ -307,21 +339,25 @@ def _plan(metric: Metric, params: dict[str, Any], *, seed: int, threads: int) ->
         scan_below=params["scan_below"],
         codes=params["codes"],
         code_bytes=params["code_bytes"],
+        in_file=params["vectors"] == "file",
         seed=seed,
         building=Building(params["ef_construction"], params["alpha"], threads),
     )
 
 
-def _built(plan: Plan, stored: FloatArray, ids: IdArray) -> Body:
+def _built(plan: Plan, vectors: Vectors, ids: IdArray, *, stored: bool = False) -> Body:
     """Codes fitted to the vectors, rows, and a graph where they are many."""
-    body = coded_body(plan, stored, ids)
-    return with_graph(body) if ids.size >= plan.scan_below else body
+    body = coded_body(plan, vectors, ids, stored=stored)
+    if ids.size >= plan.scan_below:
+        body = with_graph(body)
+    trim()
+    return body
 
 
 def _built_of(body: Body) -> Body:
     """Built anew over the live rows."""
     kept = body.labels.live_rows()
-    return _built(body.plan, body.rows.vectors[kept], body.labels.of_rows[kept])
+    return _built(body.plan, Picked(body.rows.vectors, kept), body.labels.of_rows[kept], stored=True)
 
 
 def _warm_up() -> None:
