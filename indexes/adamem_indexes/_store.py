@@ -16,7 +16,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,9 @@ MANIFEST = "manifest.json"
 _FORMAT = "adamem-index"
 _OURS = re.compile(r"[a-z_]+-[0-9a-f]{16}\.(npy|bin)|\.manifest\.json\.[0-9a-f]+\.tmp")
 """What a save writes: parts, and the manifest under the name that it has until it is whole."""
+
+_TRIES = 20
+Loaded = TypeVar("Loaded")
 
 _ALIGNED = 64
 """Where the array begins in an .npy file, numpy promises: at a multiple of this."""
@@ -175,6 +178,25 @@ class Snapshot:
             return self._files[name]
         except KeyError as error:
             raise CorruptResult(f"{self.folder} lacks the part {name!r}; save the index again") from error
+
+
+def while_it_stays(folder: Path, load: Callable[[], Loaded]) -> Loaded:
+    """What `load` makes of the folder; once more if it fails while the folder is saved over, and its files replaced."""
+    for _ in range(_TRIES):
+        before = _manifest_bytes(folder)
+        try:
+            return load()
+        except (CorruptResult, StorageError):
+            if before is None or _manifest_bytes(folder) == before:
+                raise
+    return load()
+
+
+def _manifest_bytes(folder: Path) -> bytes | None:
+    try:
+        return (folder / MANIFEST).read_bytes()
+    except OSError:
+        return None
 
 
 def _check_file(file: Path, size: int, digest: str) -> None:

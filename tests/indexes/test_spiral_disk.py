@@ -359,3 +359,32 @@ def test_a_kill_while_saving_mapped_indexes_leaves_a_whole_one(tmp_path):
     sizes = done.stdout.split()
     assert len(sizes) == 12
     assert set(sizes) <= {"400", "500", "600"}
+
+
+_SAVER = """
+import sys
+from pathlib import Path
+import numpy as np
+from adamem.index import index_class
+
+vectors = np.random.default_rng(0).normal(size=(900, 16)).astype(np.float32)
+indexes = [index_class("spiral").build(vectors[:n], np.arange(n), metric="l2") for n in (700, 900)]
+while True:
+    for index in indexes:
+        index.save(Path(sys.argv[1]))
+    print("saved", flush=True)
+"""
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_a_folder_that_is_saved_over_while_it_is_loaded(tmp_path, mmap):
+    """Another process saves without a pause: every load gives one of the two states, and no error."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _SAVER, str(tmp_path / "saved")], stdout=subprocess.PIPE, text=True
+    ) as saver:
+        try:
+            assert saver.stdout.readline() == "saved\n"
+            sizes = {len(SPIRAL.load(tmp_path / "saved", mmap=mmap)) for _ in range(60)}
+        finally:
+            saver.kill()
+    assert sizes <= {700, 900}

@@ -15,6 +15,7 @@ from adamem.index import Capabilities, IdFilter, IndexBase, Param, SearchResult,
 from adamem.types import METRICS, AnyArray, FloatArray, IdArray, Metric, ParamValue
 from adamem_indexes._filtered import Prepared
 from adamem_indexes._kernels import least_square, warm_up
+from adamem_indexes._store import while_it_stays
 from adamem_indexes._threads import single_threaded_blas
 from adamem_indexes.spiral import _kernels as kernels
 from adamem_indexes.spiral._body import (
@@ -299,7 +300,7 @@ class SpiralGraph(IndexBase):
 
         A map costs no memory of the process's own: pages are read when a search looks at them, shared with other
         processes that map the same folder, and the system's to take back. Checksums and links are checked either way,
-        for which every file is read once (0.5 to 2 s a GB): kernels do not look where a link leads. What changes
+        for which every file is read once (about 2 s a GB): kernels do not look where a link leads. What changes
         later stays in memory; the files stay as they are, and the folder may be deleted or saved over meanwhile.
 
         Raises
@@ -309,11 +310,12 @@ class SpiralGraph(IndexBase):
         CorruptResult
             if a file was altered, or the parts do not fit together.
         """
-        return cls._read(Path(path), mapped=mmap)
+        folder = Path(path)
+        return while_it_stays(folder, lambda: cls._read(folder, mapped=mmap))
 
     @classmethod
     def _load(cls, path: Path) -> Self:
-        return cls._read(path, mapped=False)
+        return cls.load(path)
 
     @classmethod
     def _read(cls, path: Path, *, mapped: bool) -> Self:
