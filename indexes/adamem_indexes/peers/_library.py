@@ -28,5 +28,9 @@ def library(module: str) -> Any:
 
 def require(module: str) -> None:
     """Raise `MissingExtra` unless the module is installed; it is not imported."""
-    if find_spec(module) is None:
+    try:
+        found = find_spec(module) is not None
+    except ImportError:  # a finder that refuses it
+        found = False
+    if not found:
         raise MissingExtra(f"this index needs {module}, which is not installed: {_INSTALL}")
