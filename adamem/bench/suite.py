@@ -139,6 +139,11 @@ def is_suite(path: Path) -> bool:
 
 def read_suite(path: Path) -> Suite:
     """The suite in a folder. Raises `CorruptResult` if its record is not what was written."""
+    return read_record(path).suite(Path(path) / FILE)
+
+
+def read_record(path: Path) -> SuiteRecord:
+    """suite.json as it was written. Raises `CorruptResult` if it is not."""
     file = Path(path) / FILE
     try:
         record = SuiteRecord.model_validate_json(file.read_bytes())
@@ -148,7 +153,7 @@ def read_suite(path: Path) -> Suite:
         ) from error
     if record.format > FORMAT:
         raise CorruptResult(f"{file} has format {record.format}, this version reads up to {FORMAT}; upgrade adamem")
-    return record.suite(file)
+    return record
 
 
 def pieces(path: Path) -> list[Path]:

@@ -58,7 +58,9 @@ def method(loaded: Loaded) -> list[str]:
         )
     for name, told in loaded.runtimes.items():
         libraries = {
-            library: version for library, version in told["libraries"].items() if run.versions.get(library) != version
+            library: version
+            for library, version in told["libraries"].items()
+            if told["interpreter"] is not None and run.versions.get(library) != version
         }
         versions = f" ({wording.params(libraries)})" if libraries else ""
         said.append(f"The processes of {name} had a setting of their own: {wording.runtime(told)}{versions}.")

@@ -98,7 +98,7 @@ def _method(overview: Overview) -> list[str]:
 
 def _recompute(overview: Overview) -> list[Block | None]:
     name = overview.suite.name
-    config = json.dumps(overview.suite.resolved(), indent=1, ensure_ascii=False, sort_keys=True)
+    config = json.dumps(overview.config, indent=1, ensure_ascii=False, sort_keys=True)
     return [
         Paragraph(
             "This checks every data set's report against its raw files, and recomputes this overview from their tables:"

@@ -13,7 +13,7 @@ from adamem.bench import Experiment, RunFolder, Suite, experiments_of
 from adamem.bench.curve import Quantity
 from adamem.bench.records import Run
 from adamem.bench.stats import AtRecall, Estimate, Status
-from adamem.bench.suite import FILE, read_suite
+from adamem.bench.suite import FILE, read_record
 from adamem.errors import AdaMemError, CorruptResult
 
 _STATUSES = get_args(Status)
@@ -93,6 +93,8 @@ class Overview:
     """A suite with those of its data sets that are finished."""
 
     suite: Suite
+    config: Mapping[str, Any]
+    """The suite's config as it was written down: a later version may know more keys."""
     members: tuple[Member, ...]
     missing: Mapping[str, str]
     """By key, why it is not here."""
@@ -134,7 +136,8 @@ def read_overview(path: Path) -> Overview:
     CorruptResult
         if the suite's record, or a table of a finished data set, is not what was written.
     """
-    suite = read_suite(path)
+    record = read_record(path)
+    suite = record.suite(Path(path) / FILE)
     experiments = experiments_of(suite, source=str(Path(path) / FILE))
     titles = {one.key: one.title or one.key for one in suite.dataset}
     members, missing = [], {}
@@ -144,7 +147,7 @@ def read_overview(path: Path) -> Overview:
             missing[key] = why
         else:
             members.append(_member(key, titles[key], Path(path) / key, experiment))
-    return Overview(suite, tuple(members), missing)
+    return Overview(suite, record.config, tuple(members), missing)
 
 
 def _unfinished(folder: Path) -> str:
@@ -162,7 +165,9 @@ def _unfinished(folder: Path) -> str:
 
 def _member(key: str, title: str, folder: Path, experiment: Experiment) -> Member:
     run = RunFolder(folder).run()
-    asked = experiment.resolved()
+    # Both as this version reads them, which may know more keys than the one that measured.
+    known = {name: value for name, value in run.config.items() if name in Experiment.model_fields}
+    asked, had = experiment.resolved(), Experiment.model_validate(known).resolved()
     headline = _table(folder, "headline", _row)
     points = _table(folder, "points", lambda one: (one["contestant"], int(one["k"]), _number(one["recall"])))
     notes = _table(folder, "fitness", lambda one: one["notes"])
@@ -181,7 +186,7 @@ def _member(key: str, title: str, folder: Path, experiment: Experiment) -> Membe
         reach=reach,
         noise=headline[0][1] if headline else math.nan,
         disturbed=f"{spoilt} of {len(notes)} blocks disturbed" if spoilt else "",
-        stale=any(run.config.get(part) != asked[part] for part in ("dataset", "measure", "contestant", "targets")),
+        stale=any(had[part] != asked[part] for part in ("dataset", "measure", "contestant", "targets")),
     )
 
 
