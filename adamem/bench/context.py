@@ -82,6 +82,14 @@ class Context:
         answers as well, so that a key of their own would save nothing.
         """
         measure = self.experiment.measure
+        named = {more["contestant"]} if "contestant" in more else {seat["contestant"] for seat in more["seats"]}
+        taking_part = [plan for plan in self.plans if plan.name in named]
+        runtimes = {plan.name: plan.runtime for plan in taking_part if plan.runtime is not None}
+        # Whoever runs elsewhere has its code beside its runtime as well: two may share an index and not its code.
+        adapters = {plan.config.index: plan.runtime.adapter for plan in taking_part if plan.runtime is not None}
+        adapters |= {plan.config.index: adapter_hash(plan.config.index) for plan in taking_part if not plan.runtime}
+        if runtimes:
+            more["runtimes"] = {name: runtime.spec() for name, runtime in runtimes.items()}
         return {
             "adamem": __version__.split("+")[0],
             "dataset": self.dataset.fingerprint,
@@ -93,12 +101,12 @@ class Context:
             "machine": self.machine,
             "versions": machine.library_versions(),
             "code": measuring_hash(),
-            "adapters": {plan.config.index: adapter_hash(plan.config.index) for plan in self.plans},
+            "adapters": adapters,
             **more,
         }
 
     def start(self, name: str) -> WorkerProcess:
-        """A fresh worker process."""
+        """A fresh worker process, which begins when it is given its build."""
         measure = self.experiment.measure
         return WorkerProcess(
             log=self.scratch / f"{name}.log",
@@ -108,7 +116,9 @@ class Context:
         )
 
     def build(self, process: WorkerProcess, plan: ContestantPlan, build: dict[str, Any], seed: int) -> dict[str, Any]:
-        """Have a worker build its index. Raises `TrialFailed`."""
+        """Have a worker build its index, in its contestant's own interpreter and environment. Raises `TrialFailed`."""
+        if plan.runtime is not None:
+            process.launch(python=plan.runtime.python, environment=plan.runtime.environment)
         return process.ask(
             "build",
             index=plan.config.index,

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from adamem.bench.config import Experiment
-from adamem.bench.context import Reporter
+from adamem.bench.context import Reporter, locate_vectors
 from adamem.bench.load import load_dataset
+from adamem.bench.machine import free_memory
 from adamem.bench.plan import ContestantPlan, Params, expand
-from adamem.errors import UserError
+from adamem.bench.process import WorkerProcess
+from adamem.bench.runtime import Runtime
+from adamem.errors import TrialFailed, UserError
 from adamem.types import FloatArray, Metric
 
 _PROBE = 1500
@@ -19,6 +24,7 @@ _PROBE = 1500
 _GROWTH = 1.15
 """Build time is taken to grow as n^1.15: graphs grow as n log n and fall out of the caches on the way."""
 _STARTUP_SECONDS = 1.5
+_PROBE_SECONDS = 300.0
 
 
 def forecast(experiment: Experiment, *, source: str, reporter: Reporter) -> str:
@@ -66,6 +72,10 @@ def forecast(experiment: Experiment, *, source: str, reporter: Reporter) -> str:
 def _probe(
     plan: ContestantPlan, build: Params, sample: FloatArray, metric: Metric, threads: int, reporter: Reporter
 ) -> float:
+    if plan.runtime is not None:
+        seconds = _probe_elsewhere(plan, plan.runtime, build, sample, metric, threads, reporter)
+        reporter.advance()
+        return seconds
     ids = np.arange(sample.shape[0], dtype=np.int64)
     with threadpool_limits(limits=threads):
         started = time.perf_counter()
@@ -76,6 +86,42 @@ def _probe(
         seconds = time.perf_counter() - started
     reporter.advance()
     return seconds
+
+
+def _probe_elsewhere(
+    plan: ContestantPlan,
+    runtime: Runtime,
+    build: Params,
+    sample: FloatArray,
+    metric: Metric,
+    threads: int,
+    reporter: Reporter,
+) -> float:
+    """As a run would: in a worker of that interpreter and environment."""
+    with TemporaryDirectory() as name:
+        scratch = Path(name)
+        np.save(scratch / "queries.npy", sample[:1])
+        worker = WorkerProcess(
+            log=scratch / "worker.log", build_threads=threads, memory_limit=free_memory(), timeout=_PROBE_SECONDS
+        )
+        try:
+            worker.launch(python=runtime.python, environment=runtime.environment)
+            built = worker.ask(
+                "build",
+                index=plan.config.index,
+                metric=metric,
+                base=locate_vectors(sample, scratch),
+                build=build,
+                seed=0,
+                threads=threads,
+                queries=str(scratch / "queries.npy"),
+            )
+        except TrialFailed as error:
+            reporter.say(f"{plan.name} {build}: {error}")
+            return 0.0
+        finally:
+            worker.close()
+    return float(built["build_seconds"])
 
 
 def _span(times: list[float]) -> str:

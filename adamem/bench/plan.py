@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 from adamem.bench.config import ContestantConfig, Experiment, Grid
+from adamem.bench.runtime import Runtime, runtime_of
 from adamem.errors import ConfigError, UserError
 from adamem.index import Index, Param, check_params, index_class
 from adamem.types import Metric, ParamValue
@@ -28,6 +30,8 @@ class ContestantPlan:
     default_build: Params
     """What a user gets without a word, but for the values that the config fixes (a `storage`, a `form`)."""
     default_search: Params
+    runtime: Runtime | None = None
+    """The interpreter and the environment of its workers; None for those of the run itself."""
 
     @property
     def name(self) -> str:
@@ -46,8 +50,8 @@ def expand(experiment: Experiment, *, metric: Metric | None, source: str) -> lis
     Raises
     ------
     ConfigError
-        for an unknown index or parameter, a value out of its range, or a metric that an index does not support,
-        naming `source`, the key and what was expected.
+        for an unknown index or parameter, a value out of its range, a metric that an index does not support, or an
+        interpreter that cannot measure, naming `source`, the key and what was expected.
     """
     plans = [_expand_one(one, metric, source) for one in experiment.contestant]
     reference = reference_of(plans)
@@ -84,10 +88,17 @@ def sweep_grid(params: tuple[Param, ...]) -> Grid:
     return {param.name: list(param.sweep) for param in params if param.sweep}
 
 
+def runtimes_told(plans: list[ContestantPlan]) -> dict[str, dict[str, Any]]:
+    """What run.json's config says of those who run elsewhere, by name under ``runtimes``; nothing where nobody does."""
+    told = {plan.name: plan.runtime.spec() for plan in plans if plan.runtime is not None}
+    return {"runtimes": told} if told else {}
+
+
 def _expand_one(one: ContestantConfig, metric: Metric | None, source: str) -> ContestantPlan:
     where = f"{source}: contestant[{one.name!r}]"
+    runtime = runtime_of(one, source=source, where=where)
     try:
-        kind = index_class(one.index)
+        kind = index_class(one.index) if runtime is None else runtime.kind
     except UserError as error:
         raise ConfigError(f"{where}.index = {one.index!r}: {error}") from error
     if metric is not None and metric not in kind.capabilities.metrics:
@@ -113,6 +124,7 @@ def _expand_one(one: ContestantConfig, metric: Metric | None, source: str) -> Co
         effort=effort,
         default_build={**{param.name: param.default for param in kind.build_params}, **fixed},
         default_search={**{param.name: param.default for param in kind.search_params}, **fixed_search},
+        runtime=runtime,
     )
 
 

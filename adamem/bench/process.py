@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,37 +29,52 @@ _PINNED = (
 _POLL_SECONDS = 0.25
 
 
+def pinned(build_threads: int) -> dict[str, str]:
+    """The environment variables that every worker gets, whatever its contestant: nobody is given more threads."""
+    # Libraries size their pools when they load: as many as the build may use. A search is held to one thread.
+    pools = dict.fromkeys((*_PINNED, "NUMBA_NUM_THREADS"), str(build_threads))
+    return {**pools, "PYTHONHASHSEED": "0"}
+
+
 class WorkerProcess:
     """One fresh process that holds one index.
 
     `ask` sends a request and waits for the reply. A worker that takes too long, needs too much memory, or dies raises
-    `TrialFailed` with the reason and is gone, together with whatever it started.
+    `TrialFailed` with the reason and is gone, together with whatever it started. The process begins with `launch`, or
+    with the first question.
     """
 
     def __init__(self, *, log: Path, build_threads: int, memory_limit: int, timeout: float) -> None:
         self._log = log
+        self._build_threads = build_threads
         self._memory_limit = memory_limit
         self._timeout = timeout
-        environment = dict(os.environ)
-        # Libraries size their pools when they load: as many as the build may use. A search is held to one thread.
-        environment.update(dict.fromkeys(_PINNED, str(build_threads)))
-        environment["NUMBA_NUM_THREADS"] = str(build_threads)
-        environment["PYTHONHASHSEED"] = "0"
-        with open(log, "ab") as errors:
-            self._process = subprocess.Popen(
-                # -P: a module in the current folder is none of ours
-                [sys.executable, "-P", "-m", "adamem.bench.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=environment,
-                start_new_session=True,  # its own group: Ctrl-C reaches the coordinator alone, a kill all of it
-            )
-        self._watched = psutil.Process(self._process.pid)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._watched: psutil.Process | None = None
         self._pending = b""
+
+    def launch(self, *, python: str = sys.executable, environment: Mapping[str, str] | None = None) -> None:
+        """Begin the process, with an interpreter and variables of its own where given. Raises `TrialFailed`."""
+        try:
+            with open(self._log, "ab") as errors:
+                self._process = subprocess.Popen(
+                    # -P: a module in the current folder is none of ours
+                    [python, "-P", "-m", "adamem.bench.worker"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    env={**os.environ, **(environment or {}), **pinned(self._build_threads)},
+                    start_new_session=True,  # its own group: Ctrl-C reaches the coordinator alone, a kill all of it
+                )
+        except OSError as error:
+            raise TrialFailed(f"its process could not be started: {error}") from error
+        self._watched = psutil.Process(self._process.pid)
 
     def ask(self, op: str, **request: Any) -> dict[str, Any]:
         """Send one request and return the reply. Raises `TrialFailed`."""
+        if self._process is None:
+            self.launch()
+        assert self._process is not None
         assert self._process.stdin is not None
         line = json.dumps({"op": op, **request}).encode() + b"\n"
         try:
@@ -72,7 +88,9 @@ class WorkerProcess:
         return reply
 
     def cpu_seconds(self) -> float:
-        """CPU time that the worker has used; 0 once it is gone."""
+        """CPU time that the worker has used; 0 before it began and once it is gone."""
+        if self._watched is None:
+            return 0.0
         try:
             times = self._watched.cpu_times()
         except psutil.Error:
@@ -80,7 +98,9 @@ class WorkerProcess:
         return float(times.user + times.system)
 
     def close(self) -> None:
-        """End the worker and everything it started; harmless if it is gone."""
+        """End the worker and everything it started; harmless if it is gone or never began."""
+        if self._process is None:
+            return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -90,6 +110,7 @@ class WorkerProcess:
                     pipe.close()
 
     def _read_line(self) -> bytes:
+        assert self._process is not None
         assert self._process.stdout is not None
         handle = self._process.stdout.fileno()
         deadline = time.monotonic() + self._timeout
@@ -116,6 +137,7 @@ class WorkerProcess:
 
     def _memory(self) -> int:
         """The process's own memory, bytes: pages of the mapped vectors are shared and do not count."""
+        assert self._watched is not None
         try:
             info = self._watched.memory_info()
         except psutil.Error:
@@ -123,6 +145,7 @@ class WorkerProcess:
         return int(info.rss - getattr(info, "shared", 0))
 
     def _died(self) -> TrialFailed:
+        assert self._process is not None
         self.close()
         status = self._process.returncode
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"

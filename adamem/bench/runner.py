@@ -16,7 +16,7 @@ from adamem.bench.hardness import hardness
 from adamem.bench.load import load_dataset, progress_of
 from adamem.bench.measure import block_key, for_seed, measure_block, seats
 from adamem.bench.metrics import METRICS_VERSION
-from adamem.bench.plan import ContestantPlan, expand, reference_of
+from adamem.bench.plan import ContestantPlan, expand, reference_of, runtimes_told
 from adamem.bench.queries import split
 from adamem.bench.records import FORMAT, DatasetInfo, QueryInfo, Run
 from adamem.bench.select import choose
@@ -135,6 +135,7 @@ def _begin(context: Context, queries: QueryInfo, seconds: float) -> Run:
             "defaults": {
                 plan.name: {"build": plan.default_build, "search": plan.default_search} for plan in context.plans
             },
+            **runtimes_told(context.plans),
         },
         dataset=DatasetInfo(
             name=dataset.name,

@@ -33,7 +33,7 @@ def read(path: Path) -> dict[str, Any]:
 def override(tables: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
     """The tables with ``key=value`` settings applied; the value is TOML, the key dotted.
 
-    A member of a list of tables is named by its ``name``: ``contestant.hnsw.build.M=[8, 16]``.
+    A member of a list of tables is named by its ``key``, or else its ``name``: ``contestant.hnsw.build.M=[8, 16]``.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def key_path(location: Iterable[str | int], tables: Mapping[str, Any]) -> str:
         except (KeyError, IndexError, TypeError):
             here = None
         if isinstance(part, int):
-            name = here.get("name") if isinstance(here, Mapping) else None
+            name = _called(here)
             text += f"[{name!r}]" if name else f"[{part}]"
         else:
             text += f".{part}" if text else str(part)
@@ -111,6 +111,11 @@ def _fields_at(model: type[BaseModel], location: Iterable[str | int]) -> list[st
     return list(here.model_fields)
 
 
+def _called(member: Any) -> Any:
+    """What a member of a list of tables goes by: its key where it has one, for its name may be another's too."""
+    return member.get("key", member.get("name")) if isinstance(member, Mapping) else None
+
+
 def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
@@ -123,9 +128,9 @@ def _put(tables: Any, path: list[str], value: Any, setting: str) -> None:
     for depth, part in enumerate(path):
         last = depth == len(path) - 1
         if isinstance(here, list):
-            member = next((one for one in here if isinstance(one, dict) and one.get("name") == part), None)
+            member = next((one for one in here if isinstance(one, dict) and _called(one) == part), None)
             if member is None or last:
-                names = ", ".join(str(one.get("name")) for one in here if isinstance(one, dict))
+                names = ", ".join(str(_called(one)) for one in here if isinstance(one, dict))
                 raise ConfigError(
                     f"--set {setting}: {'.'.join(path[: depth + 1])} leads nowhere; the names there are {names}"
                 )

@@ -44,8 +44,8 @@ class Card(BaseModel):
 
     name: str = Field(pattern="^[a-z0-9][a-z0-9._-]*$")
     kind: Literal["vectors", "text", "labelled"]
-    format: Literal["idx", "hdf5", "npy", "tsv", "files", "texts", "labelled", "passages", "pydocs"]
-    """How it is read; `files` goes by the names of the files."""
+    format: Literal["idx", "hdf5", "npy", "tsv", "files", "texts", "labelled", "passages", "pydocs", "multiplied"]
+    """How it is read; `files` goes by the names of the files; `multiplied` is made of a base and noise."""
     title: str
     licence: str
     source: str
@@ -60,6 +60,10 @@ class Card(BaseModel):
     """Of a TSV file: how many leading columns are the vector; the rest is dropped."""
     judged_by: str | None = None
     """The text collection whose qrels and query fields hold for these vectors, by their ids."""
+    files_of: str | None = None
+    """The data set whose files these are, where they lie under another's name."""
+    noise: float | None = Field(default=None, gt=0)
+    """Of a multiplied set: the length of the noise by which a copy differs from its original."""
     cut_from: str | None = None
     """The text collection whose documents are cut into passages."""
     passage_words: int | None = None

@@ -17,6 +17,7 @@ from adamem.data.embed import embed
 from adamem.data.formats.source import VectorParts
 from adamem.data.hashes import known_sha256
 from adamem.data.locate import locate
+from adamem.data.multiplied import MULTIPLIED_VERSION
 from adamem.data.prepare import Prepared, prepare
 from adamem.data.progress import Progress
 from adamem.data.text_sets import open_texts, texts_of_card
@@ -84,7 +85,7 @@ def load(
     for label, value in (("limit", limit), ("queries", queries)):
         if value is not None and value < 1:
             raise InvalidInput(f"{label} = {value}; expected at least 1, or leave it out for all")
-    found = _find(name_or_path)
+    found = _find(name_or_path, limit)
     if isinstance(found, TextCollection):
         encoder = encoder or fallback
         if encoder is None:
@@ -103,11 +104,13 @@ def load(
     return assemble(whole, limit=limit, queries=queries, seed=seed, progress=progress)
 
 
-def _find(name_or_path: str | Path) -> TextCollection | tuple[Card, VectorParts]:
+def _find(name_or_path: str | Path, limit: int | None) -> TextCollection | tuple[Card, VectorParts]:
     name, path = str(name_or_path), Path(name_or_path).expanduser()
     if isinstance(name_or_path, str) and name in dataset_names():
         known = card(name)
-        return (known, open_card(known, verified(known))) if known.kind == "vectors" else texts_of_card(known)
+        if known.kind != "vectors":
+            return texts_of_card(known)
+        return known, open_card(known, verified(known), limit=limit)
     if path.is_dir():
         texts = open_texts(path)
         if texts is not None:
@@ -148,6 +151,8 @@ def _mapped(known: Card, parts: VectorParts, metric: Metric | None, progress: Pr
         )
     prepared = prepared_parts(known, parts, metric, progress)
     provenance: dict[str, Any] = {"licence": known.licence, "source": known.source}
+    if parts.made:
+        provenance["made"] = parts.made
     provenance["files"] = {path.name: known_sha256(path) for path in parts.files}
     qrels, topics = None, None
     if known.judged_by is not None and parts.base_ids is not None and parts.query_ids is not None:
@@ -165,6 +170,9 @@ def prepared_parts(
 ) -> dict[str, Prepared]:
     """The matrices of a set of vectors, read, checked and converted, or found so in the cache."""
     key: dict[str, Any] = {part: known_sha256(source.path) for part, source in parts.sources().items()}
+    if known.format == "multiplied":
+        key |= {"multiplied": MULTIPLIED_VERSION, "noise": known.noise}
+        key |= {"rows": {part: source.rows for part, source in parts.sources().items()}}
     key |= {"suffix": parts.base.path.name.partition(".")[2], "columns": known.columns}
     return prepare(parts.sources(), metric=metric, key=key, progress=progress)
 

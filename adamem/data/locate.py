@@ -12,7 +12,8 @@ from adamem.errors import StorageError
 def locate(card: Card) -> Path | None:
     """The first folder that holds all files of the card: those of `ADAMEM_DATA`, then the cache; None if none does."""
     wanted = [item.path for item in card.files if item.role != "archive"]
-    places = [folder / card.name for folder in mirror_folders()] + [download_folder(card.name)]
+    home = card.files_of or card.name
+    places = [folder / home for folder in mirror_folders()] + [download_folder(home)]
     if card.home is not None:
         places.insert(0, card.home)
     return next((place for place in places if wanted and all((place / path).is_file() for path in wanted)), None)
@@ -37,8 +38,8 @@ def require(card: Card) -> Path:
         )
     files = ", ".join(item.path for item in card.files if item.role != "archive")
     fetchable = all(item.url for item in card.files if item.role != "archive") or card.file("archive") is not None
-    fetch = f"run `adamem data fetch {card.name}` or " if fetchable else ""
+    fetch = f"run `adamem data fetch {card.files_of or card.name}` or " if fetchable else ""
     raise StorageError(
         f"data set {card.name!r} is not on this machine ({files}); {fetch}set ADAMEM_DATA to a folder that holds "
-        f"{card.name}/"
+        f"{card.files_of or card.name}/"
     )

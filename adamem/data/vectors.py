@@ -16,6 +16,7 @@ from adamem.data.formats.parquet import open_parquet
 from adamem.data.formats.source import VectorParts, VectorSource
 from adamem.data.formats.texmex import open_texmex
 from adamem.data.formats.tsv import open_tsv
+from adamem.data.multiplied import multiplied
 from adamem.errors import DataError, UnknownName
 
 _MATRICES: dict[str, Callable[[Path], VectorSource]] = {
@@ -35,8 +36,10 @@ _STEMS = {
 }
 
 
-def open_card(card: Card, folder: Path) -> VectorParts:
+def open_card(card: Card, folder: Path, *, limit: int | None = None) -> VectorParts:
     """What a vector set's files hold, by their roles on the card; its metric where the files have none.
+
+    A set that is made rather than read is made no longer than the first `limit` rows.
 
     Raises
     ------
@@ -55,6 +58,13 @@ def open_card(card: Card, folder: Path) -> VectorParts:
         for item in card.files
         if item.role in ("base", "queries", "learn")
     }
+    if card.format == "multiplied":
+        if card.rows is None or card.query_count is None or card.noise is None:
+            raise DataError(
+                f"card {card.name!r} lacks 'rows', 'query_count' or 'noise'; expected all three; mend the card"
+            )
+        rows = card.rows if limit is None else min(limit, card.rows)
+        return multiplied(opened["base"], rows, queries=card.query_count, noise=card.noise, metric=card.metric)
     names = {item.role: _names(folder / item.path) for item in card.files if item.role in ("base_ids", "query_ids")}
     return VectorParts(
         opened["base"],

@@ -96,6 +96,13 @@ class Bullets:
 
 
 @dataclass(frozen=True)
+class Links:
+    """Other reports: what each is called, and its page's path without the suffix, relative to this one."""
+
+    items: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class Code:
     """Something to be typed, or a config."""
 
@@ -110,7 +117,7 @@ class Details:
     blocks: tuple[Block, ...]
 
 
-Block = Table | Figure | Paragraph | Bullets | Code | Details
+Block = Table | Figure | Paragraph | Bullets | Links | Code | Details
 
 
 @dataclass(frozen=True)

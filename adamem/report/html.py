@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from functools import cache
 from html import escape
 from importlib.resources import files
+from urllib.parse import quote
 
-from adamem.report.document import Block, Bullets, Cell, Code, Document, Figure, Paragraph, Section, Table
+from adamem.report.document import Block, Bullets, Cell, Code, Document, Figure, Links, Paragraph, Section, Table
 from adamem.report.figures.style import GRID, INK, MUTED, PAPER
 
 _THEME = {INK: "var(--ink)", PAPER: "var(--paper)", MUTED: "var(--muted)", GRID: "var(--grid)"}
@@ -66,6 +67,9 @@ def _block(block: Block, figures: Mapping[str, bytes]) -> str:
         return f'<p class="{block.kind}">{escape(block.text)}</p>'
     if isinstance(block, Bullets):
         return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in block.items) + "</ul>"
+    if isinstance(block, Links):
+        links = (f'<li><a href="{escape(quote(path))}.html">{escape(text)}</a></li>' for text, path in block.items)
+        return f"<ul>{''.join(links)}</ul>"
     if isinstance(block, Code):
         return f'<pre tabindex="0"><code>{escape(block.text.rstrip())}</code></pre>'
     if isinstance(block, Figure):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -182,6 +183,12 @@ class Loaded:
     """Stage 1's builds that succeeded, by contestant."""
     hardness: dict[str, AnyArray] | None
     qrels: Qrels | None
+
+    @property
+    def runtimes(self) -> dict[str, dict[str, Any]]:
+        """By contestant, the interpreter and the environment of those that had their own."""
+        told: dict[str, dict[str, Any]] = self.run.config.get("runtimes", {})
+        return told
 
     @property
     def k(self) -> int:

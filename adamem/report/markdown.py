@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 
-from adamem.report.document import Block, Bullets, Cell, Code, Document, Figure, Paragraph, Table
+from adamem.report.document import Block, Bullets, Cell, Code, Document, Figure, Links, Paragraph, Table
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~])")
 _LEADING = re.compile(r"^(\d*)([#+.-])(?=\s)")
@@ -34,6 +35,8 @@ def _block(block: Block) -> list[str]:
         return [f"**{text}**" if block.kind == "answer" else f"> {text}" if block.kind == "warning" else text]
     if isinstance(block, Bullets):
         return ["\n".join(f"* {escape(item)}" for item in block.items)]
+    if isinstance(block, Links):
+        return ["\n".join(f"* [{escape(text)}]({quote(path)}.md)" for text, path in block.items)]
     if isinstance(block, Code):
         fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", block.text)), default=0))
         return [f"{fence}text\n{block.text.rstrip()}\n{fence}"]

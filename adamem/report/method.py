@@ -56,6 +56,14 @@ def method(loaded: Loaded) -> list[str]:
             "Blocks come from several machines: absolute times are means over them, ratios are formed on one machine "
             "each."
         )
+    for name, told in loaded.runtimes.items():
+        libraries = {
+            library: version
+            for library, version in told["libraries"].items()
+            if told["interpreter"] is not None and run.versions.get(library) != version
+        }
+        versions = f" ({wording.params(libraries)})" if libraries else ""
+        said.append(f"The processes of {name} had a setting of their own: {wording.runtime(told)}{versions}.")
     wall = math.fsum(run.wall_seconds.values())
     if wall:
         said.append(f"All of it took {wording.duration(wall)}.")

@@ -8,30 +8,51 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from adamem.bench.suite import is_suite
 from adamem.report import answer
 from adamem.report.document import Cell
+from adamem.report.document import Table as Source
+from adamem.report.overview import compose as overview
+from adamem.report.overview.members import read_overview
+from adamem.report.overview.tables import lead
 from adamem.report.tables.headline import headline
 from adamem.report.writing import compared
 
 
 def summary(path: Path) -> RenderableType:
-    """The answer, the headline table and the exact-search sentence of the run in the folder `path`."""
+    """The answer, the headline table and the exact-search sentence of the run in the folder `path`.
+
+    Of a suite, the overview's answer and who leads on each data set.
+    """
+    if is_suite(path):
+        gathered = read_overview(Path(path))
+        held = lead(gathered)
+        parts: list[RenderableType] = [_table(held)] if held.records else []
+        return Group(*parts, Text(overview.answer(gathered), style="bold"), Text(overview.missing(gathered)))
     comparison = compared(Path(path))
-    parts: list[RenderableType] = []
+    parts = []
     if comparison.entries:
         source = headline(comparison)
-        table = Table(title=source.caption, title_justify="left", title_style="bold", header_style="bold")
-        for column in source.columns:
-            label = Text(f"{column.label}\n{column.unit}".strip())
-            table.add_column(label, justify="right" if column.number else "left", overflow="fold")
-        for row in source.groups[0].rows:
-            table.add_row(*(_cell(cell) for cell in row))
-        parts.append(table)
+        parts.append(_table(source))
         parts.extend(Text(note, style="dim") for note in source.notes if note.startswith(("Noise", "No noise")))
     parts.append(Text(answer.answer(comparison), style="bold"))
     sentences = (answer.exact_sentence(comparison), answer.doubt(comparison), answer.caveat(comparison))
     parts.extend(Text(said) for said in sentences if said)
     return Group(*parts)
+
+
+def _table(source: Source) -> Table:
+    table = Table(title=source.caption, title_justify="left", title_style="bold", header_style="bold")
+    for column in source.columns:
+        label = Text(f"{column.label}\n{column.unit}".strip())
+        table.add_column(label, justify="right" if column.number else "left", overflow="fold")
+    for group in source.groups:
+        if group.label:
+            table.add_section()
+            table.add_row(Text(group.label, style="bold"))
+        for row in group.rows:
+            table.add_row(*(_cell(cell) for cell in row))
+    return table
 
 
 def _cell(cell: Cell) -> Text:

@@ -9,17 +9,20 @@ from adamem.bench.config import Experiment
 from adamem.bench.integrity import raw_findings
 from adamem.bench.records import Run
 from adamem.bench.store import RunFolder
+from adamem.bench.suite import is_suite
 from adamem.data.dataset import Dataset
 from adamem.data.progress import Progress, silent
 from adamem.errors import CorruptResult, UserError
 from adamem.files import sha256_file
 from adamem.report.compare_text import differences
 
-_TEXTS = ("tables/*.csv", "figures/*.csv", "report.md", "report.html")
+_TEXTS = ("tables/*.csv", "figures/*.csv")
 
 
 def verify(path: Path, *, deep: bool = False, progress: Progress | None = None) -> list[str]:
     """What in a run's folder does not follow from its raw files, as sentences; empty if all does.
+
+    Of a suite, every finished data set so, and the overview from their tables.
 
     1. Every raw file is there and is what was written; records, keys and arrays fit together.
     2. Every table, figure value, report.md and report.html is what the raw files give, scored by the metric version
@@ -33,6 +36,8 @@ def verify(path: Path, *, deep: bool = False, progress: Progress | None = None) 
     UserError
         with `deep`, if the data set cannot be had.
     """
+    if is_suite(path):
+        return _suite_findings(Path(path), deep=deep, progress=progress)
     folder = RunFolder(path)
     try:
         run = folder.run()
@@ -47,6 +52,20 @@ def verify(path: Path, *, deep: bool = False, progress: Progress | None = None) 
 
         out += deep_findings(folder, run, _dataset(run, progress), progress=progress)
     return out
+
+
+def _suite_findings(path: Path, *, deep: bool, progress: Progress | None) -> list[str]:
+    # Imported here, as below.
+    from adamem.report.overview.members import read_overview  # noqa: PLC0415
+
+    try:
+        members = read_overview(path).members
+    except CorruptResult as error:
+        return [str(error)]
+    out = []
+    for member in members:
+        out += [f"{member.key}: {said}" for said in verify(member.folder, deep=deep, progress=progress)]
+    return out + _report_findings(path, damaged=bool(out))
 
 
 class _Reporter:
@@ -80,9 +99,9 @@ def _dataset(run: Run, progress: Progress | None) -> Dataset:
 
 def _report_findings(path: Path, *, damaged: bool) -> list[str]:
     # Imported here, because they bring the drawing library along, and findings about raw files need none.
-    from adamem.report.writing import MANIFEST, render  # noqa: PLC0415
+    from adamem.report.writing import MANIFEST, pages, render  # noqa: PLC0415
 
-    if not (path / MANIFEST).exists() and not (path / "report.md").exists():
+    if not (path / MANIFEST).exists() and not pages(path)[0].exists():
         return [f"the folder holds no report; `adamem report {path}` makes one"]
     try:
         expected = render(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from adamem.bench.stats import AtRecall, Estimate, Status
 from adamem.types import ParamValue
@@ -120,6 +121,16 @@ def why_none(estimate: AtRecall) -> str:
 def params(values: Mapping[str, ParamValue]) -> str:
     """Parameters as one line."""
     return ", ".join(f"{name}={_value(value)}" for name, value in values.items())
+
+
+def runtime(told: Mapping[str, Any] | None) -> str:
+    """Where a contestant ran, if not where the others did: its variables, its interpreter."""
+    if told is None:
+        return ""
+    said = [f"{name}={value}" for name, value in told["environment"].items()]
+    if told["interpreter"] is not None:
+        said.append(f"Python {told['python']} of {told['interpreter']}")
+    return ", ".join(said)
 
 
 def listed(names: list[str]) -> str:

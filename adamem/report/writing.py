@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adamem.bench.suite import is_suite
 from adamem.files import atomic_write, write_json
 from adamem.report import html, markdown
 from adamem.report.comparison import Comparison, compare
@@ -15,33 +17,45 @@ from adamem.report.compose import compose
 from adamem.report.document import Document, Figure
 from adamem.report.figures import draw
 from adamem.report.loaded import load
+from adamem.report.overview import compose as overview
+from adamem.report.overview.members import read_overview
 
 MANIFEST = "report-manifest.json"
 
 
+@dataclass(frozen=True)
+class Composed:
+    """A report before it is written: what it says, whom its colours stand for, and what its two pages are called."""
+
+    document: Document
+    contestants: list[tuple[str, str]]
+    """(name, index), in the config's order."""
+    markdown: str
+    html: str
+
+
 def write(path: Path) -> Path:
-    """Write the report of the run in the folder `path`; returns report.html's path.
+    """Write the report of the run, or the overview of the suite, in the folder `path`; returns its page.
 
     Raises
     ------
     DataError
         if there is no run.
     CorruptResult
-        if a raw file is not what was written.
+        if a raw file, or a table that an overview rests on, is not what was written.
     StorageError
         if the report cannot be written; files are replaced one by one, each whole.
     """
     path = Path(path)
-    comparison = compared(path)
-    document = compose(comparison)
-    pictures = _draw(comparison, document.figures())
-    outputs = {**_texts(document, pictures), **{f"figures/{name}": content for name, content in pictures.items()}}
+    composed = _composed(path)
+    pictures = _draw(composed, composed.document.figures())
+    outputs = {**_texts(composed, pictures), **{f"figures/{name}": content for name, content in pictures.items()}}
     for name, content in sorted(outputs.items()):
         with atomic_write(path / name) as stream:
             stream.write(content)
     _drop_stale(path, set(outputs))
     write_json(path / MANIFEST, _manifest(outputs))
-    return path / "report.html"
+    return page(path)
 
 
 def render(path: Path) -> dict[str, bytes]:
@@ -52,32 +66,51 @@ def render(path: Path) -> dict[str, bytes]:
     they are; the others are drawn anew. Raises as `write` does.
     """
     path = Path(path)
-    comparison = compared(path)
-    document = compose(comparison)
-    pictures = _stored(path, document.figures())
-    missing = [figure for figure in document.figures() if f"{figure.name}.svg" not in pictures]
-    return dict(sorted(_texts(document, {**pictures, **_draw(comparison, missing)}).items()))
+    composed = _composed(path)
+    pictures = _stored(path, composed.document.figures())
+    missing = [figure for figure in composed.document.figures() if f"{figure.name}.svg" not in pictures]
+    return dict(sorted(_texts(composed, {**pictures, **_draw(composed, missing)}).items()))
+
+
+def page(path: Path) -> Path:
+    """The page to open: of a run report.html, of a suite index.html."""
+    return pages(path)[1]
+
+
+def pages(path: Path) -> tuple[Path, Path]:
+    """The report as Markdown and as HTML."""
+    names = ("README.md", "index.html") if is_suite(path) else ("report.md", "report.html")
+    return Path(path) / names[0], Path(path) / names[1]
 
 
 def compared(path: Path) -> Comparison:
-    """The comparison that the report rests on."""
+    """The comparison that the report of a run rests on."""
     return compare(load(path))
 
 
-def _texts(document: Document, pictures: Mapping[str, bytes]) -> dict[str, bytes]:
+def _composed(path: Path) -> Composed:
+    if is_suite(path):
+        gathered = read_overview(path)
+        return Composed(overview.compose(gathered), gathered.contestants, *(one.name for one in pages(path)))
+    comparison = compared(path)
+    contestants = [(one.name, one.index) for one in comparison.loaded.contestants]
+    return Composed(compose(comparison), contestants, *(one.name for one in pages(path)))
+
+
+def _texts(composed: Composed, pictures: Mapping[str, bytes]) -> dict[str, bytes]:
+    document = composed.document
     out = {f"figures/{figure.name}.csv": figure.csv() for figure in document.figures()}
     out |= {f"tables/{table.name}.csv": table.csv() for table in document.tables()}
-    out["report.md"] = markdown.render(document)
+    out[composed.markdown] = markdown.render(document)
     drawn = {figure.name: pictures[f"{figure.name}.svg"] for figure in document.figures()}
-    out["report.html"] = html.render(document, drawn)
+    out[composed.html] = html.render(document, drawn)
     return out
 
 
-def _draw(comparison: Comparison, figures: Sequence[Figure]) -> dict[str, bytes]:
-    contestants = [(one.name, one.index) for one in comparison.loaded.contestants]
+def _draw(composed: Composed, figures: Sequence[Figure]) -> dict[str, bytes]:
     out = {}
     for figure in figures:
-        out[f"{figure.name}.svg"], out[f"{figure.name}.png"] = draw(figure, contestants)
+        out[f"{figure.name}.svg"], out[f"{figure.name}.png"] = draw(figure, composed.contestants)
     return out
 
 

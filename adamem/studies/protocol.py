@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -34,8 +34,16 @@ class Study(Protocol):
         """What a run would do and about how long it would take, in words; measures nothing that is kept."""
         ...
 
-    def run(self, out: Path, *, reporter: Reporter) -> Path:
-        """Run into the folder `out`, or go on with what is there."""
+    def part(self, keys: Sequence[str]) -> Study:
+        """The study cut down to some of its pieces. Raises `ConfigError` if it has none of that name."""
+        ...
+
+    def run(self, out: Path, *, reporter: Reporter, done: Callable[[Path], object]) -> Path:
+        """Run into the folder `out`, or go on with what is there.
+
+        `done` is told of every folder in which something came to an end, as soon as it did: a study of many runs is
+        more often interrupted than not, and what is whole shall have its report by then.
+        """
         ...
 
 

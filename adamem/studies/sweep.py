@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from adamem.bench import Experiment, Reporter, forecast, run_experiment, validate
+from adamem.errors import ConfigError
 
 
 class SweepStudy:
@@ -33,6 +34,14 @@ class SweepStudy:
         """The plan, and its cost from a probe on a small sample."""
         return forecast(self.experiment, source=self.source, reporter=reporter)
 
-    def run(self, out: Path, *, reporter: Reporter) -> Path:
+    def part(self, keys: Sequence[str]) -> SweepStudy:
+        """It is one piece."""
+        raise ConfigError(
+            f"{self.source}: has one data set and no pieces, so {keys[0]!r} is none of them; leave out --only"
+        )
+
+    def run(self, out: Path, *, reporter: Reporter, done: Callable[[Path], object]) -> Path:
         """Both stages."""
-        return run_experiment(self.experiment, out, source=self.source, reporter=reporter)
+        folder = run_experiment(self.experiment, out, source=self.source, reporter=reporter)
+        done(folder)
+        return folder

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from adamem.errors import MissingExtra
 from adamem.index import Capabilities, Index, SearchResult, index_class, index_names
 from adamem.types import METRICS, Metric
 
@@ -114,13 +115,25 @@ def oracle() -> type[Oracle]:
     return Oracle
 
 
+@cache
+def missing(name: str) -> str:
+    """What the registered index `name` lacks here, "" where its library is installed."""
+    try:
+        index_class(name)
+    except MissingExtra as error:
+        return str(error)
+    return ""
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`case` runs over every registered index x metric; `name` over every index."""
+    """`case` runs over every registered index x metric, `index_name` over every index; skipped is one not installed."""
     if "case" in metafunc.fixturenames:
-        cases = [Case(name, metric) for name in index_names() for metric in index_class(name).capabilities.metrics]
+        names = [name for name in index_names() if not missing(name)]
+        cases = [Case(name, metric) for name in names for metric in index_class(name).capabilities.metrics]
         metafunc.parametrize("case", cases, ids=[f"{case.name}-{case.metric}" for case in cases], scope="session")
     if "index_name" in metafunc.fixturenames:
-        metafunc.parametrize("index_name", index_names())
+        marks = {name: [pytest.mark.skip(reason=missing(name))] if missing(name) else [] for name in index_names()}
+        metafunc.parametrize("index_name", [pytest.param(name, marks=marks[name]) for name in marks])
 
 
 @cache

@@ -124,6 +124,12 @@ def test_equal_vectors_share_a_node_and_all_come_back(oracle):
     assert index.search(vectors[0], 3).ids[0].tolist() == [500, 501, 502]
     index.insert(vectors[:1], [0])
     assert index.search(vectors[0], 3).ids[0].tolist() == [0, 500, 501]
+    index.delete(np.arange(500, 1_200))
+    index.maintain()
+    assert index.search(vectors[0], 1_000).ids[0, :301].tolist() == [0, *range(1_200, 1_500)]
+    assert recall(oracle, index, "l2", vectors[1_500:], vectors[1_500::10], ids=np.arange(1_500, 2_000), k=1) == 1
+    index.delete([0, *range(1_200, 1_500)])  # now the node itself goes
+    assert index.search(vectors[0], 1).distances[0, 0] > 0
 
 
 @pytest.mark.parametrize("threads", [2, 3])
@@ -216,14 +222,114 @@ def test_recall_stays_while_ids_are_deleted(data, oracle, share):
     assert recall(oracle, index, "l2", vectors[kept], queries, ids=kept, params={"ef": 48}) > 0.95
 
 
+@pytest.mark.parametrize("codes", ["sq8", "fp32"])
+@pytest.mark.parametrize("metric", ["l2", "cosine", "ip"])
+def test_a_deleted_node_is_taken_out_of_the_ways(data, metric, codes):
+    """What led to it leads elsewhere, searches begin at a neighbour instead, and every live node is reached."""
+    vectors, queries, _ = data
+    index = build(vectors, metric, codes=codes)
+    body = index._body
+    gone = np.unique([body.spiral.root[0], *body.spiral.leaves[:20], *range(0, 4_000, 13)])
+    links = body.rows.links
+    ways_in = np.isin(links, gone).sum()
+    index.search(queries, 10)
+    before = index.counters()["distances"]
+    index.delete(gone)
+    assert index._body is body  # in place
+    live = np.setdiff1d(np.arange(4_000), gone)
+    assert np.isin(links[live], gone).sum() < 0.2 * ways_in
+    assert not np.isin(body.spiral.leaves, gone).any()
+    assert not np.isin(body.spiral.root, gone).any()
+    assert set(live.tolist()) <= reachable(index)
+    index.search(queries, 10)
+    assert index.counters()["distances"] - before < 1.1 * before
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_repairs_are_saved(data, tmp_path, oracle, mmap):
+    """What was deleted and repaired is so after loading, and the index goes on from there."""
+    vectors, queries, more = data
+    index = build(vectors)
+    index.delete(np.arange(0, 400))
+    index.save(tmp_path / "saved")
+    again = index_class("spiral").load(tmp_path / "saved", mmap=mmap)
+    assert again._parted == index._parted > 300
+    np.testing.assert_array_equal(again.search(queries, 10).ids, index.search(queries, 10).ids)
+    again.delete(np.arange(400, 700))
+    again.insert(more, np.arange(5_000, 5_200))
+    again.maintain()
+    everything, ids = np.concatenate([vectors[700:], more]), np.array([*range(700, 4_000), *range(5_000, 5_200)])
+    assert recall(oracle, again, "l2", everything, queries, ids=ids, params={"ef": 64}) > 0.97
+
+
+@pytest.mark.parametrize("order", ["at random", "oldest first"])
+def test_recall_stays_while_the_corpus_turns_over(oracle, order):
+    """Ten times over, a twentieth at a time, recall at a fixed effort is as of a new build, within a point."""
+    count, times = 2_400, 10
+    vectors = clustered(count * (times + 1), 40, seed=12, clusters=60)
+    if order == "oldest first":  # topics come and go
+        vectors = vectors[np.argsort(vectors[:, 0] + 0.5 * np.random.default_rng(1).normal(size=len(vectors)))]
+    random = np.random.default_rng(13)
+    live = np.arange(count)
+    index = build(vectors[live], R=16, ef_construction=80)
+    step = count // 20
+    for start in range(count, len(vectors), step):
+        out = random.permutation(count)[:step] if order == "at random" else np.arange(step)
+        index.delete(live[out])
+        fresh = np.arange(start, start + step)
+        index.insert(vectors[fresh], fresh)
+        live = np.concatenate([np.delete(live, out), fresh])
+        if index.needs_maintenance():
+            index.maintain()
+    queries = clustered(300, 40, seed=12, clusters=60) if order == "at random" else vectors[live[::8]] + np.float32(0.1)
+    new = build(vectors[live], ids=live, R=16, ef_construction=80)
+    for ef in (16, 48):
+        turned, fresh = (
+            recall(oracle, one, "l2", vectors[live], queries, ids=live, params={"ef": ef}) for one in (index, new)
+        )
+        assert turned > fresh - 0.01
+    cost = []
+    for one in (index, new):
+        before = one.counters()["distances"]
+        one.search(queries, 10, params={"ef": 48})
+        cost.append(one.counters()["distances"] - before)
+    assert cost[0] < 1.1 * cost[1]
+
+
+def test_all_may_go_and_others_come(oracle):
+    """One by one or at once, to the last one; and what comes after is found."""
+    vectors = clustered(900, 16, seed=3)
+    for step in (1, 45, 450):
+        index = build(vectors[:450])
+        for start in range(0, 450, step):
+            index.delete(np.arange(start, start + step))
+            if start % 2:
+                index.insert(vectors[start : start + 1], [10_000 + start])
+                index.delete([10_000 + start])
+        assert len(index) == 0
+        assert (index.search(vectors[:3], 2).ids == -1).all()
+        index.insert(vectors[450:], np.arange(450, 900))
+        found = recall(oracle, index, "l2", vectors[450:], vectors[450::9], ids=np.arange(450, 900), params={"ef": 60})
+        assert found > 0.95
+        index.maintain()
+        found = recall(oracle, index, "l2", vectors[450:], vectors[450::9], ids=np.arange(450, 900), params={"ef": 60})
+        assert found > 0.97
+
+
 def test_codes_are_fitted_anew_when_the_collection_has_grown(oracle):
-    """Built on ten vectors, grown to thousands: maintenance is asked for, and done once."""
+    """Built on ten vectors, grown to thousands: with the graph, and again when maintenance is asked for."""
     vectors = clustered(3_000, 300, seed=8)
     index = build(vectors[:10], scan_below=500)
-    index.insert(vectors[10:], np.arange(10, 3_000))
+    index.insert(vectors[10:900], np.arange(10, 900))
+    assert index._body.fitted_on == 900
+    assert not index.needs_maintenance()
+    index.insert(vectors[900:], np.arange(900, 3_000))
     assert index.needs_maintenance()
+    links = index._body.rows.links[:3_000].copy()
     index.maintain()
     assert not index.needs_maintenance()
+    assert index._body.fitted_on == 3_000
+    assert (index._body.rows.links == links).mean() > 0.99  # the graph was kept
     assert recall(oracle, index, "l2", vectors, vectors[::100], params={"ef": 64}) > 0.97
 
 

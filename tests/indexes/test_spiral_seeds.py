@@ -1,4 +1,4 @@
-"""Where SpiralGraph's searches begin: the lattice's inverse, several spirals side by side, and what they cost."""
+"""Where the ablation's searches can begin: the lattice's inverse, several spirals side by side, and what they cost."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adamem.errors import CorruptResult
 from adamem.index import index_class
+from adamem_indexes.spiral import _ablated_lattice as lattices
 from adamem_indexes.spiral import _kernels as kernels
+from adamem_indexes.spiral._ablated_spirals import grow_spirals
 from adamem_indexes.spiral._axes import random_axes
 from adamem_indexes.spiral._lattice import fibonacci_sphere
-from adamem_indexes.spiral._spirals import grow_spirals
 
 
 def clustered(n, dim, *, seed=0, clusters=20, spread=0.3):
@@ -22,13 +22,13 @@ def clustered(n, dim, *, seed=0, clusters=20, spread=0.3):
 
 
 def build(vectors, *, metric="l2", **params):
-    params = {"scan_below": 0, "seeds": "several", **params}
-    return index_class("spiral").build(vectors, np.arange(len(vectors)), metric=metric, params=params)
+    params = {"seeds": "several", **params}
+    return index_class("spiral_ablation").build(vectors, np.arange(len(vectors)), metric=metric, params=params)
 
 
 def nearest(lattice, direction):
-    keys = np.empty(kernels.NEAREST_POINTS, dtype=np.uint64)
-    held = kernels.nearest_points(lattice, *direction.astype(np.float32), kernels.NEAREST_POINTS, keys)
+    keys = np.empty(lattices.NEAREST_POINTS, dtype=np.uint64)
+    held = lattices.nearest_points(lattice, *direction.astype(np.float32), lattices.NEAREST_POINTS, keys)
     return [int(kernels._key_node(key)) for key in keys[:held]]
 
 
@@ -36,7 +36,7 @@ def assert_nearest(lattice, direction):
     """The four nearest points, in order, are those of brute force, up to the rounding of equal ones."""
     found = nearest(lattice, direction)
     scores = lattice.astype(np.float64) @ direction.astype(np.float32).astype(np.float64)
-    best = np.sort(scores)[::-1][: kernels.NEAREST_POINTS]
+    best = np.sort(scores)[::-1][: lattices.NEAREST_POINTS]
     assert len(set(found)) == best.size
     np.testing.assert_allclose(scores[found], best, atol=1e-6)
 
@@ -73,7 +73,7 @@ def test_normal_scores_are_normal():
     random = np.random.default_rng(0)
     for values in (random.exponential(size=20_000), random.uniform(5, 6, 20_000), random.normal(size=20_000) ** 3):
         warp = np.append(np.quantile(values, (np.arange(32) + 0.5) / 32), values.std()).astype(np.float32)
-        scores = np.array([kernels.normal_score(np.float32(value), warp) for value in np.sort(values)])
+        scores = np.array([lattices.normal_score(np.float32(value), warp) for value in np.sort(values)])
         assert (np.diff(scores) >= 0).all()
         inner = scores[1_000:-1_000]
         expected = np.sort(random.normal(size=20_000))[1_000:-1_000]
@@ -92,30 +92,29 @@ def test_cells_hold_about_equally_many():
         three = slice(3 * one, 3 * one + 3)
         cells = np.empty(20_000, dtype=np.int64)
         nearest_cells = np.ascontiguousarray(values[:, three], dtype=np.float32)
-        kernels.nearest_cells(nearest_cells, spiral.warps[three], spiral.lattice, cells)
+        lattices.nearest_cells(nearest_cells, spiral.warps[three], spiral.lattice, cells)
         assert np.bincount(cells).max() < 5 * 64
 
 
 @pytest.mark.parametrize("axes_of", [None, random_axes])
 def test_a_cells_row_lies_in_the_data(axes_of):
-    """Every cell, empty ones too, has one of the rows that were given; the leaves name each of them once."""
+    """Every cell, empty ones too, has one of the rows that were given; so is the root."""
     components = clustered(3_000, 20)
     rows = np.random.default_rng(0).permutation(10_000)[:3_000].astype(np.uint32)
     given_axes = {} if axes_of is None else {"axes_of": axes_of}
     spiral = grow_spirals(components, rows, width=64, seed=0, **given_axes)
     assert np.isin(spiral.cells, rows).all()
-    assert (np.unique(spiral.cells) == spiral.leaves).all()
     assert spiral.root[0] in rows
 
 
 @pytest.mark.parametrize("metric", ["l2", "cosine", "ip"])
 @pytest.mark.parametrize("codes", ["sq8", "fp32"])
 def test_several_spirals_find_the_nearest(oracle, metric, codes):
-    """On clusters, where one entry point would be a trap; inserted rows are found as the others."""
+    """On clusters, where one entry point would be a trap; the tree is gone."""
     vectors, queries = np.split(clustered(4_100, 48, clusters=60, spread=0.1), [4_000])
-    index = build(vectors[:3_000], metric=metric, codes=codes)
-    assert index._body.spiral.cells.size
-    index.insert(vectors[3_000:], np.arange(3_000, 4_000))
+    index = build(vectors, metric=metric, codes=codes)
+    assert index._starts.spirals.cells.size
+    assert index._body.spiral.children.size == 0
     found = index.search(queries, 10, params={"ef": 80})
     assert oracle.recall(metric, found, queries, vectors, np.arange(4_000), 10) > 0.95
 
@@ -131,22 +130,6 @@ def test_any_shape_has_several_spirals(oracle, n, dim):
     index = build(vectors)
     found = index.search(vectors, 1, params={"ef": 100})
     assert oracle.recall("l2", found, vectors, vectors, np.arange(n), 1) == 1
-
-
-def test_several_spirals_are_saved(tmp_path):
-    """What is loaded answers alike, at the same cost; cells that name no row are refused."""
-    vectors = clustered(3_000, 24)
-    index = build(vectors)
-    index.save(tmp_path / "saved")
-    loaded = index_class("spiral").load(tmp_path / "saved")
-    before = index.counters()
-    expected, found = index.search(vectors[:50], 5), loaded.search(vectors[:50], 5)
-    assert (found.ids == expected.ids).all()
-    assert loaded.counters() == {name: count - before[name] for name, count in index.counters().items()}
-    index._body.spiral.cells[0, 0] = 3_000
-    index.save(tmp_path / "saved")
-    with pytest.raises(CorruptResult, match="its spiral leads nowhere"):
-        index_class("spiral").load(tmp_path / "saved")
 
 
 @pytest.mark.parametrize(("seeds", "products"), [("recursive", range(3, 40, 3)), ("several", [24])])

@@ -16,9 +16,10 @@ from adamem.report.verify import verify
 
 REFERENCE = Path(__file__).resolve().parents[2] / "reports" / "reference"
 FOLDERS = sorted(path.parent for path in REFERENCE.glob("*/run.json"))
+SUITES = sorted(path.parent for path in REFERENCE.glob("*/suite.json"))
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", FOLDERS + SUITES, ids=lambda folder: folder.name)
 def test_a_reference_report_follows_from_its_raw_files(folder):
     """Each table cell, each figure's values and both pages, recomputed."""
     assert verify(folder) == []

@@ -69,20 +69,32 @@ def test_the_data_set_of_contributing_gets_its_name_and_card(example, tmp_path):
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (REPOSITORY / "experiments").glob("*.toml")))
 def test_every_experiment_is_valid_and_says_what_it_owes(name):
-    """Expected result, machine, wall time and launch line; grids that the registry takes."""
-    from adamem.bench import Experiment, read, validate
-    from adamem.bench.plan import expand
+    """Expected result, machine, wall time and launch line; grids that the registry takes, of at most six builds each.
 
-    path = REPOSITORY / "experiments" / name
-    experiment = validate(Experiment, read(path), source=name)
-    assert experiment.expected.strip()
-    assert experiment.machine
-    assert experiment.wall_minutes is not None
-    assert experiment.launch == f"adamem run experiments/{name}"
-    assert experiment.name == path.stem
+    A suite says the wall time of each data set once a report of it is committed.
+    """
+    from adamem.bench import Experiment, Suite, experiments_of, read, validate
+    from adamem.bench.plan import expand
     from adamem.data import card
 
-    assert expand(experiment, metric=card(experiment.dataset.name).metric or "cosine", source=name)
+    path = REPOSITORY / "experiments" / name
+    tables = read(path)
+    if tables.get("study") == "suite":
+        whole = validate(Suite, tables, source=name)
+        experiments = experiments_of(whole, source=name)
+        if (REPOSITORY / "reports" / "reference" / path.stem).is_dir():
+            assert all(one.wall_minutes for one in whole.dataset)
+    else:
+        whole = validate(Experiment, tables, source=name)
+        experiments = {"": whole}
+        assert whole.wall_minutes is not None
+    assert whole.expected.strip()
+    assert whole.machine
+    assert whole.launch == f"adamem run experiments/{name}"
+    assert whole.name == path.stem
+    for experiment in experiments.values():
+        for plan in expand(experiment, metric=card(experiment.dataset.name).metric or "cosine", source=name):
+            assert len(plan.builds) <= (7 if plan.config.reference else 6)
 
 
 def test_the_library_lines_of_the_readme_run():

@@ -13,13 +13,15 @@ from adamem.cli.terminal import output
 
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(help="A run's folder, such as reports/quickstart.")]) -> None:
-    """Write the report of a run anew, from its raw files alone.
+    """Write the report of a run anew, from its raw files alone; of a suite, those of its data sets and the overview.
 
     \b
     adamem report reports/quickstart
     """
     from adamem import report as reports
+    from adamem.bench.suite import pieces
 
-    page = reports.write(folder)
+    for one in [*pieces(folder), folder]:
+        page = reports.write(one)
     output.print(reports.summary(folder))
     output.print(f"report: {page}", markup=False)

@@ -22,6 +22,10 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a value; may be given several times."),
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="KEY", help="Of a suite, this data set alone; may be given several times."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done, and about how long it takes.")
     ] = False,
@@ -33,10 +37,13 @@ def run(
     \b
     adamem run experiments/quickstart.toml
     adamem run experiments/fashion-mnist.toml --dry-run
+    adamem run experiments/scaling.toml --only 100k
     adamem run experiments/quick.toml --set measure.rounds=2 --set contestant.hnsw.build.M="[8, 16]" --out reports/try
     """
     tables = override(read(config), settings or [])
     study = study_of(tables, source=str(config))
+    if only:
+        study = study.part(only)
     if dry_run:
         with TerminalReporter() as reporter:
             told = study.forecast(reporter=reporter)
@@ -58,9 +65,12 @@ def finish(study: Study, out: Path) -> None:
     from adamem import report
 
     with TerminalReporter() as reporter:
-        folder = study.run(out, reporter=reporter)
-        reporter.stage("writing the report", 1)
-        page = report.write(folder)
-        reporter.advance()
+
+        def write(folder: Path) -> None:
+            reporter.stage(f"writing the report of {folder}", 1)
+            report.write(folder)
+            reporter.advance()
+
+        folder = study.run(out, reporter=reporter, done=write)
     output.print(report.summary(folder))
-    output.print(f"report: {page}", markup=False)
+    output.print(f"report: {report.page(folder)}", markup=False)

@@ -43,6 +43,8 @@ class VectorParts:
     query_ids: tuple[str, ...] | None = None
     files: tuple[Path, ...] = field(default=())
     """Every file that was opened; their bytes name the prepared copy."""
+    made: str = ""
+    """Where not every vector is a real one: which are, and how the others came about, as a sentence."""
 
     def sources(self) -> dict[str, VectorSource]:
         """The parts that are there, by name: base, queries, learn."""

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from adamem.report.document import Figure
-from adamem.report.figures import cost, effort, hardness, latency, pareto, task
+from adamem.report.figures import cost, effort, hardness, latency, pareto, ratios, scaling, task
 from adamem.report.figures.style import Look, looks
 
 _DRAWERS: dict[str, Callable[[tuple[Mapping[str, Any], ...], Mapping[str, Look]], tuple[bytes, bytes]]] = {
-    module.NAME: module.draw for module in (pareto, effort, latency, cost, hardness, task)
-}
+    module.NAME: module.draw for module in (pareto, effort, latency, cost, hardness, task, scaling)
+} | dict.fromkeys(ratios.NAMES, ratios.draw)
 
 
 def draw(figure: Figure, contestants: list[tuple[str, str]]) -> tuple[bytes, bytes]:

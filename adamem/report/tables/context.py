@@ -15,6 +15,7 @@ def sweep(loaded: Loaded) -> Table:
     """Stage 1: how many builds and points each contestant was given, and what was kept."""
     rows: list[tuple[Cell, ...]] = []
     records: list[Mapping[str, CsvValue]] = []
+    runtimes = loaded.runtimes
     for contestant in loaded.contestants:
         workers = [w for block in loaded.sweep for w in block.workers if w.contestant == contestant.name]
         own = [block for block in loaded.sweep if any(w.contestant == contestant.name for w in block.workers)]
@@ -24,7 +25,7 @@ def sweep(loaded: Loaded) -> Table:
         kept = [wording.params(one.build) or "its only build" for one in contestant.choice.builds]
         rows.append(
             (
-                Cell(contestant.name),
+                Cell(contestant.name, wording.runtime(runtimes.get(contestant.name))),
                 Cell(str(len(workers))),
                 Cell(str(failed)),
                 Cell(str(points)),
@@ -40,6 +41,7 @@ def sweep(loaded: Loaded) -> Table:
                 "points": points,
                 "wall_seconds": seconds,
                 "kept": "; ".join(kept),
+                **({"runtime": wording.runtime(runtimes.get(contestant.name))} if runtimes else {}),
             }
         )
     return Table(

@@ -11,6 +11,7 @@ import numba
 import numpy as np
 
 from adamem.types import AnyArray, FloatArray
+from adamem_indexes.spiral._ablated_lattice import Spirals, spiral_seeds
 from adamem_indexes.spiral._kernels import (
     L2,
     NIL,
@@ -32,7 +33,9 @@ class Starts(NamedTuple):
     """Where searches begin, in place of the index's own seeds."""
 
     rows: AnyArray
-    """uint32 (q or 1, s): the seeds of each query or of all; with s = 0 the spiral chooses."""
+    """uint32 (q or 1, s): the seeds of each query or of all; with s = 0 the spirals choose."""
+    spirals: Spirals
+    """Those that choose; where they have no cells, the index's own tree does."""
     upper: AnyArray
     """uint32 (levels, n, M): from the highest, the links of a hierarchy over the same rows, NIL behind the last; with
     no level the rows above are the seeds, else a descent begins at the first of them."""
@@ -40,6 +43,25 @@ class Starts(NamedTuple):
     """float32 (parts, parts), or (0, 0) for none: what the components are turned by before their signs are taken."""
     cosines: FloatArray
     """float32 (parts + 1,): by how many signs differ, the largest cosine that is likely."""
+
+
+class Walk(NamedTuple):
+    """How the ablation's searches go through the graph; the index itself has None in its place, and no code for it."""
+
+    prefetch: bool
+    """Whether code rows and links are fetched ahead."""
+    bits: AnyArray
+    """uint64 (capacity, w), or (0, 0) for no filter: the signs of the components, then a word with two float32, the
+    length of the components and the OFFSET."""
+    bit_floats: FloatArray
+    """The same memory as float32."""
+    signs: AnyArray
+    """uint64 (words,): the query's."""
+    shares: FloatArray
+    """float32 (parts + 1,): by how many signs differ, what the row's length is multiplied with and then taken from its
+    OFFSET for the least distance that is likely."""
+    tested: AnyArray
+    """int64 (1,): grows by the rows whose signs were compared."""
 
 
 @_kernel
@@ -119,8 +141,10 @@ def search_from(
         elif given.shape[0] > 0:
             scratch.fresh[: given.shape[0]] = given
             count, products = given.shape[0], 0
+        elif starts.spirals.cells.shape[0] > 0:
+            count, products = spiral_seeds(starts.spirals, scratch.code, scale, correction, scratch.keys, scratch.fresh)
         else:
-            count, products = _seeds(spiral, scratch, scale, correction)
+            count, products = _seeds(spiral, scratch.code, scale, correction, scratch.fresh)
         if walk.bits.shape[0] > 0:
             _take_signs(scratch.projected if lens.basis.shape[0] > 0 else scratch.centred, starts, walk, two)
         found, compared, hops = _beam(

@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import reverse_cuthill_mckee
 from adamem.types import AnyArray, FloatArray
 from adamem_indexes._filtered import FilterCache
 from adamem_indexes._labels import RowLabels
-from adamem_indexes.spiral._body import Body, components_of
+from adamem_indexes.spiral._body import Body, Decoded
 from adamem_indexes.spiral._kernels import NIL, OFFSET, TAIL_FLOATS, Spiral
 from adamem_indexes.spiral._memory import aligned
 
@@ -31,7 +31,7 @@ def order_of(body: Body, kind: str) -> AnyArray:
         return np.asarray(reverse_cuthill_mckee(graph.astype(np.float64).tocsr()), dtype=np.int64)
     if kind == "spiral":
         assert body.spiral is not None
-        return _leaf_order(body.spiral, components_of(body, np.arange(n, dtype=np.uint32)))
+        return _leaf_order(body.spiral, Decoded(body, np.arange(n, dtype=np.uint32))[:])
     return np.arange(n)
 
 
@@ -57,9 +57,7 @@ def reordered(body: Body, order: AnyArray) -> Body:
         labels=labels.array,
     )
     assert body.spiral is not None
-    spiral = body.spiral._replace(
-        leaves=led(body.spiral.leaves), root=led(body.spiral.root), cells=led(body.spiral.cells)
-    )
+    spiral = body.spiral._replace(leaves=led(body.spiral.leaves), root=led(body.spiral.root))
     return replace(body, rows=rows, spiral=spiral, labels=labels, filters=FilterCache(labels))
 
 

@@ -8,12 +8,13 @@ from functools import partial
 import numpy as np
 
 from adamem.types import AnyArray, FloatArray
+from adamem_indexes.spiral._ablated_lattice import Spirals
+from adamem_indexes.spiral._ablated_spirals import grow_spirals
 from adamem_indexes.spiral._axes import random_axes
 from adamem_indexes.spiral._kernels import NIL, Spiral
-from adamem_indexes.spiral._spirals import grow_spirals
 from adamem_indexes.spiral._tree import grow_spiral
 
-GROWN: dict[str, Callable[..., Spiral]] = {
+GROWN: dict[str, Callable[..., Spiral | Spirals]] = {
     "recursive": grow_spiral,
     "several": grow_spirals,
     "one": partial(grow_spirals, count=1),

@@ -11,7 +11,8 @@ from adamem.types import FloatArray
 AxesOf = Callable[[FloatArray, int, np.random.Generator], FloatArray]
 """(centred points (n, parts), how many, random) -> float32 (how many, parts); zeros where there are fewer."""
 
-_SAMPLE = 2_000
+AXES_SAMPLE = 2_000
+"""Points from which the main directions are taken, at most."""
 
 
 def main_axes(points: FloatArray, count: int, random: np.random.Generator) -> FloatArray:
@@ -20,8 +21,8 @@ def main_axes(points: FloatArray, count: int, random: np.random.Generator) -> Fl
     Source: Halko, Martinsson and Tropp, SIAM Review 53(2) (2011), algorithm 4.4.
     """
     parts = points.shape[1]
-    if points.shape[0] > _SAMPLE:
-        points = points[random.permutation(points.shape[0])[:_SAMPLE]]
+    if points.shape[0] > AXES_SAMPLE:
+        points = points[random.permutation(points.shape[0])[:AXES_SAMPLE]]
     found = np.linalg.qr(random.normal(size=(parts, min(count, parts))))[0].astype(np.float32)
     for _ in range(4):
         moved = points.T @ (points @ found)

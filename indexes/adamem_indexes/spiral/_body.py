@@ -6,6 +6,7 @@ holds an older body sees some rows not yet, and never one that is not whole.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,17 +16,22 @@ from adamem_indexes._filtered import FilterCache
 from adamem_indexes._kernels import hash_rows, normalise
 from adamem_indexes._labels import RowLabels
 from adamem_indexes.spiral import _kernels as kernels
-from adamem_indexes.spiral._graph import Building, connect, join_twin, link_nodes, new_scratch
+from adamem_indexes.spiral._graph import Building, connect, join_twin, link_nodes, mend_nodes, new_scratch
 from adamem_indexes.spiral._kernels import NIL, Lens, Rows, Scratch, Spiral
-from adamem_indexes.spiral._lens import Fitted, code_width, components, lens_of
-from adamem_indexes.spiral._memory import aligned
-from adamem_indexes.spiral._spirals import grow_spirals
+from adamem_indexes.spiral._lens import Fitted, code_width, components, fit, lens_of
+from adamem_indexes.spiral._memory import VectorFile, aligned, give_back, trim
 from adamem_indexes.spiral._tree import grow_spiral, no_spiral
 
 METRIC = {"l2": kernels.L2, "cosine": kernels.COSINE, "ip": kernels.IP}
 _GROWTH = 1.5
-_BLOCK = 8_192
+_BLOCK = 1 << 18
+"""Elements of the vectors that are coded at once: what is computed on the way is a multiple of that."""
 _SPIRAL_SAMPLE = 65_536
+_PART_EF, _PART_AMONG, _PART_TIES = 128, 50, 3
+"""When a node is parted: candidates held, how many of them are offered, and how many of these a neighbour gets.
+The values are those of IP-DiskANN (arXiv 2502.13826)."""
+_FEW_LINKS = 4
+"""A node that was left with fewer is linked anew."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,8 @@ class Plan:
     scan_below: int
     codes: str
     code_bytes: int
-    seeds: str
+    in_file: bool
+    """Whether the vectors lie in a file."""
     seed: int
     building: Building
 
@@ -49,7 +56,7 @@ class Body:
     plan: Plan
     fitted: Fitted
     fitted_on: int
-    """How many rows there were when the codes were fitted."""
+    """The first so many rows were there when the codes were fitted."""
     longest: float
     """The length of the longest vector then, which the lifts refer to."""
     plain: bool
@@ -59,6 +66,8 @@ class Body:
     """None while the rows are few and scanned."""
     labels: RowLabels
     filters: FilterCache
+    store: VectorFile | None = None
+    """Where the vectors lie; None for memory, and for a map of what was saved."""
 
     @property
     def dim(self) -> int:
@@ -90,18 +99,56 @@ def empty_body(plan: Plan, fitted: Fitted, *, fitted_on: int, longest: float) ->
     return Body(plan, fitted, fitted_on, longest, plain, lens_of(fitted), rows, None, labels, FilterCache(labels))
 
 
-def new_rows(capacity: int, *, dim: int, width: int, degree: int, plain: bool) -> Rows:
-    """Room for so many rows, none of which is linked."""
+def coded_body(plan: Plan, vectors: Vectors, ids: IdArray, *, stored: bool = False) -> Body:
+    """The rows of `ids` (m,), coded as suits them, and not linked yet; `stored` as in `with_rows`."""
+    count, dim = vectors.shape
+    longest = 0.0
+    if plan.metric == "ip":
+        squares = [np.vecdot(some, some).max() for some in (vectors[block] for block in in_blocks(count, dim))]
+        longest = float(np.sqrt(max(squares)))
+
+    def take(rows: IdArray) -> FloatArray:
+        return vectors[rows] if stored else stored_form(vectors[rows], plan.metric)
+
+    fitted = fit(take, (count, dim), width=plan.code_bytes, seed=plan.seed)
+    trim()  # or the sample's memory would stay the process's
+    body = empty_body(plan, fitted, fitted_on=ids.size, longest=longest)
+    return with_rows(with_room(body, ids.size, exact=True), vectors, ids, stored=stored)
+
+
+def new_rows(capacity: int, *, dim: int, width: int, degree: int, plain: bool, store: VectorFile | None = None) -> Rows:
+    """Room for so many rows, none of which is linked; their vectors are in the file `store`, if there is one."""
     codes = aligned((capacity, width), np.uint8)
     return Rows(
         codes=codes,
         tails=codes.view(np.float32),
         links=np.full((capacity, degree), NIL, dtype=np.uint32),
-        vectors=aligned((capacity, dim), np.float32),
+        vectors=aligned((capacity, dim), np.float32) if store is None else store.array(capacity, dim),
         labels=np.empty(0, dtype=np.int64),
         twins=np.full(capacity, NIL, dtype=np.uint32),
         plain=plain,
     )
+
+
+class Picked:
+    """Some rows of an array, copied only where they are looked at."""
+
+    def __init__(self, array: FloatArray, rows: IdArray) -> None:
+        self._array, self._rows = array, rows
+        self.shape = (rows.size, array.shape[1])
+
+    def __getitem__(self, some: slice | AnyArray) -> FloatArray:
+        return self._array[self._rows[some]]
+
+
+Vectors = FloatArray | Picked
+
+
+def in_blocks(count: int, dim: int) -> Iterator[slice]:
+    """Slices of `count` rows that are `_BLOCK` elements each."""
+    step = max(1, _BLOCK // dim)
+    for start in range(0, count, step):
+        yield slice(start, min(count, start + step))
 
 
 def stored_form(vectors: FloatArray, metric: Metric) -> FloatArray:
@@ -114,23 +161,46 @@ def stored_form(vectors: FloatArray, metric: Metric) -> FloatArray:
 
 
 def with_room(body: Body, total: int, *, exact: bool = False) -> Body:
-    """A body with memory for `total` rows; with `exact`, for not one more."""
-    capacity = body.rows.vectors.shape[0]
-    if total <= capacity:
+    """A body with memory for `total` rows; with `exact`, for not one more.
+
+    Raises
+    ------
+    StorageError
+        if the vectors are in a file that the disk has no room for; the body stays as it is.
+    """
+    capacity, store = body.rows.vectors.shape[0], body.store
+    foreign = body.plan.in_file and (store is None or not store.is_ours())
+    if total <= capacity and not foreign:
         return body
     room = total if exact else max(total, int(capacity * _GROWTH), 64)
+    if foreign:
+        store = VectorFile()
     old, used = body.rows, body.labels.rows
-    grown = new_rows(room, dim=body.dim, width=old.codes.shape[1], degree=body.plan.degree, plain=body.plain)
-    for name in ("codes", "links", "vectors", "twins"):
+    grown = new_rows(
+        room, dim=body.dim, width=old.codes.shape[1], degree=body.plan.degree, plain=body.plain, store=store
+    )
+    for name in ("codes", "links", "twins"):
         getattr(grown, name)[:used] = getattr(old, name)[:used]
-    return replace(body, rows=grown._replace(labels=body.labels.array))
+    if store is None:
+        grown.vectors[:used] = old.vectors[:used]
+    elif foreign:  # a file that grows has them already
+        for some in in_blocks(used, body.dim):
+            grown.vectors[some] = old.vectors[some]
+            give_back(grown.vectors)
+    return replace(body, rows=grown._replace(labels=body.labels.array), store=store)
 
 
-def with_rows(body: Body, stored: FloatArray, ids: IdArray) -> Body:
-    """A body, with room already, that has the rows of `ids` too; they are not linked yet."""
+def with_rows(body: Body, vectors: Vectors, ids: IdArray, *, stored: bool = False) -> Body:
+    """A body, with room already, that has the rows of `ids` too; they are not linked yet.
+
+    With `stored`, the vectors are in the form that is kept.
+    """
     first = body.labels.rows
-    for start in range(0, ids.size, _BLOCK):
-        _write(body, stored[start : start + _BLOCK], first + start)
+    for some in in_blocks(ids.size, body.dim):
+        piece = vectors[some]
+        _write(body, piece if stored else stored_form(piece, body.plan.metric), first + some.start)
+        if body.store is not None:
+            give_back(body.rows.vectors)
     body.labels.append(ids)
     if body.labels.array is body.rows.labels:
         return body  # what is prepared for searches in this body stays good
@@ -140,32 +210,111 @@ def with_rows(body: Body, stored: FloatArray, ids: IdArray) -> Body:
 def link_rows(body: Body, nodes: AnyArray) -> None:
     """Link the last rows, `nodes` uint32 (m,), into a graph that is there."""
     assert body.spiral is not None
-    _link(body, body.spiral, _without_twins(body.rows, nodes), linked=int(nodes[0]))
+    _link(body, body.spiral, _without_twins(body, nodes), linked=int(nodes[0]), shuffled=False)
 
 
 def with_graph(body: Body) -> Body:
     """A body with a graph of all its rows: first the spiral, then its leaves, from one root, then the rest."""
-    nodes = _without_twins(body.rows, np.arange(body.labels.rows, dtype=np.uint32))
+    nodes = _without_twins(body, np.arange(body.labels.rows, dtype=np.uint32))
     random = np.random.default_rng([body.plan.seed, 3])
     nodes = nodes[random.permutation(nodes.size)]
     sample = nodes[:_SPIRAL_SAMPLE]
-    grow = {"recursive": grow_spiral, "several": grow_spirals}[body.plan.seeds]
-    spiral = grow(components_of(body, sample), sample, width=body.width, seed=body.plan.seed)
+    spiral = grow_spiral(Decoded(body, sample), sample, width=body.width, seed=body.plan.seed)
     root = int(spiral.root[0])
     leaves = random.permutation(spiral.leaves)
     leaves = np.concatenate([spiral.root, leaves[leaves != root]])
     # The leaves find each other from the root alone: with the spiral's help they would link to their likes only, and
     # nothing would lead from one region to the next.
-    _link(body, no_spiral(root, width=body.width), leaves, linked=0)
-    _link(body, spiral, nodes[~np.isin(nodes, leaves)], linked=leaves.size)
+    _link(body, no_spiral(root, width=body.width), leaves, linked=0, shuffled=True)
+    _link(body, spiral, nodes[~np.isin(nodes, leaves)], linked=leaves.size, shuffled=True)
     connect(body.rows, root, nodes)
     return replace(body, spiral=spiral)
 
 
-def _link(body: Body, spiral: Spiral, nodes: AnyArray, *, linked: int) -> None:
+def part_rows(body: Body, gone: AnyArray) -> int:
+    """Take rows (m,) whose ids were deleted just now out of the ways of the living; returns how many were.
+
+    A node that still has a live twin stays.
+    """
+    assert body.spiral is not None
+    rows, spiral, how = body.rows, body.spiral, body.plan.building
+    nodes = np.array([row for row in gone.tolist() if rows.links[row, 0] != NIL and not _lives(rows, row)], np.uint32)
+    if nodes.size == 0:
+        return 0
+    nearest = np.empty(nodes.size, dtype=np.uint32)
+    kernels.part(rows, body.lens, spiral, body.new_scratch(_PART_EF), nodes, _PART_EF, _PART_AMONG, _PART_TIES,
+                 np.float32(how.alpha), nearest)  # fmt: skip
+    # Searches begin at their nearest neighbours from now on.
+    heirs = dict(zip(nodes.tolist(), nearest.tolist(), strict=True))
+    for seeds in (spiral.leaves, spiral.root):
+        for place in np.flatnonzero(np.isin(seeds, nodes)).tolist():
+            heir = heirs[int(seeds[place])]
+            while heir in heirs:  # deleted in the same call, after it had inherited
+                heir = heirs[heir]
+            if heir != NIL:
+                seeds[place] = heir
+    return int(np.count_nonzero(nearest != NIL))
+
+
+def parted_rows(body: Body) -> int:
+    """How many rows `part_rows` has taken out of the ways."""
+    return int(np.count_nonzero(np.isposinf(body.rows.tails[: body.labels.rows, kernels.OFFSET - kernels.TAIL_FLOATS])))
+
+
+def renewed(body: Body) -> Body:
+    """A body of the live rows alone, coded as suits them now; the graph is kept, links to dead rows are mended.
+
+    This body's own links are mended first: its readers may go on with it.
+    """
+    rows, labels, how = body.rows, body.labels, body.plan.building
+    kept = labels.live_rows()
+    # The row that a node has in the new body, by its row in this one: a dead one with live twins gets its first twin's.
+    place = np.full(labels.rows, NIL, dtype=np.uint32)
+    place[kept] = np.arange(kept.size, dtype=np.uint32)
+    twins = np.full(kept.size, NIL, dtype=np.uint32)
+    follows = np.zeros(labels.rows, dtype=np.bool_)
+    followers = rows.twins[: labels.rows]
+    follows[followers[followers != NIL]] = True
+    heads = np.flatnonzero(~follows)
+    for head in heads[rows.twins[heads] != NIL].tolist():
+        alive = [row for row in _chain(rows, head) if labels.array[row] >= 0]
+        if alive:
+            place[head] = place[alive[0]]
+            twins[place[alive[:-1]]] = place[alive[1:]]
+    heads = heads[place[heads] != NIL].astype(np.uint32)
+    mend_nodes(rows, heads, how=how, scratches=[body.new_scratch(how.ef_construction) for _ in range(how.threads)])
+
+    fresh = coded_body(body.plan, Picked(rows.vectors, kept), labels.of_rows[kept], stored=True)
+    links = rows.links[heads]
+    there = links != NIL
+    links[there] = place[links[there]]
+    nodes = place[heads]
+    fresh.rows.links[nodes] = links
+    fresh.rows.twins[:] = twins
+    sample = nodes[np.random.default_rng([body.plan.seed, 3]).permutation(nodes.size)[:_SPIRAL_SAMPLE]]
+    spiral = grow_spiral(Decoded(fresh, sample), sample, width=fresh.width, seed=body.plan.seed)
+    poor = nodes[there.sum(axis=1) < _FEW_LINKS]
+    if poor.size:
+        _link(fresh, spiral, poor, linked=nodes.size - poor.size, shuffled=False)
+    connect(fresh.rows, int(spiral.root[0]), nodes)
+    return replace(fresh, spiral=spiral)
+
+
+def _lives(rows: Rows, node: int) -> bool:
+    return any(rows.labels[row] >= 0 for row in _chain(rows, node))
+
+
+def _chain(rows: Rows, node: int) -> Iterator[int]:
+    """A node and its twins."""
+    while node != NIL:
+        yield node
+        node = int(rows.twins[node])
+
+
+def _link(body: Body, spiral: Spiral, nodes: AnyArray, *, linked: int, shuffled: bool) -> None:
     how = body.plan.building
     scratches = [body.new_scratch(how.ef_construction) for _ in range(how.threads)]
-    link_nodes(body.rows, body.lens, spiral, nodes, linked=linked, how=how, scratches=scratches)
+    link_nodes(body.rows, body.lens, spiral, nodes, linked=linked, shuffled=shuffled, how=how, scratches=scratches)
 
 
 def _write(body: Body, stored: FloatArray, first: int) -> None:
@@ -183,18 +332,36 @@ def _write(body: Body, stored: FloatArray, first: int) -> None:
     kernels.encode(parts, offsets.astype(np.float32), lifts, rows.codes, rows.tails, first)
 
 
-def components_of(body: Body, nodes: AnyArray) -> FloatArray:
-    """float32 (m, parts): what the codes of `nodes` say, or the vectors where they are walked on."""
-    if body.plain:
-        return components(body.rows.vectors[nodes], body.fitted)
-    codes = body.rows.codes[nodes, : body.parts].astype(np.float32) - np.float32(128)
-    return np.asarray(codes * body.rows.tails[nodes, -kernels.TAIL_FLOATS + kernels.SCALE][:, None])
+class Decoded:
+    """The components of some `nodes` uint32 (m,), decoded where they are looked at.
+
+    What their codes say, or the vectors where they are walked on.
+    """
+
+    def __init__(self, body: Body, nodes: AnyArray) -> None:
+        self._body, self._nodes = body, nodes
+        self.shape = (nodes.size, body.parts)
+
+    def __getitem__(self, some: slice | AnyArray) -> FloatArray:
+        """float32 (some, parts)."""
+        nodes, rows = self._nodes[some], self._body.rows
+        if self._body.plain:
+            return components(rows.vectors[nodes], self._body.fitted)
+        codes = rows.codes[nodes, : self._body.parts].astype(np.float32)
+        codes -= np.float32(128)
+        codes *= rows.tails[nodes, -kernels.TAIL_FLOATS + kernels.SCALE][:, None]
+        return codes
 
 
-def _without_twins(rows: Rows, nodes: AnyArray) -> AnyArray:
+def _without_twins(body: Body, nodes: AnyArray) -> AnyArray:
     """Of consecutive `nodes`, those whose vector none before them has; the others join the first one's chain."""
+    rows = body.rows
     hashes = np.empty(nodes.size, dtype=np.uint64)
-    hash_rows(rows.vectors[int(nodes[0]) : int(nodes[-1]) + 1], hashes)
+    own = rows.vectors[int(nodes[0]) : int(nodes[-1]) + 1]
+    for some in in_blocks(nodes.size, body.dim):
+        hash_rows(own[some], hashes[some])
+        if body.store is not None:
+            give_back(own)
     order = np.argsort(hashes, kind="stable")
     single = np.ones(nodes.size, dtype=np.bool_)
     head = 0

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adamem.types import AnyArray
-from adamem_indexes.spiral._kernels import CELLS, MOST_SEEDS, NIL, Lens, Rows, Scratch, Spiral, link, link_back, reach
+from adamem_indexes.spiral._kernels import CELLS, NIL, Lens, Rows, Scratch, Spiral, link, link_back, mend, reach
 from adamem_indexes.spiral._lens import code_width
 from adamem_indexes.spiral._memory import aligned
 
@@ -21,6 +21,10 @@ _SINGLY = 1_000
 """The first nodes are linked one by one, so that each finds those before it."""
 _BATCH_SHARE = 50
 """A batch is at most the n/50th part of the graph: nodes of one batch do not see each other."""
+_COUNTED = 16_384
+"""Nodes whose links are counted at a time."""
+_CROWD = 256
+"""A batch whose nodes are compared with each other is at most so large: a microsecond or two a node."""
 _PIECE = 64
 """Nodes that a thread takes at a time."""
 
@@ -42,8 +46,8 @@ def new_scratch(rows: Rows, *, parts: int, width: int, most: int) -> Scratch:
     return Scratch(
         pool=np.zeros(room, dtype=np.uint64),
         visited=np.zeros(capacity // 64 + 1, dtype=np.uint64),
-        fresh=np.zeros(max(degree, MOST_SEEDS) + 2, dtype=np.uint32),
-        keys=np.zeros(max(degree, MOST_SEEDS) + 2, dtype=np.uint64),
+        fresh=np.zeros(max(degree, CELLS) + 2, dtype=np.uint32),
+        keys=np.zeros(max(degree, CELLS) + 2, dtype=np.uint64),
         projected=np.zeros(parts, dtype=np.float32),
         code=aligned((width,), np.int8),
         point=np.zeros(rows.vectors.shape[1], dtype=np.float32),
@@ -52,26 +56,38 @@ def new_scratch(rows: Rows, *, parts: int, width: int, most: int) -> Scratch:
         candidates=np.zeros(room, dtype=np.uint32),
         gaps=np.zeros(room, dtype=np.float32),
         chosen=np.zeros(degree, dtype=np.uint32),
+        near=np.zeros(room, dtype=np.uint32),
+        offers=np.zeros(degree, dtype=np.uint32),
         chosen_codes=aligned((degree, width), np.int8),
         corrections=np.zeros(degree, dtype=np.int32),
     )
 
 
 def link_nodes(
-    rows: Rows, lens: Lens, spiral: Spiral, nodes: AnyArray, *, linked: int, how: Building, scratches: list[Scratch]
+    rows: Rows,
+    lens: Lens,
+    spiral: Spiral,
+    nodes: AnyArray,
+    *,
+    linked: int,
+    shuffled: bool,
+    how: Building,
+    scratches: list[Scratch],
 ) -> None:
     """Give `nodes` uint32 (m,), whose codes are written, their places in a graph of `linked` nodes so far.
 
-    There are `how.threads` scratches.
+    Unless they were `shuffled`, a batch may hold the passages of one text, say, each other's nearest: batches are small
+    then, and all of a batch are compared. There are `how.threads` scratches.
     """
     degree = rows.links.shape[1]
+    nobody = nodes[:0]
 
     with _Team(how.threads) as together:
         done = 0
         while done < nodes.size:
             here = linked + done
             size = 1 if here < _SINGLY else max(1, here // _BATCH_SHARE)
-            batch = nodes[done : done + size]
+            batch = nodes[done : done + (size if shuffled else min(size, _CROWD))]
             out = np.empty((batch.size, degree), dtype=np.uint32)
             twin_of = np.empty(batch.size, dtype=np.uint32)
 
@@ -83,6 +99,7 @@ def link_nodes(
                     spiral,
                     scratch,
                     batch[piece],
+                    nobody if shuffled else batch,
                     how.ef_construction,
                     how.alpha,
                     twin_of[piece],
@@ -90,7 +107,7 @@ def link_nodes(
                 )
 
             together(forward, list(_pieces(batch.size, how.threads)), scratches)
-            _join_twins(rows, batch, twin_of)
+            _join_twins(rows, batch, twin_of, out)
             rows.links[batch] = out
             targets, sources = _edges_back(batch, out)
             ranges = list(_ranges_by_target(targets, how.threads))
@@ -100,6 +117,16 @@ def link_nodes(
 
             together(back, ranges, scratches)
             done += batch.size
+
+
+def mend_nodes(rows: Rows, nodes: AnyArray, *, how: Building, scratches: list[Scratch]) -> None:
+    """Let the live `nodes` uint32 (m,) lead to live ones only."""
+    with _Team(how.threads) as together:
+
+        def work(piece: slice, scratch: Scratch) -> None:
+            mend(rows, scratch, nodes[piece], how.alpha)
+
+        together(work, list(_pieces(nodes.size, how.threads)), scratches)
 
 
 def connect(rows: Rows, start: int, nodes: AnyArray) -> None:
@@ -114,7 +141,10 @@ def connect(rows: Rows, start: int, nodes: AnyArray) -> None:
     lost = nodes[reached[nodes] == 0]
     if lost.size == 0:
         return
-    ways_in = np.bincount(rows.links[nodes].ravel()[rows.links[nodes].ravel() != NIL], minlength=rows.links.shape[0])
+    ways_in = np.zeros(rows.links.shape[0], dtype=np.int64)
+    for some in range(0, nodes.size, _COUNTED):
+        links = rows.links[nodes[some : some + _COUNTED]]
+        np.add.at(ways_in, links[links != NIL], 1)
     for _ in range(lost.size + 1):
         for node in lost.tolist():
             if reached[node]:
@@ -202,13 +232,24 @@ def _ranges_by_target(targets: AnyArray, threads: int) -> Iterator[slice]:
             yield slice(start, stop)
 
 
-def _join_twins(rows: Rows, batch: AnyArray, twin_of: AnyArray) -> None:
-    """Put each node that is another's twin into that one's chain."""
-    for place in np.flatnonzero(twin_of != NIL).tolist():
+def _join_twins(rows: Rows, batch: AnyArray, twin_of: AnyArray, out: AnyArray) -> None:
+    """Put each node that is another's twin into that one's chain, and let the batch's links `out` lead there."""
+    twins = np.flatnonzero(twin_of != NIL)
+    for place in twins.tolist():
         join_twin(rows, int(twin_of[place]), int(batch[place]))
+    if twins.size == 0:
+        return
+    instead = dict(zip(batch[twins].tolist(), twin_of[twins].tolist(), strict=True))
+    for row in np.flatnonzero(np.isin(out, batch[twins]).any(axis=1)).tolist():
+        leads = dict.fromkeys(instead.get(node, node) for node in out[row].tolist() if node != NIL)
+        out[row] = NIL
+        out[row, : len(leads)] = list(leads)
 
 
 def join_twin(rows: Rows, node: int, twin: int) -> None:
-    """Let `twin` be found where `node` is."""
-    rows.twins[twin] = rows.twins[node]
+    """Let `twin`, and whoever is found where it is, be found where `node` is."""
+    last = twin
+    while rows.twins[last] != NIL:
+        last = int(rows.twins[last])
+    rows.twins[last] = rows.twins[node]
     rows.twins[node] = twin

@@ -10,7 +10,6 @@ needs comes with the same cache lines. Rows are `width` bytes, a multiple of 64,
 from __future__ import annotations
 
 from collections.abc import Callable
-from statistics import NormalDist
 from typing import Any, NamedTuple, TypeVar, cast
 
 import llvmlite.binding as llvm
@@ -33,31 +32,23 @@ SCALE = 0  # a component is scale * (code - 128)
 LIFT = 1  # under the inner product, the coordinate that makes all vectors equally long; 0 under the other metrics
 OFFSET = 2  # what the estimate of a query's distance starts from
 SQUARE = 3  # squared length of the decoded components and the lift
+# OFFSET and SQUARE are infinite where a node was parted from the graph: so is each estimate then.
 
 CELLS = 8
 """Cells of each spiral in the recursive spiral."""
 NEAREST_CELLS = 3
 """Leaves whose representatives are seeds: the nearest cells of the last spiral on the way down."""
-SPIRALS = 8
-"""Spirals at most where there are several side by side."""
-NEAREST_POINTS = 4
-"""Of each of them, the cells nearest to a point whose representatives are seeds."""
-MOST_SEEDS = 1 + SPIRALS * NEAREST_POINTS
-KNOTS = 32
-"""Quantiles that tell how a component is spread."""
 NIL = np.uint32(0xFFFFFFFF)
 """No node: fills rows of links, ends chains of twins."""
 
-_EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
+# A key above that of every finite distance and below that of infinity, which therefore never enters a pool.
+_EMPTY = np.uint64(0xFF7FFFFFFFFFFFFF)
+_FARTHEST = np.float32(np.finfo(np.float32).max)
 _ONE = np.uint64(1)
 _ID_MASK = np.uint64(0x7FFFFFFF)
 _AHEAD = 4  # how many neighbours ahead their code rows are prefetched; 12 and 64 measure alike
 _AHEAD_VECTORS = 2
-
-_GOLDEN = 0.5 * (np.sqrt(5.0) + 1.0)
-_POLE = 64
-"""So many lattice points next to a pole are all looked at: there the sphere is not like a plane."""
-_NORMAL_SCORES = np.array([NormalDist().inv_cdf((j + 0.5) / KNOTS) for j in range(KNOTS)], dtype=np.float32)
+_SPARED = 4  # an overflowing row is pruned to three quarters: half the time for edges back, fewer distances a search
 
 _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 # vpdpbusd's operands are vectors of bytes since LLVM 22, of 32-bit integers before.
@@ -104,9 +95,7 @@ class Lens(NamedTuple):
 
 
 class Spiral(NamedTuple):
-    """Where searches begin: either a tree of lattices, each over the three main directions of its part of the data, or,
-    where there are `cells`, several lattices side by side, each over three directions of the whole.
-    """
+    """The recursive spiral: a tree of lattices, each over the three main directions of its part of the data."""
 
     axes: AnyArray
     """uint8 (3 t, width): coded as the rows are; an axis's OFFSET is the centre's component along it."""
@@ -115,15 +104,11 @@ class Spiral(NamedTuple):
     children: AnyArray
     """int32 (t, CELLS): a tree node, or -1 for an empty cell, or -2 - i for the leaf i."""
     lattice: FloatArray
-    """float32 (CELLS or more, 3): the directions of a spiral's cells."""
+    """float32 (CELLS, 3): the directions of a spiral's cells."""
     leaves: AnyArray
-    """uint32 (l,): the rows that stand for leaves or cells, none twice."""
+    """uint32 (l,): the row that stands for each leaf."""
     root: AnyArray
     """uint32 (1,): the node from which every other is reachable."""
-    warps: FloatArray
-    """float32 (3 m, KNOTS + 1): the quantiles (j + 1/2) / KNOTS along each axis, and the spread beyond them."""
-    cells: AnyArray
-    """uint32 (m, points of the lattice): the row that stands for each cell of each of m spirals; (0, 0) in a tree."""
 
 
 class Scratch(NamedTuple):
@@ -141,27 +126,10 @@ class Scratch(NamedTuple):
     candidates: AnyArray  # uint32 (most candidates,)
     gaps: FloatArray  # float32, as long
     chosen: AnyArray  # uint32 (R,)
+    near: AnyArray  # uint32 (most candidates,)
+    offers: AnyArray  # uint32 (R,)
     chosen_codes: AnyArray  # int8 (R, width)
     corrections: AnyArray  # int32 (R,)
-
-
-class Walk(NamedTuple):
-    """How the ablation's searches go through the graph; the index itself has None in its place, and no code for it."""
-
-    prefetch: bool
-    """Whether code rows and links are fetched ahead."""
-    bits: AnyArray
-    """uint64 (capacity, w), or (0, 0) for no filter: the signs of the components, then a word with two float32, the
-    length of the components and the OFFSET."""
-    bit_floats: FloatArray
-    """The same memory as float32."""
-    signs: AnyArray
-    """uint64 (words,): the query's."""
-    shares: FloatArray
-    """float32 (parts + 1,): by how many signs differ, what the row's length is multiplied with and then taken from its
-    OFFSET for the least distance that is likely."""
-    tested: AnyArray
-    """int64 (1,): grows by the rows whose signs were compared."""
 
 
 @structref.register
@@ -387,13 +355,16 @@ def _prefetch_row(address: Any, lines: Any) -> None:
 
 
 @_kernel
-def _down_the_tree(spiral: Any, code: Any, factor: Any, correction: Any, out: Any) -> Any:
-    """Follow the nearest cell from lattice to lattice; the nearest leaves of the last one go into `out` from 1 on.
+def _seeds(spiral: Any, code: Any, factor: Any, correction: Any, out: Any) -> Any:
+    """Follow the nearest cell from lattice to lattice; the nearest leaves of the last one go into `out`.
 
-    Returns how many are in `out` then, and how many axes the code was multiplied with.
+    `factor` times a code's product is a component of the point. Returns how many, the root among them, and what they
+    cost: the products with axes, each of which is as wide as an estimate of a distance and is counted as one. Comparing
+    three numbers with the few directions of a lattice is not counted.
     """
+    out[0] = spiral.root[0]
     count = 1
-    axes = 0
+    products = 0
     width = np.uint64(spiral.axes.shape[1])
     base = np.uint64(spiral.axes.ctypes.data)
     here = np.uint64(code.ctypes.data)
@@ -401,7 +372,7 @@ def _down_the_tree(spiral: Any, code: Any, factor: Any, correction: Any, out: An
     tree_node = np.int64(0) if spiral.children.shape[0] > 0 else np.int64(-1)
     while tree_node >= 0:
         point = (np.float32(0), np.float32(0), np.float32(0))
-        axes += 3
+        products += 3
         for axis in range(3):
             row = np.uint64(3 * tree_node + axis)
             product = np.float32(dot(base + row * width, here, width) - correction)
@@ -448,140 +419,7 @@ def _down_the_tree(spiral: Any, code: Any, factor: Any, correction: Any, out: An
                 count += 1
                 bound = other_score
         tree_node = child
-    return count, axes
-
-
-@_kernel
-def nearest_points(lattice: Any, x: Any, y: Any, z: Any, count: Any, keys: Any) -> Any:
-    """The points of a Fibonacci lattice (n, 3) that are nearest to the direction (x, y, z), as sorted `_key`s.
-
-    In time that does not depend on n; at most `count`, which is NEAREST_POINTS at most, are written to `keys`; returns
-    how many.
-
-    Point i has the height 1 - (2 i + 1) / n and the longitude 2 pi frac(i / golden), so in these two coordinates the
-    points, and their images a turn further, are a lattice; any two successive Fibonacci numbers F as steps of i are a
-    basis of it. A step of F_k turns by 2 pi golden^-k and sinks by 2 F_k / n; on the sphere at height z its square is
-    (1 - z^2) (2 pi)^2 golden^-2k + (2 golden^k / sqrt(5) n)^2 / (1 - z^2), which is least where both terms are equal:
-    golden^2k = sqrt(5) pi n (1 - z^2). In that basis the nearest are corners of the direction's cell or next to it.
-    Source: Keinert, Innmann, Saenger and Stamminger, "Spherical Fibonacci Mapping", ACM TOG 34(6), 2015, section 4.
-    """
-    n = lattice.shape[0]
-    held = 0
-    height = 0.5 * n * (1.0 - np.float64(z)) - 0.5  # i, were it not whole
-    if n <= 2 * _POLE or height < 0.5 * _POLE or height > n - 0.5 * _POLE:
-        first = 0 if height < 0.5 * n or n <= 2 * _POLE else n - _POLE
-        for i in range(first, n if n <= 2 * _POLE else first + _POLE):
-            held = _hold_point(lattice, i, x, y, z, count, keys, held)
-        return held
-    level = np.log(np.sqrt(5.0) * np.pi * n * (1.0 - np.float64(z) * np.float64(z))) / (2.0 * np.log(_GOLDEN))
-    power = _GOLDEN ** np.floor(level)
-    one, two = np.round(power / np.sqrt(5.0)), np.round(power * _GOLDEN / np.sqrt(5.0))
-    turn_one, turn_two = one / _GOLDEN, two / _GOLDEN
-    turn_one -= np.round(turn_one)
-    turn_two -= np.round(turn_two)
-    # a one + b two = height and a turn_one + b turn_two = longitude, in turns
-    longitude = np.arctan2(np.float64(y), np.float64(x)) / (2.0 * np.pi)
-    determinant = turn_one * two - turn_two * one
-    a = np.int64(np.floor((longitude * two - turn_two * height) / determinant))
-    b = np.int64(np.floor((turn_one * height - longitude * one) / determinant))
-    for i in range(a - 1, a + 3):
-        for j in range(b - 1, b + 3):
-            point = i * np.int64(one) + j * np.int64(two)
-            if 0 <= point < n:
-                held = _hold_point(lattice, point, x, y, z, count, keys, held)
-    return held
-
-
-@_kernel
-def _hold_point(lattice: Any, point: Any, x: Any, y: Any, z: Any, count: Any, keys: Any, held: Any) -> Any:
-    """Put a point among the `held` nearest so far, at most `count`; returns how many there are then."""
-    at = np.uint64(point)
-    key = _key(np.float32(-(x * lattice[at, 0] + y * lattice[at, 1] + z * lattice[at, 2])), at)
-    if held < count:
-        held += 1
-    elif keys[count - 1] <= key:
-        return held
-    slot = held - 1
-    while slot > 0 and keys[slot - 1] > key:
-        keys[slot] = keys[slot - 1]
-        slot -= 1
-    keys[slot] = key
-    return held
-
-
-@_kernel
-def normal_score(value: Any, warp: Any) -> Any:
-    """What a normal variable is where as much of the data is below as below `value`; `warp` is a row of `warps`."""
-    low, high = 0, KNOTS
-    while low < high:
-        middle = (low + high) >> 1
-        if warp[middle] <= value:
-            low = middle + 1
-        else:
-            high = middle
-    if low == 0:
-        return _NORMAL_SCORES[0] + (value - warp[0]) / warp[KNOTS]
-    if low == KNOTS:
-        return _NORMAL_SCORES[KNOTS - 1] + (value - warp[KNOTS - 1]) / warp[KNOTS]
-    share = (value - warp[low - 1]) / (warp[low] - warp[low - 1])
-    return _NORMAL_SCORES[low - 1] + share * (_NORMAL_SCORES[low] - _NORMAL_SCORES[low - 1])
-
-
-@_kernel
-def nearest_cells(values: Any, warps: Any, lattice: Any, out: Any) -> None:
-    """The cell of each of `values` float32 (n, 3), components along the axes of `warps` (3, KNOTS + 1): out (n,)."""
-    keys = np.empty(1, dtype=np.uint64)
-    for i in range(values.shape[0]):
-        x, y, z = _direction(values[i, 0], values[i, 1], values[i, 2], warps)
-        nearest_points(lattice, x, y, z, 1, keys)
-        out[i] = _key_node(keys[0])
-
-
-@_kernel
-def _direction(first: Any, second: Any, third: Any, warps: Any) -> Any:
-    """The unit vector of three components, warped so that over the data its directions are about evenly spread."""
-    x, y, z = normal_score(first, warps[0]), normal_score(second, warps[1]), normal_score(third, warps[2])
-    square = x * x + y * y + z * z
-    if not square > np.float32(1e-30):
-        return np.float32(1), np.float32(0), np.float32(0)
-    inverse = np.float32(1) / np.sqrt(square)
-    return x * inverse, y * inverse, z * inverse
-
-
-@_kernel
-def _side_by_side(spiral: Any, code: Any, factor: Any, correction: Any, keys: Any, out: Any) -> Any:
-    """The nearest cells' rows of every spiral go into `out` from 1 on; returns what `_down_the_tree` does."""
-    count = 1
-    width = np.uint64(spiral.axes.shape[1])
-    base = np.uint64(spiral.axes.ctypes.data)
-    here = np.uint64(code.ctypes.data)
-    at = np.uint64(spiral.axis_tails.shape[1] - TAIL_FLOATS)
-    values = (np.float32(0), np.float32(0), np.float32(0))
-    for one in range(spiral.cells.shape[0]):
-        for axis in range(3):
-            row = np.uint64(3 * one + axis)
-            product = np.float32(dot(base + row * width, here, width) - correction)
-            value = factor * spiral.axis_tails[row, at] * product - spiral.axis_tails[row, at + np.uint64(OFFSET)]
-            values = (values[1], values[2], value)
-        x, y, z = _direction(values[0], values[1], values[2], spiral.warps[3 * one : 3 * one + 3])
-        for place in range(nearest_points(spiral.lattice, x, y, z, NEAREST_POINTS, keys)):
-            out[count] = spiral.cells[one, _key_node(keys[place])]
-            count += 1
-    return count, 3 * spiral.cells.shape[0]
-
-
-@_kernel
-def _seeds(spiral: Any, scratch: Any, factor: Any, correction: Any) -> Any:
-    """Where the search for the point in `scratch.code` begins goes into `scratch.fresh`; the root first of all.
-
-    `factor` times a code's product is a component of the point. Returns how many, and what they cost: the products with
-    axes, each of which is as wide as an estimate of a distance and is counted as one. Comparing three numbers with the
-    few directions of a lattice is not counted.
-    """
-    scratch.fresh[0] = spiral.root[0]
-    if spiral.cells.shape[0] > 0:
-        return _side_by_side(spiral, scratch.code, factor, correction, scratch.keys, scratch.fresh)
-    return _down_the_tree(spiral, scratch.code, factor, correction, scratch.fresh)
+    return count, products
 
 
 @_kernel
@@ -605,7 +443,10 @@ def _hold(pool: Any, last: Any, key: Any) -> Any:
 
 @_kernel
 def _hopeful(walk: Any, fresh: Any, count: Any, worst: Any) -> Any:
-    """Keep those of the first `count` of `fresh` that by their signs may be nearer than `worst`; returns how many."""
+    """Keep those of the first `count` of `fresh` that by their signs may be nearer than `worst`; returns how many.
+
+    For the ablation; `walk` is its `_ablated_kernels.Walk`.
+    """
     row_words = np.uint64(walk.bits.shape[1])
     words = np.uint64(walk.signs.shape[0])
     base = np.uint64(walk.bits.ctypes.data)
@@ -628,6 +469,15 @@ def _hopeful(walk: Any, fresh: Any, count: Any, worst: Any) -> Any:
 
 
 @_kernel
+def _held(pool: Any, ef: Any) -> Any:
+    """How many of the pool's `ef` places are taken."""
+    found = 0
+    while found < ef and pool[np.uint64(found)] != _EMPTY:
+        found += 1
+    return found
+
+
+@_kernel
 def _beam(
     rows: Any, scratch: Any, column: Any, factor: Any, lift: Any, correction: Any, square: Any, seed_count: Any,
     ef: Any, walk: Any,
@@ -637,7 +487,7 @@ def _beam(
     The query is `scratch.code`, its seeds the first of `scratch.fresh`. The estimate of node v is
     ``tail[column] - factor * scale_v * (dot - correction) - lift * lift_v``. Where the vectors themselves are walked
     on, the query is `scratch.point`, and its distance is the squared one if `square`, else the negated product.
-    `walk` is None or, in the ablation, a `Walk`: numba leaves the branches out that None does not take.
+    `walk` is None or, in the ablation, its `Walk`: numba leaves the branches out that None does not take.
     """
     pool, visited, fresh, keys = scratch.pool, scratch.visited, scratch.fresh, scratch.keys
     links, tails = rows.links, rows.tails
@@ -686,6 +536,8 @@ def _beam(
                 if square:
                     over = np.float32(0.5) * lift - tails[node, lift_at]
                     estimate += over * over
+                if tails[node, column_at] == np.float32(np.inf):
+                    estimate = np.float32(np.inf)
             else:
                 product = np.float32(dot(base + node * width, here, width) - correction)
                 estimate = tails[node, column_at] - factor * tails[node, first] * product - lift * tails[node, lift_at]
@@ -722,10 +574,7 @@ def _beam(
             count = _hopeful(walk, fresh, count, _key_distance(pool[last]))
     for word in range(visited.shape[0]):
         visited[np.uint64(word)] = np.uint64(0)
-    found = 0
-    while found < ef and pool[np.uint64(found)] != _EMPTY:
-        found += 1
-    return found, distances, hops
+    return _held(pool, ef), distances, hops
 
 
 @_kernel
@@ -752,10 +601,12 @@ def _scan(rows: Any, scratch: Any, wanted: Any, factor: Any, correction: Any, sq
         else:
             product = np.float32(dot(base + node * width, here, width) - correction)
             estimate = tails[node, column_at] - factor * tails[node, first] * product
+        if not estimate < _FARTHEST:  # infinite or no number: not to be left out of a scan of all
+            estimate = _FARTHEST
         key = _key(np.float32(estimate), node)
         if key < pool[last]:
             _hold(pool, last, key)
-    return min(np.int64(ef), wanted.shape[0])
+    return _held(pool, ef)
 
 
 @_kernel
@@ -892,7 +743,7 @@ def search(
         query = queries[i]
         unit = _unit(query, metric)
         scale, correction = _prepare(query, unit, lens, scratch)
-        count, products = _seeds(spiral, scratch, scale, correction)
+        count, products = _seeds(spiral, scratch.code, scale, correction, scratch.fresh)
         factor = scale * (np.float32(2) if metric == L2 else np.float32(1))
         found, compared, hops = _beam(
             rows, scratch, OFFSET, factor, np.float32(0), correction, metric == L2, count, ef, None
@@ -1013,49 +864,97 @@ def _prune(rows: Any, scratch: Any, count: Any, limit: Any, alpha: Any) -> Any:
 
 
 @_kernel
+def _is_live(rows: Any, node: Any) -> Any:
+    """Whether the node, or a twin of it, bears a label."""
+    row = np.uint32(node)
+    while row != NIL:
+        if rows.labels[np.uint64(row)] >= 0:
+            return True
+        row = rows.twins[np.uint64(row)]
+    return False
+
+
+@_kernel
+def _candidates(rows: Any, scratch: Any, node: Any, own: Any, found: Any, live: Any) -> Any:
+    """The first `found` of the pool, without the node itself, for `_prune`, with `live` the live ones; how many."""
+    count = 0
+    for t in range(found):
+        key = scratch.pool[np.uint64(t)]
+        other = _key_node(key)
+        if other != node and (not live or _is_live(rows, other)):
+            scratch.candidates[count] = np.uint32(other)
+            scratch.gaps[count] = _key_distance(key) if rows.plain else own + _key_distance(key)
+            count += 1
+    return count
+
+
+@_kernel
+def _around(rows: Any, lens: Any, spiral: Any, scratch: Any, node: Any, ef: Any) -> Any:
+    """Search the graph for the nearest to a node itself: they come into the pool; returns how many."""
+    at = np.uint64(rows.tails.shape[1] - TAIL_FLOATS)
+    if rows.plain:
+        scale, correction = _prepare(rows.vectors[node], np.float32(1), lens, scratch)
+    else:
+        correction = _as_query(rows, node, scratch.projected.shape[0], scratch.code)
+        scale = rows.tails[node, at]
+    seed_count, _ = _seeds(spiral, scratch.code, scale, correction, scratch.fresh)
+    lift = np.float32(2) * rows.tails[node, at + np.uint64(LIFT)]
+    found, _, _ = _beam(rows, scratch, SQUARE, np.float32(2) * scale, lift, correction, True, seed_count, ef, None)
+    return found
+
+
+@_kernel
+def _crowd(rows: Any, scratch: Any, node: Any, own: Any, crowd: Any, ef: Any) -> Any:
+    """Let `crowd` uint32 (c,), nodes not in the graph yet, into the pool too; returns how many it holds."""
+    here = np.uint64(scratch.code.ctypes.data)
+    correction = np.int32(0) if rows.plain else _as_query(rows, node, scratch.projected.shape[0], scratch.code)
+    last = np.uint64(ef) - _ONE
+    for t in range(crowd.shape[0]):
+        other = np.uint64(crowd[t])
+        if other != node:
+            gap = _gap(rows, other, node, here, correction)
+            key = _key(np.float32(gap if rows.plain else gap - own), other)
+            if key < scratch.pool[last]:
+                _hold(scratch.pool, last, key)
+    return _held(scratch.pool, ef)
+
+
+@_kernel
 def link(
-    rows: Any, lens: Any, spiral: Any, scratch: Any, nodes: Any, ef: Any, alpha: Any, twin_of: Any, out: Any
-) -> None:
+    rows: Any, lens: Any, spiral: Any, scratch: Any, nodes: Any, crowd: Any, ef: Any, alpha: Any, twin_of: Any,
+    out: Any,
+) -> None:  # fmt: skip
     """Find the out-neighbours of `nodes` uint32 (m,) in the graph as it is: out uint32 (m, R), padded with NIL.
+
+    Those in `crowd` uint32 (c,) come into question too.
 
     A node whose vector stands in the graph already gets no neighbours, but the node that it is a twin of in `twin_of`
     uint32 (m,), which is NIL for the others.
     """
     at = np.uint64(rows.tails.shape[1] - TAIL_FLOATS)
-    parts = scratch.projected.shape[0]
     limit = out.shape[1]
     for i in range(nodes.shape[0]):
         node = np.uint64(nodes[i])
         own = rows.tails[node, at + np.uint64(SQUARE)]
-        if rows.plain:
-            scale, correction = _prepare(rows.vectors[node], np.float32(1), lens, scratch)
-        else:
-            correction = _as_query(rows, node, parts, scratch.code)
-            scale = rows.tails[node, at]
-        seed_count, _ = _seeds(spiral, scratch, scale, correction)
-        found, _, _ = _beam(
-            rows, scratch, SQUARE, np.float32(2) * scale,
-            np.float32(2) * rows.tails[node, at + np.uint64(LIFT)], correction, True, seed_count, ef, None,
-        )  # fmt: skip
-        count = 0
+        found = _around(rows, lens, spiral, scratch, node, ef)
+        if crowd.shape[0] > 0:
+            found = _crowd(rows, scratch, node, own, crowd, ef)
         twin_of[i] = NIL
-        for t in range(found):
-            key = scratch.pool[np.uint64(t)]
-            other = _key_node(key)
-            if other == node:
-                continue
-            gap = _key_distance(key) if rows.plain else own + _key_distance(key)
-            if gap <= np.float32(1e-3) * own and twin_of[i] == NIL:
-                same = True
-                for j in range(rows.vectors.shape[1]):
-                    if rows.vectors[other, j] != rows.vectors[node, j]:
-                        same = False
-                        break
-                if same:
-                    twin_of[i] = np.uint32(other)
-            scratch.candidates[count] = np.uint32(other)
-            scratch.gaps[count] = gap
-            count += 1
+        count = _candidates(rows, scratch, node, own, found, True)
+        if count == 0:  # all that was met is dead: better than nothing, it leads on
+            count = _candidates(rows, scratch, node, own, found, False)
+        for t in range(count):
+            if scratch.gaps[t] > np.float32(1e-3) * own:
+                break
+            other = np.uint64(scratch.candidates[t])
+            same = _is_live(rows, other)
+            for j in range(rows.vectors.shape[1]):
+                if rows.vectors[other, j] != rows.vectors[node, j]:
+                    same = False
+                    break
+            if same:
+                twin_of[i] = np.uint32(other)
+                break
         kept = _prune(rows, scratch, count, limit, alpha) if twin_of[i] == NIL else 0
         for j in range(kept):
             out[i, j] = scratch.chosen[j]
@@ -1064,52 +963,180 @@ def link(
 
 
 @_kernel
+def _link_to(rows: Any, scratch: Any, target: Any, sources: Any, alpha: Any) -> None:
+    """Add the edges target -> sources uint32 (m,), but those that are there; a row that overflows is pruned."""
+    limit = rows.links.shape[1]
+    degree = 0
+    while degree < limit and rows.links[target, np.uint64(degree)] != NIL:
+        degree += 1
+    if degree + sources.shape[0] <= limit:
+        for e in range(sources.shape[0]):
+            present = False
+            for j in range(degree):
+                present |= rows.links[target, np.uint64(j)] == sources[e]
+            if not present:
+                rows.links[target, np.uint64(degree)] = sources[e]
+                degree += 1
+        return
+    here = np.uint64(scratch.code.ctypes.data)
+    candidates, gaps = scratch.candidates, scratch.gaps
+    correction = np.int32(0) if rows.plain else _as_query(rows, target, scratch.projected.shape[0], scratch.code)
+    # A crowd of new neighbours is looked at in portions that the scratch can hold.
+    count = 0
+    for at in range(degree + sources.shape[0]):
+        node = rows.links[target, np.uint64(at)] if at < degree else sources[at - degree]
+        gap = _gap(rows, np.uint64(node), target, here, correction)
+        place = count
+        while place > 0 and (gaps[place - 1] > gap or (gaps[place - 1] == gap and candidates[place - 1] > node)):
+            gaps[place] = gaps[place - 1]
+            candidates[place] = candidates[place - 1]
+            place -= 1
+        gaps[place] = gap
+        candidates[place] = node
+        count += 1
+        if count == candidates.shape[0] and at + 1 < degree + sources.shape[0]:
+            count = _prune(rows, scratch, count, limit, alpha)
+            for j in range(count):
+                candidates[j] = scratch.chosen[j]
+                gaps[j] = _gap(rows, np.uint64(candidates[j]), target, here, correction)
+    kept = _prune(rows, scratch, count, limit - limit // _SPARED, alpha)
+    for j in range(limit):
+        rows.links[target, np.uint64(j)] = scratch.chosen[j] if j < kept else NIL
+
+
+@_kernel
 def link_back(rows: Any, scratch: Any, targets: Any, sources: Any, alpha: Any) -> None:
     """Add the edges targets[e] -> sources[e], sorted by target; a row that overflows is pruned."""
-    here = np.uint64(scratch.code.ctypes.data)
-    parts = scratch.projected.shape[0]
-    candidates, gaps = scratch.candidates, scratch.gaps
-    limit = rows.links.shape[1]
     start = 0
     while start < targets.shape[0]:
-        target = np.uint64(targets[start])
         stop = start
         while stop < targets.shape[0] and targets[stop] == targets[start]:
             stop += 1
-        degree = 0
-        while degree < limit and rows.links[target, np.uint64(degree)] != NIL:
-            degree += 1
-        if degree + stop - start <= limit:
-            for e in range(start, stop):
-                rows.links[target, np.uint64(degree)] = sources[e]
-                degree += 1
-            start = stop
-            continue
-        correction = np.int32(0) if rows.plain else _as_query(rows, target, parts, scratch.code)
-        # A crowd of new neighbours is looked at in portions that the scratch can hold.
-        count = 0
-        at = start - degree
-        while at < stop:
-            node = rows.links[target, np.uint64(at - start + degree)] if at < start else sources[at]
-            gap = _gap(rows, np.uint64(node), target, here, correction)
-            place = count
-            while place > 0 and (gaps[place - 1] > gap or (gaps[place - 1] == gap and candidates[place - 1] > node)):
-                gaps[place] = gaps[place - 1]
-                candidates[place] = candidates[place - 1]
-                place -= 1
-            gaps[place] = gap
-            candidates[place] = node
-            count += 1
-            at += 1
-            if count == candidates.shape[0] and at < stop:
-                count = _prune(rows, scratch, count, limit, alpha)
-                for j in range(count):
-                    candidates[j] = scratch.chosen[j]
-                    gaps[j] = _gap(rows, np.uint64(candidates[j]), target, here, correction)
-        kept = _prune(rows, scratch, count, limit, alpha)
-        for j in range(limit):
-            rows.links[target, np.uint64(j)] = scratch.chosen[j] if j < kept else NIL
+        _link_to(rows, scratch, np.uint64(targets[start]), sources[start:stop], alpha)
         start = stop
+
+
+# -- repair ------------------------------------------------------------------------------------------------------------
+
+
+@_kernel
+def _unlink(rows: Any, node: Any, dead: Any) -> Any:
+    """Take the link node -> dead away; returns whether there was one."""
+    limit = rows.links.shape[1]
+    place, degree = -1, 0
+    while degree < limit and rows.links[node, np.uint64(degree)] != NIL:
+        if rows.links[node, np.uint64(degree)] == dead:
+            place = degree
+        degree += 1
+    if place < 0:
+        return False
+    rows.links[node, np.uint64(place)] = rows.links[node, np.uint64(degree - 1)]
+    rows.links[node, np.uint64(degree - 1)] = NIL
+    return True
+
+
+@_kernel
+def _nearest_of(rows: Any, scratch: Any, node: Any, among: Any, out: Any) -> Any:
+    """Which of the first `among` of `scratch.near`, but the node itself, are nearest to it: into `out`; how many."""
+    here = np.uint64(scratch.code.ctypes.data)
+    correction = np.int32(0) if rows.plain else _as_query(rows, node, scratch.projected.shape[0], scratch.code)
+    count = 0
+    for t in range(among):
+        other = scratch.near[t]
+        if np.uint64(other) == node:
+            continue
+        gap = _gap(rows, np.uint64(other), node, here, correction)
+        place = count
+        while place > 0 and scratch.gaps[place - 1] > gap:
+            if place < out.shape[0]:
+                scratch.gaps[place] = scratch.gaps[place - 1]
+                out[place] = out[place - 1]
+            place -= 1
+        if place < out.shape[0]:
+            scratch.gaps[place] = gap
+            out[place] = other
+            count = min(count + 1, out.shape[0])
+    return count
+
+
+@_kernel
+def part(
+    rows: Any, lens: Any, spiral: Any, scratch: Any, nodes: Any, ef: Any, among: Any, ties: Any, alpha: Any,
+    nearest: Any,
+) -> None:  # fmt: skip
+    """Take dead `nodes` uint32 (m,) out of the ways of the living, one after the other.
+
+    The graph is searched for the node with `ef` candidates. Those that are live and lead to it get, in place of that
+    link, `ties` links to the live ones nearest to them of the `among` nearest to the node; where it leads, `ties` of
+    these lead as well. The links to it that were not found lead nowhere from now on: its estimate is infinite.
+
+    `nearest` uint32 (m,) takes the nearest live node to each, or NIL.
+
+    Source: Xu et al. 2025, "In-Place Updates of a Graph Index for Streaming Approximate Nearest Neighbor Search"
+    (IP-DiskANN), arXiv 2502.13826.
+    """
+    at = np.uint64(rows.tails.shape[1] - TAIL_FLOATS)
+    for i in range(nodes.shape[0]):
+        node = np.uint64(nodes[i])
+        found = _around(rows, lens, spiral, scratch, node, ef)
+        live = 0
+        for t in range(found):
+            other = _key_node(scratch.pool[np.uint64(t)])
+            if other != node and _is_live(rows, other):
+                scratch.near[live] = np.uint32(other)
+                live += 1
+        nearest[i] = scratch.near[0] if live > 0 else NIL
+        few = min(live, among)
+        for t in range(live):
+            other = np.uint64(scratch.near[t])
+            if _unlink(rows, other, nodes[i]):
+                count = _nearest_of(rows, scratch, other, few, scratch.offers[:ties])
+                _link_to(rows, scratch, other, scratch.offers[:count], alpha)
+        for j in range(rows.links.shape[1]):
+            other = rows.links[node, np.uint64(j)]
+            if other == NIL:
+                break
+            if _is_live(rows, other):
+                count = _nearest_of(rows, scratch, np.uint64(other), few, scratch.offers[1 : ties + 1])
+                scratch.offers[0] = other
+                for t in range(count):
+                    _link_to(rows, scratch, np.uint64(scratch.offers[t + 1]), scratch.offers[:1], alpha)
+        if live > 0:
+            rows.tails[node, at + np.uint64(OFFSET)] = np.float32(np.inf)
+            rows.tails[node, at + np.uint64(SQUARE)] = np.float32(np.inf)
+
+
+@_kernel
+def mend(rows: Any, scratch: Any, nodes: Any, alpha: Any) -> None:
+    """Replace the links of live `nodes` uint32 (m,) to dead ones by those of the dead ones to the living.
+
+    Each node's own row is all that is written, and the rows of dead ones all that is read: the order does not matter.
+
+    Source: Singh et al. 2021, FreshDiskANN, arXiv 2105.09613.
+    """
+    limit = rows.links.shape[1]
+    for i in range(nodes.shape[0]):
+        node = np.uint64(nodes[i])
+        gone = 0
+        for j in range(limit):
+            other = rows.links[node, np.uint64(j)]
+            if other == NIL:
+                break
+            if not _is_live(rows, other):
+                scratch.near[gone] = other
+                gone += 1
+        for t in range(gone):
+            dead = np.uint64(scratch.near[t])
+            _unlink(rows, node, scratch.near[t])
+            count = 0
+            for j in range(limit):
+                other = rows.links[dead, np.uint64(j)]
+                if other == NIL:
+                    break
+                if np.uint64(other) != node and _is_live(rows, other):
+                    scratch.offers[count] = other
+                    count += 1
+            _link_to(rows, scratch, node, scratch.offers[:count], alpha)
 
 
 @_kernel

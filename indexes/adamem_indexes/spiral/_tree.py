@@ -7,20 +7,32 @@ for the leaf. A query follows the nearest cells: three products a level, on code
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 from adamem.types import AnyArray, FloatArray
-from adamem_indexes.spiral._axes import AxesOf, main_axes
-from adamem_indexes.spiral._kernels import CELLS, KNOTS, Spiral, encode
+from adamem_indexes.spiral._axes import AXES_SAMPLE, AxesOf, main_axes
+from adamem_indexes.spiral._kernels import CELLS, Spiral, encode
 from adamem_indexes.spiral._lattice import fibonacci_sphere
 from adamem_indexes.spiral._memory import aligned
 
 _LEAF = 32
 """A part with fewer points is a leaf."""
+_PIECE = 2_048
+"""Rows whose components are in memory at once."""
+
+
+class Components(Protocol):
+    """Components float32 (m, parts), of which some rows are asked for at a time."""
+
+    def __getitem__(self, rows: AnyArray, /) -> FloatArray:
+        """float32 (rows, parts)."""
+        ...
 
 
 def grow_spiral(
-    components: FloatArray, rows: AnyArray, *, width: int, seed: int, axes_of: AxesOf = main_axes
+    components: Components, rows: AnyArray, *, width: int, seed: int, axes_of: AxesOf = main_axes
 ) -> Spiral:
     """The tree over `components` (m, parts) of the `rows` uint32 (m,); the first leaf's row is the root."""
     random = np.random.default_rng([seed, 2])
@@ -41,12 +53,15 @@ def grow_spiral(
     while open_parts:
         following = []
         for members in open_parts:
-            points = components[members]
-            mean = points.mean(axis=0)
-            three = axes_of(points - mean, 3, random)
+            pieces = np.array_split(members, -(-members.size // _PIECE))
+            sums = [components[piece].sum(axis=0, dtype=np.float64) for piece in pieces]
+            mean = (np.sum(sums, axis=0) / members.size).astype(np.float32)
+            some = members[random.permutation(members.size)[:AXES_SAMPLE]] if len(pieces) > 1 else members
+            three = axes_of(components[some] - mean, 3, random)
             axes.append(three)
             centres.append(three @ mean)
-            cells = ((points - mean) @ three.T @ lattice.T).argmax(axis=1)
+            near = [((components[piece] - mean) @ three.T @ lattice.T).argmax(axis=1) for piece in pieces]
+            cells = np.concatenate(near)
             children.append(np.full(CELLS, -1, dtype=np.int32))
             used = np.unique(cells)
             for cell in used:
@@ -64,9 +79,7 @@ def grow_spiral(
     tails = codes.view(np.float32)
     encode(flat, np.concatenate(centres).astype(np.float32), np.zeros(flat.shape[0], np.float32), codes, tails, 0)
     kept = np.array(leaves, dtype=np.uint32)
-    return no_spiral(int(kept[0]), width=width)._replace(
-        axes=codes, axis_tails=tails, children=np.stack(children), leaves=kept
-    )
+    return Spiral(codes, tails, np.stack(children), lattice, kept, kept[:1].copy())
 
 
 def no_spiral(row: int, *, width: int) -> Spiral:
@@ -79,6 +92,4 @@ def no_spiral(row: int, *, width: int) -> Spiral:
         fibonacci_sphere(CELLS),
         np.empty(0, dtype=np.uint32),
         np.array([row], dtype=np.uint32),
-        np.empty((0, KNOTS + 1), dtype=np.float32),
-        np.empty((0, 0), dtype=np.uint32),
     )

@@ -11,12 +11,15 @@ from adamem.index import Capabilities, IdFilter, Param, SearchResult, empty_resu
 from adamem.types import METRICS, AnyArray, FloatArray, IdArray, Metric, ParamValue
 from adamem_indexes._threads import single_threaded_blas
 from adamem_indexes.spiral import _kernels as kernels
-from adamem_indexes.spiral._ablated_kernels import Starts, search_from
+from adamem_indexes.spiral._ablated_kernels import Starts, Walk, search_from
+from adamem_indexes.spiral._ablated_lattice import MOST_SEEDS, Spirals
 from adamem_indexes.spiral._ablated_order import ORDERS, order_of, reordered
 from adamem_indexes.spiral._ablated_seeds import GROWN, ROWS, hierarchy
-from adamem_indexes.spiral._body import Body, components_of, empty_body, with_room, with_rows
-from adamem_indexes.spiral._kernels import NIL, Scratch, Walk
+from adamem_indexes.spiral._ablated_spirals import no_spirals
+from adamem_indexes.spiral._body import Body, Decoded, empty_body, with_room, with_rows
+from adamem_indexes.spiral._kernels import NIL, Scratch
 from adamem_indexes.spiral._memory import aligned
+from adamem_indexes.spiral._tree import no_spiral
 from adamem_indexes.spiral.index import SpiralGraph
 
 _SLACK = 2.0
@@ -66,7 +69,7 @@ class SpiralAblation(SpiralGraph):
         seed: int,
         threads: int,
     ) -> Self:
-        fixed: dict[str, ParamValue] = {"codes": "sq8", "seeds": "recursive", "scan_below": 0}
+        fixed: dict[str, ParamValue] = {"codes": "sq8", "scan_below": 0, "vectors": "memory"}
         index = super()._build(vectors, ids, metric=metric, params=params | fixed, seed=seed, threads=threads)
         with single_threaded_blas():
             index._replace_parts(params)
@@ -77,15 +80,20 @@ class SpiralAblation(SpiralGraph):
         body = reordered(self._body, order_of(self._body, params["order"]))
         seed = body.plan.seed
         nodes = np.setdiff1d(np.arange(body.labels.rows, dtype=np.uint32), body.rows.twins)
-        components = components_of(body, nodes)
+        components = Decoded(body, nodes)[:]
         starts = Starts(
             np.empty((1, 0), dtype=np.uint32),
+            no_spirals(width=body.width),
             np.empty((0, 0, 0), dtype=np.uint32),
             np.empty((0, 0), dtype=np.float32),
             _cosines(body.parts),
         )
         if seeds in GROWN and seeds != "recursive":
-            body = replace(body, spiral=GROWN[seeds](components, nodes, width=body.width, seed=seed))
+            grown = GROWN[seeds](components, nodes, width=body.width, seed=seed)
+            if isinstance(grown, Spirals):
+                starts = starts._replace(spirals=grown)
+                grown = no_spiral(int(grown.root[0]), width=body.width)
+            body = replace(body, spiral=grown)
         elif seeds in ROWS:
             starts = starts._replace(rows=ROWS[seeds](components, nodes, seed)[None])
         elif seeds == "hnsw":
@@ -158,7 +166,7 @@ class SpiralAblation(SpiralGraph):
     def nbytes(self) -> dict[str, int]:
         """Bytes held, by part."""
         return super().nbytes() | {
-            "seeds": self._starts.rows.nbytes + self._starts.upper.nbytes,
+            "seeds": self._starts.rows.nbytes + self._starts.upper.nbytes + _nbytes(self._starts.spirals),
             "signs": self._walk.bits.nbytes + self._starts.turn.nbytes,
         }
 
@@ -168,15 +176,19 @@ class SpiralAblation(SpiralGraph):
 
     def _new_scratch(self, body: Body, most: int) -> Scratch:
         scratch = super()._new_scratch(body, most)
-        room = max(scratch.fresh.size, self._starts.rows.shape[1] + 2)
+        room = max(scratch.fresh.size, self._starts.rows.shape[1] + 2, MOST_SEEDS)
         return scratch._replace(fresh=np.zeros(room, dtype=np.uint32), keys=np.zeros(room, dtype=np.uint64))
+
+
+def _nbytes(spirals: Spirals) -> int:
+    return sum(part.nbytes for part in spirals) - spirals.axis_tails.nbytes
 
 
 def _on_vectors(body: Body) -> Body:
     """The same graph, walked on the vectors themselves."""
     empty = empty_body(replace(body.plan, codes="fp32"), body.fitted, fitted_on=body.fitted_on, longest=body.longest)
     n = body.labels.rows
-    out = with_rows(with_room(empty, n, exact=True), body.rows.vectors[:n], body.labels.of_rows)
+    out = with_rows(with_room(empty, n, exact=True), body.rows.vectors[:n], body.labels.of_rows, stored=True)
     out.rows.links[:], out.rows.twins[:] = body.rows.links[:n], body.rows.twins[:n]
     return replace(out, spiral=body.spiral)
 
@@ -207,7 +219,7 @@ def _signs(body: Body, turn: FloatArray) -> AnyArray:
     floats = out.view(np.float32)
     for start in range(0, n, _BLOCK):
         block = np.arange(start, min(n, start + _BLOCK), dtype=np.uint32)
-        components = components_of(body, block)
+        components = Decoded(body, block)[:]
         floats[block, 2 * words] = np.sqrt(np.einsum("ij,ij->i", components, components))
         signs = np.zeros((block.size, 64 * words), dtype=np.uint8)
         signs[:, : body.parts] = (components @ turn.T if turn.size else components) > 0

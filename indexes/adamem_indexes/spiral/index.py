@@ -10,31 +10,42 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from adamem.errors import InvalidInput
+from adamem.errors import CorruptResult, InvalidInput
 from adamem.index import Capabilities, IdFilter, IndexBase, Param, SearchResult, empty_result
 from adamem.types import METRICS, AnyArray, FloatArray, IdArray, Metric, ParamValue
 from adamem_indexes._filtered import Prepared
 from adamem_indexes._kernels import least_square, warm_up
+from adamem_indexes._store import while_it_stays
 from adamem_indexes._threads import single_threaded_blas
 from adamem_indexes.spiral import _kernels as kernels
 from adamem_indexes.spiral._body import (
     METRIC,
     Body,
+    Picked,
     Plan,
+    Vectors,
+    coded_body,
     empty_body,
     link_rows,
-    stored_form,
+    part_rows,
+    parted_rows,
+    renewed,
     with_graph,
     with_room,
     with_rows,
 )
 from adamem_indexes.spiral._graph import Building
 from adamem_indexes.spiral._kernels import Scratch
-from adamem_indexes.spiral._lens import fit
-from adamem_indexes.spiral._saved import load, read, save
+from adamem_indexes.spiral._memory import trim
+from adamem_indexes.spiral._saved import Saved, load, save
 from adamem_indexes.spiral._tree import no_spiral
 
 _DEAD_SHARE = 0.2
+# Of more rows, deleted in one call, each would be repaired and soon its neighbours too: they become tombstones, and
+# `maintain` mends all at once.
+_REPAIRED_SHARE = 0.1
+# With more tombstones than that, what is mended is a poorer graph than a new one.
+_MENDED_SHARE = 0.25
 _ALL = np.empty(0, dtype=np.uint8)
 _answer = tuple.__new__  # SearchResult(...) without the frame of its own __new__
 # What a row scanned and a row met on the way through the graph cost, relative to each other.
@@ -59,7 +70,8 @@ class SpiralGraph(IndexBase):
     * **Graph.** One layer, at most `R` links a node, RobustPrune; built in batches that come out the same for any
       number of threads (`_graph`). Rows with the very same vector share one node.
     * Small collections are scanned on their codes, and so are the rows that a narrow filter admits.
-    * `delete` leaves a tombstone that searches pass through; `maintain` builds anew once a fifth of the rows are dead.
+    * `delete` takes a node out of its neighbours' links and ties these to one another; `maintain` drops the dead rows,
+      which is due once they are a fifth.
     """
 
     name: ClassVar[str] = "spiral"
@@ -77,15 +89,15 @@ class SpiralGraph(IndexBase):
             "what is walked on: bytes (sq8), the vectors themselves (fp32), or bytes where they tell near from far",
             choices=("auto", "sq8", "fp32"),
         ),
-        Param(
-            "seeds",
-            "recursive",
-            "where searches begin: a tree of small spirals (recursive), or larger ones side by side (several)",
-            choices=("recursive", "several"),
-        ),
         Param("scan_below", 2_000, "smaller collections are scanned on their codes", low=0, high=1_000_000_000),
         Param(
             "code_bytes", 0, "bytes of a code, a multiple of 64; 0 chooses by the data's spectrum", low=0, high=65_600
+        ),
+        Param(
+            "vectors",
+            "memory",
+            "where the vectors lie that settle the order: in memory, or in a temporary file that is mapped",
+            choices=("memory", "file"),
         ),
     )
     search_params: ClassVar[tuple[Param, ...]] = (
@@ -116,6 +128,7 @@ class SpiralGraph(IndexBase):
         self._code = METRIC[body.plan.metric]
         self._counters = np.zeros(3, dtype=np.int64)
         self._free: list[_Desk] = []
+        self._parted = parted_rows(body)
 
     @classmethod
     def _build(
@@ -131,7 +144,7 @@ class SpiralGraph(IndexBase):
         plan = _plan(metric, params, seed=seed, threads=threads)
         _warm_up()
         with single_threaded_blas():  # the same sums, and so the same graph, however many threads BLAS would take
-            return cls(_built(plan, stored_form(vectors, metric), ids))
+            return cls(_built(plan, vectors, ids))
 
     def _search(
         self,
@@ -151,9 +164,10 @@ class SpiralGraph(IndexBase):
         if among == 0:
             return empty_result(queries.shape[0], k)
         admitted = _ALL if prepared is None else prepared.admitted
-        if among != labels.rows:
+        met = labels.rows - self._parted
+        if among < met:
             # Tombstones and rows that are not admitted take places in the pool: it grows by their share.
-            crowd = labels.rows / among
+            crowd = met / among
             ef = min(labels.rows, math.ceil(ef * crowd))
             rerank = min(labels.rows, math.ceil(rerank * crowd))
         if not queries.flags.writeable:
@@ -199,34 +213,49 @@ class SpiralGraph(IndexBase):
         with single_threaded_blas():
             first = self._body.labels.rows
             total = first + ids.size
-            body = with_rows(with_room(self._body, total), stored_form(vectors, self.metric), ids)
+            body = with_rows(with_room(self._body, total), vectors, ids)
             self._body = body
             if body.spiral is not None:
                 link_rows(body, np.arange(first, total, dtype=np.uint32))
-            elif total >= body.plan.scan_below:
-                self._body = with_graph(body)
+            elif body.labels.live >= body.plan.scan_below:
+                self._body = _built_of(body)
 
     def _delete(self, ids: IdArray) -> None:
-        labels = self._body.labels
-        labels.forget(labels.rows_of(ids))
+        body = self._body
+        gone = body.labels.rows_of(ids)
+        body.labels.forget(gone)
+        if body.spiral is not None and gone.size <= _REPAIRED_SHARE * body.labels.rows:
+            self._parted += part_rows(body, gone)
 
     def needs_maintenance(self) -> bool:
-        """Whether a fifth of the rows are tombstones, or the codes were fitted to a quarter of the rows or fewer."""
-        body, labels = self._body, self._body.labels
-        many_dead = labels.dead > 0 and labels.dead >= _DEAD_SHARE * labels.rows
-        return many_dead or labels.live >= max(body.plan.scan_below, 4 * body.fitted_on)
+        """Whether a fifth of the rows are dead, or the codes were fitted to half of the live ones or fewer."""
+        labels = self._body.labels
+        return (labels.dead > 0 and labels.dead >= _DEAD_SHARE * labels.rows) or self._has_outgrown()
 
     def maintain(self) -> None:
-        """Build anew over the live rows, with the parameters and threads of the build; searches go on meanwhile."""
+        """Drop the dead rows, mending what led to them, and code the others anew; searches go on meanwhile.
+
+        The graph is kept, unless so many were deleted at once that a new one is better.
+        """
         body = self._body
         if not self.needs_maintenance() and body.labels.dead == 0:
             return
-        kept = body.labels.live_rows()
-        if kept.size == 0:
-            self._body = empty_body(body.plan, body.fitted, fitted_on=body.fitted_on, longest=body.longest)
-            return
+        labels = body.labels
+        in_the_way = labels.dead - self._parted
         with single_threaded_blas():
-            self._body = _built(body.plan, body.rows.vectors[kept], body.labels.of_rows[kept])
+            if labels.live == 0:
+                self._body = empty_body(body.plan, body.fitted, fitted_on=body.fitted_on, longest=body.longest)
+            elif body.spiral is None or in_the_way > _MENDED_SHARE * labels.rows:
+                self._body = _built_of(body)
+            else:
+                self._body = renewed(body)
+        self._parted = 0
+
+    def _has_outgrown(self) -> bool:
+        body, labels = self._body, self._body.labels
+        if labels.live < body.plan.scan_below:
+            return False
+        return labels.live >= 2 * int(np.count_nonzero(labels.of_rows[: body.fitted_on] >= 0))
 
     def counters(self) -> dict[str, int]:
         """Estimates on codes and the seeds' products, hops, vectors compared; several threads at once may miscount."""
@@ -234,7 +263,7 @@ class SpiralGraph(IndexBase):
         return {"distances": distances, "hops": hops, "reranked": settled}
 
     def nbytes(self) -> dict[str, int]:
-        """Bytes held, by part, at the present capacity."""
+        """Bytes held, by part, at the present capacity; what is mapped counts, though the system may drop its pages."""
         body = self._body
         rows, spiral = body.rows, body.spiral
         return {
@@ -266,18 +295,42 @@ class SpiralGraph(IndexBase):
         return body.new_scratch(most)
 
     def _save(self, path: Path) -> None:
-        plan = self._body.plan
-        meta = {"metric": self.metric, "dim": self.dim, "params": self.params, "seed": plan.seed}
-        save(self._body, path, index=self.name, meta=meta)
+        body = self._body
+        save(body, path, index=self.name, metric=self.metric, dim=self.dim, params=self.params, seed=body.plan.seed)
+
+    @classmethod
+    def load(cls, path: Path, *, mmap: bool = False) -> Self:
+        """Read what `save` wrote; with `mmap`, keep the large arrays in their files and map them.
+
+        A map costs no memory of the process's own: pages are read when a search looks at them, shared with other
+        processes that map the same folder, and the system's to take back. Checksums and links are checked either way,
+        for which every file is read once (about 2 s a GB): kernels do not look where a link leads. What changes
+        later stays in memory; the files stay as they are, and the folder may be deleted or saved over meanwhile.
+
+        Raises
+        ------
+        StorageError
+            if the folder or a file cannot be read.
+        CorruptResult
+            if a file was altered, or the parts do not fit together.
+        """
+        folder = Path(path)
+        return while_it_stays(folder, lambda: cls._read(folder, mapped=mmap))
 
     @classmethod
     def _load(cls, path: Path) -> Self:
+        return cls.load(path)
+
+    @classmethod
+    def _read(cls, path: Path, *, mapped: bool) -> Self:
         _warm_up()
-        snapshot = read(path, index=cls.name)
-        meta = snapshot.meta
-        plan = _plan(meta["metric"], meta["params"], seed=meta["seed"], threads=1)
-        index = cls(load(snapshot, plan, dim=meta["dim"]))
-        index._adopt(metric=meta["metric"], dim=meta["dim"], params=meta["params"])
+        saved = Saved.read(path, index=cls.name, known=cls.build_params)
+        try:
+            plan = _plan(saved.metric, saved.params, seed=saved.seed, threads=1)
+        except InvalidInput as error:
+            raise CorruptResult(f"{path}: {error}; save the index again") from error
+        index = cls(load(saved, plan, mapped=mapped))
+        index._adopt(metric=saved.metric, dim=saved.dim, params=saved.params)
         return index
 
 
@@ -292,21 +345,25 @@ def _plan(metric: Metric, params: dict[str, Any], *, seed: int, threads: int) ->
         scan_below=params["scan_below"],
         codes=params["codes"],
         code_bytes=params["code_bytes"],
-        seeds=params["seeds"],
+        in_file=params["vectors"] == "file",
         seed=seed,
         building=Building(params["ef_construction"], params["alpha"], threads),
     )
 
 
-def _built(plan: Plan, stored: FloatArray, ids: IdArray) -> Body:
+def _built(plan: Plan, vectors: Vectors, ids: IdArray, *, stored: bool = False) -> Body:
     """Codes fitted to the vectors, rows, and a graph where they are many."""
-    longest = 0.0
-    if plan.metric == "ip":
-        longest = float(np.sqrt(np.einsum("ij,ij->i", stored, stored).max()))
-    fitted = fit(stored, width=plan.code_bytes, seed=plan.seed)
-    body = empty_body(plan, fitted, fitted_on=ids.size, longest=longest)
-    body = with_rows(with_room(body, ids.size, exact=True), stored, ids)
-    return with_graph(body) if ids.size >= plan.scan_below else body
+    body = coded_body(plan, vectors, ids, stored=stored)
+    if ids.size >= plan.scan_below:
+        body = with_graph(body)
+    trim()
+    return body
+
+
+def _built_of(body: Body) -> Body:
+    """Built anew over the live rows."""
+    kept = body.labels.live_rows()
+    return _built(body.plan, Picked(body.rows.vectors, kept), body.labels.of_rows[kept], stored=True)
 
 
 def _warm_up() -> None:

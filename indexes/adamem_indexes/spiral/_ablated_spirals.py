@@ -4,7 +4,7 @@ The main directions of the data are taken three by three, and over each three li
 sphere. Each component is first replaced by its normal score: whatever its distribution, it becomes a standard normal
 one, and three of them, which are uncorrelated, about a round cloud, whose directions share the sphere out evenly; so
 the cells hold about equally many rows. The cells nearest to a query's direction are found in constant time
-(`_kernels.nearest_points`), and the row nearest to the mean of a cell's rows stands for it.
+(`_ablated_lattice.nearest_points`), and the row nearest to the mean of a cell's rows stands for it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from __future__ import annotations
 import numpy as np
 
 from adamem.types import AnyArray, FloatArray
+from adamem_indexes.spiral._ablated_lattice import KNOTS, SPIRALS, Spirals, nearest_cells
 from adamem_indexes.spiral._axes import AxesOf, main_axes
-from adamem_indexes.spiral._kernels import KNOTS, SPIRALS, Spiral, encode, nearest_cells
+from adamem_indexes.spiral._kernels import encode
 from adamem_indexes.spiral._lattice import fibonacci_sphere
 from adamem_indexes.spiral._memory import aligned
-from adamem_indexes.spiral._tree import no_spiral
 
 _CELL = 64
 """Rows a cell on average."""
@@ -33,7 +33,7 @@ def grow_spirals(
     count: int = SPIRALS,
     axes_of: AxesOf = main_axes,
     of_data: bool = True,
-) -> Spiral:
+) -> Spirals:
     """At most `count` spirals over `components` (m, parts) of the `rows` uint32 (m,); the medoid's row is the root.
 
     Without `of_data`, the directions stay as `axes_of` gives them: they are not made uncorrelated and sorted.
@@ -57,9 +57,20 @@ def grow_spirals(
     codes = aligned((len(axes), width), np.uint8)
     tails = codes.view(np.float32)
     encode(axes, axes @ mean, np.zeros(len(axes), dtype=np.float32), codes, tails, 0)
-    root = int(rows[np.einsum("ij,ij->i", centred, centred).argmin()])
-    return no_spiral(root, width=width)._replace(
-        axes=codes, axis_tails=tails, lattice=lattice, leaves=np.unique(cells), warps=warps, cells=cells
+    root = rows[[int(np.einsum("ij,ij->i", centred, centred).argmin())]]
+    return Spirals(codes, tails, lattice, warps, cells, root)
+
+
+def no_spirals(*, width: int) -> Spirals:
+    """None: their place is taken by the tree."""
+    codes = aligned((0, width), np.uint8)
+    return Spirals(
+        codes,
+        codes.view(np.float32),
+        np.empty((0, 3), dtype=np.float32),
+        np.empty((0, KNOTS + 1), dtype=np.float32),
+        np.empty((0, 0), dtype=np.uint32),
+        np.empty(1, dtype=np.uint32),
     )
 
 
