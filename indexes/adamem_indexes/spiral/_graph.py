@@ -25,7 +25,7 @@ _COUNTED = 16_384
 """Nodes whose links are counted at a time."""
 _CROWD = 256
 """A batch whose nodes are compared with each other is at most so large: a microsecond or two a node."""
-_PIECE = 64
+_PIECE = 16
 """Nodes that a thread takes at a time."""
 
 
@@ -44,22 +44,22 @@ def new_scratch(rows: Rows, *, parts: int, width: int, most: int) -> Scratch:
     # One more than the pool holds: an insertion moves its last entry there.
     room = max(most, degree) + degree + CELLS + 2
     return Scratch(
-        pool=np.zeros(room, dtype=np.uint64),
-        visited=np.zeros(capacity // 64 + 1, dtype=np.uint64),
-        fresh=np.zeros(max(degree, CELLS) + 2, dtype=np.uint32),
-        keys=np.zeros(max(degree, CELLS) + 2, dtype=np.uint64),
-        projected=np.zeros(parts, dtype=np.float32),
+        pool=aligned((room,), np.uint64),
+        visited=aligned((capacity // 64 + 1,), np.uint64),
+        fresh=aligned((max(degree, CELLS) + 2,), np.uint32),
+        keys=aligned((max(degree, CELLS) + 2,), np.uint64),
+        projected=aligned((parts,), np.float32),
         code=aligned((width,), np.int8),
-        point=np.zeros(rows.vectors.shape[1], dtype=np.float32),
-        centred=np.zeros(rows.vectors.shape[1], dtype=np.float32),
+        point=aligned((rows.vectors.shape[1],), np.float32),
+        centred=aligned((rows.vectors.shape[1],), np.float32),
         wide=aligned((code_width(rows.vectors.shape[1]),), np.int8),
-        candidates=np.zeros(room, dtype=np.uint32),
-        gaps=np.zeros(room, dtype=np.float32),
-        chosen=np.zeros(degree, dtype=np.uint32),
-        near=np.zeros(room, dtype=np.uint32),
-        offers=np.zeros(degree, dtype=np.uint32),
+        candidates=aligned((room,), np.uint32),
+        gaps=aligned((room,), np.float32),
+        chosen=aligned((degree,), np.uint32),
+        near=aligned((room,), np.uint32),
+        offers=aligned((degree,), np.uint32),
         chosen_codes=aligned((degree, width), np.int8),
-        corrections=np.zeros(degree, dtype=np.int32),
+        corrections=aligned((degree,), np.int32),
     )
 
 

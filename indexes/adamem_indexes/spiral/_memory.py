@@ -17,9 +17,12 @@ from adamem_indexes.spiral._kernels import LINE
 
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> AnyArray:
-    """An array of zeros whose first byte lies at a multiple of 64; numpy itself promises 16."""
+    """An array of zeros whose first byte lies at a multiple of 64 (numpy promises 16), and whose lines are its own.
+
+    Two threads that write to arrays of theirs in one line would wait for each other.
+    """
     bytes_ = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    room = np.zeros(bytes_ + LINE, dtype=np.uint8)
+    room = np.zeros(bytes_ + 2 * LINE, dtype=np.uint8)
     start = -room.ctypes.data % LINE
     whole: AnyArray = room[start : start + bytes_].view(dtype).reshape(shape)
     return whole
