@@ -1,12 +1,17 @@
-"""One search, one thread: BLAS kept to the caller's thread while a search runs, and then given back."""
+"""Threads: BLAS kept to the caller's while a search runs; work on many pieces, a few at a time."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 
 @cache
@@ -49,3 +54,19 @@ class _SingleThreadedBlas:
 
 single_threaded_blas = _SingleThreadedBlas()
 """``with single_threaded_blas():`` -- reentrant, and safe from several threads."""
+
+
+def in_turn(work: Callable[[_T], _R], items: Iterable[_T], threads: int) -> Iterator[_R]:
+    """`work` of each of the items, in their order; so many threads, and no more results waiting than that."""
+    items = list(items)
+    if threads == 1 or len(items) < 2:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(threads) as executor:
+        waiting: deque[Future[_R]] = deque()
+        for item in items:
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+            waiting.append(executor.submit(work, item))
+        while waiting:
+            yield waiting.popleft().result()

@@ -15,6 +15,7 @@ from adamem.types import AnyArray, FloatArray, IdArray, Metric
 from adamem_indexes._filtered import FilterCache
 from adamem_indexes._kernels import hash_rows, normalise
 from adamem_indexes._labels import RowLabels
+from adamem_indexes._threads import in_turn
 from adamem_indexes.spiral import _kernels as kernels
 from adamem_indexes.spiral._graph import Building, connect, join_twin, link_nodes, mend_nodes, new_scratch
 from adamem_indexes.spiral._kernels import NIL, Lens, Rows, Scratch, Spiral
@@ -110,7 +111,7 @@ def coded_body(plan: Plan, vectors: Vectors, ids: IdArray, *, stored: bool = Fal
     def take(rows: IdArray) -> FloatArray:
         return vectors[rows] if stored else stored_form(vectors[rows], plan.metric)
 
-    fitted = fit(take, (count, dim), width=plan.code_bytes, seed=plan.seed)
+    fitted = fit(take, (count, dim), width=plan.code_bytes, seed=plan.seed, threads=plan.building.threads)
     trim()  # or the sample's memory would stay the process's
     body = empty_body(plan, fitted, fitted_on=ids.size, longest=longest)
     return with_rows(with_room(body, ids.size, exact=True), vectors, ids, stored=stored)
@@ -196,11 +197,15 @@ def with_rows(body: Body, vectors: Vectors, ids: IdArray, *, stored: bool = Fals
     With `stored`, the vectors are in the form that is kept.
     """
     first = body.labels.rows
-    for some in in_blocks(ids.size, body.dim):
+
+    def write(some: slice) -> None:
         piece = vectors[some]
         _write(body, piece if stored else stored_form(piece, body.plan.metric), first + some.start)
         if body.store is not None:
             give_back(body.rows.vectors)
+
+    for _ in in_turn(write, in_blocks(ids.size, body.dim), body.plan.building.threads):
+        pass
     body.labels.append(ids)
     if body.labels.array is body.rows.labels:
         return body  # what is prepared for searches in this body stays good

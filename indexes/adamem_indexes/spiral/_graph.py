@@ -27,6 +27,8 @@ _CROWD = 256
 """A batch whose nodes are compared with each other is at most so large: a microsecond or two a node."""
 _PIECE = 16
 """Nodes that a thread takes at a time."""
+_EDGES = 512
+"""Fewer edges back are not worth a thread: a third of a microsecond each."""
 
 
 @dataclass(frozen=True)
@@ -220,11 +222,12 @@ def _edges_back(batch: AnyArray, out: AnyArray) -> tuple[AnyArray, AnyArray]:
 
 
 def _ranges_by_target(targets: AnyArray, threads: int) -> Iterator[slice]:
-    """About 4 ranges a thread, none of which parts the edges of one target."""
+    """At most 4 ranges a thread, none of which parts the edges of one target."""
     cuts = [0]
-    if threads > 1:
-        for place in np.linspace(0, targets.size, 4 * threads + 1)[1:-1].astype(np.int64).tolist():
-            cut = int(np.searchsorted(targets, targets[place], side="left")) if place < targets.size else targets.size
+    ranges = min(4 * threads, targets.size // _EDGES) if threads > 1 else 1
+    if ranges > 1:
+        for place in np.linspace(0, targets.size, ranges + 1)[1:-1].astype(np.int64).tolist():
+            cut = int(np.searchsorted(targets, targets[place], side="left"))
             if cut > cuts[-1]:
                 cuts.append(cut)
     for start, stop in zip(cuts, [*cuts[1:], targets.size], strict=True):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adamem.types import AnyArray, DoubleArray, FloatArray, IdArray
+from adamem_indexes._threads import in_turn
 from adamem_indexes.spiral._kernels import LINE, TAIL_BYTES, Lens, encode
 from adamem_indexes.spiral._memory import aligned
 
@@ -29,8 +30,8 @@ _FAITHFUL = 0.9
 """The same share by 8-bit codes, below which the vectors themselves are walked on."""
 _PIECE = 1024
 """Rows of the sample that are in double precision at once."""
-_TOGETHER = 20
-"""Rows that ask at once."""
+_TOGETHER = 25
+"""Rows that ask at once: each holds as many products as the sample has rows."""
 _DIRECT = 1024
 """Up to so many dimensions the principal components come from the whole covariance matrix."""
 
@@ -47,29 +48,39 @@ class Fitted:
     """Whether bytes tell near from far: not where far clusters make the distances within one too small for them."""
 
 
-def fit(take: Callable[[IdArray], FloatArray], shape: tuple[int, int], *, width: int, seed: int) -> Fitted:
+def fit(
+    take: Callable[[IdArray], FloatArray], shape: tuple[int, int], *, width: int, seed: int, threads: int = 1
+) -> Fitted:
     """Learn from vectors of the shape (n, d), of which `take` gives some rows: a copy, in the form that is coded.
 
     `width` bytes a code row; 0 chooses. A basis that leaves nothing out is none: the vector's own components are coded.
+    What is learned does not depend on the number of threads.
     """
     dim = shape[1]
     random = np.random.default_rng([seed, 1])
     rows = np.sort(random.permutation(shape[0])[:_SAMPLE])
     sample, centre = _centred(take, rows, dim)
-    truth = _Neighbours(sample)
-    parts = _parts(sample, truth, width, random)
-    del sample  # before it is taken anew
-    sample, centre = _centred(take, rows, dim)
-    if parts >= dim:
-        basis = np.empty((0, dim), dtype=np.float32)
-        seen = sample
-    else:
-        main = _main_directions(sample, parts, random)
-        turn, _ = np.linalg.qr(random.normal(size=(parts, parts)))
-        basis = np.ascontiguousarray((main @ turn).T, dtype=np.float32)
-        seen = _turned(sample, basis.T.astype(np.float64))
-    _round_to_bytes(seen)
-    return Fitted(basis, centre.astype(np.float32), truth.ranked_by(seen) >= _FAITHFUL)
+    truth = _Neighbours(sample, threads)
+    basis = np.empty((0, dim), dtype=np.float32)
+    parts = min(dim, width - TAIL_BYTES) if width else dim
+    # With few dimensions there is nothing to gain, with few rows it cannot be known what matters.
+    if parts < dim or (not width and dim > 2 * LINE - TAIL_BYTES and rows.size >= 8 * dim):
+        # In a basis of all directions, or of as many as can pay: beyond half of them little is won.
+        most = parts if parts < dim else dim if dim <= _DIRECT else dim // 2
+        main = _main_directions(sample, most, random, threads)
+        sample = _turned(sample, main, threads)
+        widths = [line - TAIL_BYTES for line in range(LINE, code_width(most), LINE)]
+        if parts == dim:
+            parts = next((some for some in widths if truth.ranked_by(sample[:, :some]) >= _ENOUGH), dim)
+        if parts < dim:
+            turn, _ = np.linalg.qr(random.normal(size=(parts, parts)))
+            basis = np.ascontiguousarray((main[:, :parts] @ turn).T, dtype=np.float32)
+            sample = _turned(sample[:, :parts], turn, threads)
+        else:
+            del sample  # before it is taken anew
+            sample, _ = _centred(take, rows, dim)
+    _round_to_bytes(sample)
+    return Fitted(basis, centre.astype(np.float32), truth.ranked_by(sample) >= _FAITHFUL)
 
 
 def code_width(parts: int) -> int:
@@ -95,7 +106,8 @@ def lens_of(fitted: Fitted) -> Lens:
 class _Neighbours:
     """Who is near whom in a sample (n, d), to judge by how well fewer components or digits tell it."""
 
-    def __init__(self, sample: FloatArray) -> None:
+    def __init__(self, sample: FloatArray, threads: int) -> None:
+        self._threads = threads
         self._squares = np.concatenate([np.einsum("ij,ij->i", block, block) for block in _doubles(sample)])
         self._asked = np.arange(min(_ASKED, sample.shape[0]))
         self._near = self._least(sample, _NEAREST)
@@ -107,20 +119,23 @@ class _Neighbours:
 
     def _least(self, parts: FloatArray, count: int) -> AnyArray:
         last = min(count, self._squares.size) - 1
-        # A copy of the few: a view would keep the whole.
-        found = [
-            np.argpartition(self._estimates(parts, some), last, axis=1)[:, : last + 1].copy()
-            for some in np.array_split(self._asked, -(-self._asked.size // _TOGETHER))
-        ]
-        return np.concatenate(found)
+
+        def least(asked: AnyArray) -> AnyArray:
+            # A copy of the few: a view would keep the whole.
+            return np.argpartition(self._estimates(parts, asked), last, axis=1)[:, : last + 1].copy()
+
+        groups = np.array_split(self._asked, -(-self._asked.size // _TOGETHER))
+        return np.concatenate(list(in_turn(least, groups, self._threads)))
 
     def _estimates(self, parts: FloatArray, asked: AnyArray) -> DoubleArray:
         points = parts[asked].astype(np.float64)
-        products = np.concatenate([points @ block.T for block in _doubles(parts)], axis=1)
+        products = np.empty((asked.size, parts.shape[0]))
+        for some in _pieces(parts):
+            np.matmul(points, parts[some].astype(np.float64).T, out=products[:, some])
         products *= -2.0
         products += self._squares
         products[np.arange(asked.size), asked] = np.inf  # not itself
-        return np.asarray(products)
+        return products
 
 
 def _centred(take: Callable[[IdArray], FloatArray], rows: IdArray, dim: int) -> tuple[FloatArray, DoubleArray]:
@@ -144,17 +159,27 @@ def _doubles(array: FloatArray) -> Iterator[DoubleArray]:
     return (array[some].astype(np.float64) for some in _pieces(array))
 
 
-def _turned(sample: FloatArray, directions: DoubleArray) -> FloatArray:
+def _turned(sample: FloatArray, directions: DoubleArray, threads: int) -> FloatArray:
     """float32 (n, p), in the memory of the sample: its components along the columns of `directions` (d, p)."""
     out = sample[:, : directions.shape[1]]
-    for some in _pieces(sample):
-        out[some] = sample[some].astype(np.float64) @ directions
+    turn = directions.astype(np.float32)
+
+    def one(some: slice) -> None:
+        out[some] = sample[some] @ turn
+
+    for _ in in_turn(one, _pieces(sample), threads):
+        pass
     return out
 
 
-def _spread(sample: FloatArray, directions: DoubleArray) -> DoubleArray:
-    """Float64 (d, p): the covariance matrix, up to a factor, times `directions` (d, p)."""
-    return np.asarray(sum(block.T @ (block @ directions) for block in _doubles(sample)))
+def _spread(sample: FloatArray, directions: DoubleArray | None, threads: int) -> DoubleArray:
+    """Float64: the covariance matrix, up to a factor, times `directions` (d, p) if they are given."""
+
+    def one(some: slice) -> DoubleArray:
+        block = sample[some].astype(np.float64)
+        return np.asarray(block.T @ (block if directions is None else block @ directions))
+
+    return np.asarray(sum(in_turn(one, _pieces(sample), threads)))
 
 
 def _round_to_bytes(parts: FloatArray) -> None:
@@ -164,29 +189,13 @@ def _round_to_bytes(parts: FloatArray) -> None:
         parts[some] = np.rint(parts[some] / scale) * scale
 
 
-def _parts(sample: FloatArray, truth: _Neighbours, width: int, random: np.random.Generator) -> int:
-    """How many components to keep: what fills whole cache lines. What is in the sample's memory is lost."""
-    n, dim = int(sample.shape[0]), int(sample.shape[1])
-    if width:
-        return min(dim, width - TAIL_BYTES)
-    if dim <= 2 * LINE - TAIL_BYTES or n < 8 * dim:  # nothing to gain, or too few rows to know what matters
-        return dim
-    # Probed in a basis of all directions, or of as many as can pay: beyond half of them little is won.
-    main = _turned(sample, _main_directions(sample, dim if dim <= _DIRECT else dim // 2, random))
-    for line in range(LINE, code_width(main.shape[1]), LINE):
-        if truth.ranked_by(main[:, : line - TAIL_BYTES]) >= _ENOUGH:
-            return line - TAIL_BYTES
-    return dim
-
-
-def _main_directions(sample: FloatArray, parts: int, random: np.random.Generator) -> DoubleArray:
+def _main_directions(sample: FloatArray, parts: int, random: np.random.Generator, threads: int) -> DoubleArray:
     """Float64 (d, parts), orthonormal: the principal directions, or nearly so in many dimensions."""
     dim = sample.shape[1]
     if dim <= _DIRECT:
-        covariance = sum(block.T @ block for block in _doubles(sample))
-        return np.asarray(np.linalg.eigh(covariance)[1][:, ::-1][:, :parts])
+        return np.asarray(np.linalg.eigh(_spread(sample, None, threads))[1][:, ::-1][:, :parts])
     # Subspace iteration: Halko, Martinsson and Tropp 2011, algorithm 4.4.
-    found, _ = np.linalg.qr(_spread(sample, random.normal(size=(dim, parts))))
+    found, _ = np.linalg.qr(_spread(sample, random.normal(size=(dim, parts)), threads))
     for _ in range(2):
-        found, _ = np.linalg.qr(_spread(sample, found))
+        found, _ = np.linalg.qr(_spread(sample, found, threads))
     return np.asarray(found)
