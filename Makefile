@@ -8,7 +8,7 @@ SOURCES := $(shell find adamem indexes datasets -name '*.py' -o -name '*.toml' -
 
 .PHONY: help quickstart test lint soak bench clean
 help:
-	@echo "make quickstart   compare exact search, HNSW and FAISS-PQ on real sentence embeddings; prints where the report is"
+	@echo "make quickstart   compare exact search, HNSW, FAISS-PQ and SpiralGraph on real sentence embeddings; prints where the report is"
 	@echo "make test         lint, types, import arrows and the whole test suite, on the built wheel"
 	@echo "make bench        what the Python layer costs on top of the bare libraries"
 	@echo "make soak         the tests that take longer: a hundred kills at random moments"
