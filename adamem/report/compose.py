@@ -12,6 +12,7 @@ from adamem.report.figures import cost, effort, hardness, latency, pareto, task
 from adamem.report.loaded import Loaded
 from adamem.report.method import method
 from adamem.report.tables import context, costs, points, quality
+from adamem.report.tables.counted import counted
 from adamem.report.tables.headline import headline
 from adamem.report.tables.lead import lead
 from adamem.report.tables.targets import at_recall, one_query
@@ -29,6 +30,7 @@ def compose(comparison: Comparison) -> Document:
         _section("lead", "The fastest", lead(comparison) if loaded.run.study == "suite" else None),
         _latency(comparison),
         _cost(comparison),
+        _section("counted", "Counted cost", counted(comparison) if comparison.entries else None),
         _quality(comparison),
         _section("task", "Task quality", task_table(loaded), task.data(comparison)),
         _section("defaults", "Without tuning", points.default_points(loaded)),

@@ -21,6 +21,7 @@ def test_nothing_is_left_out_of_a_full_run(three):
         "Speed and recall",
         "Latency of single queries",
         "Build time and memory",
+        "Counted cost",
         "Quality of the answers",
         "Task quality",
         "Tuning effort",

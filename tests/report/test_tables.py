@@ -81,6 +81,24 @@ def test_points_bear_their_recall_and_speed(three):
     assert float(one(rows, contestant="exact")["recall"]) == 1.0
 
 
+def test_counted_cost_is_interpolated_as_speed_is(three):
+    """Each point counted ten distances an effort: between two points the logarithms are interpolated in recall."""
+    recalls, _ = raw_points(three, "hnsw", "reference")
+    efforts = sorted(int(row["search"].removeprefix("ef=")) for row in hnsw_points(three))
+    low, high = np.flatnonzero(recalls <= 0.95)[-1], np.flatnonzero(recalls >= 0.95)[0]
+    share = (0.95 - recalls[low]) / (recalls[high] - recalls[low])
+    expected = 10 * efforts[low] * (efforts[high] / efforts[low]) ** share
+    row = one(table(three, "counted"), contestant="hnsw", target_recall=TARGET)
+    assert float(row["distances"]) == pytest.approx(expected, rel=1e-6)
+    assert float(row["distances_low"]) < expected < float(row["distances_high"])
+    exact = one(table(three, "counted"), contestant="exact", target_recall=TARGET)
+    assert float(exact["distances"]) == float(exact["distances_low"]) == pytest.approx(600)
+
+
+def hnsw_points(path):
+    return [row for row in table(path, "points") if (row["contestant"], row["role"]) == ("hnsw", "reference")]
+
+
 def test_latency_is_the_percentile_of_per_query_medians(three):
     """p99 of the exact search equals numpy's percentile of medians over rounds, geometrically meant over seeds."""
     folder = RunFolder(three)

@@ -288,6 +288,16 @@ def _widening_step(builder: Any, so_far: Any, row: Any, query: Any) -> Any:
     return builder.add(so_far, builder.add(even, odd))
 
 
+@intrinsic
+def ones(typing_context: Any, word: Any) -> Any:  # noqa: ARG001 -- numba's signature
+    """How many bits of a uint64 are set: uint64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001 -- numba's signature
+        return builder.ctpop(arguments[0])
+
+    return types.uint64(types.uint64), generate
+
+
 # -- keys: a distance and a node in one number, which sorts as the distance does ---------------------------------------
 
 
@@ -348,10 +358,13 @@ def _prefetch_row(address: Any, lines: Any) -> None:
 def _seeds(spiral: Any, code: Any, factor: Any, correction: Any, out: Any) -> Any:
     """Follow the nearest cell from lattice to lattice; the nearest leaves of the last one go into `out`.
 
-    `factor` times a code's product is a component of the point. Returns how many, the root among them.
+    `factor` times a code's product is a component of the point. Returns how many, the root among them, and what they
+    cost: the products with axes, each of which is as wide as an estimate of a distance and is counted as one. Comparing
+    three numbers with the few directions of a lattice is not counted.
     """
     out[0] = spiral.root[0]
     count = 1
+    products = 0
     width = np.uint64(spiral.axes.shape[1])
     base = np.uint64(spiral.axes.ctypes.data)
     here = np.uint64(code.ctypes.data)
@@ -359,6 +372,7 @@ def _seeds(spiral: Any, code: Any, factor: Any, correction: Any, out: Any) -> An
     tree_node = np.int64(0) if spiral.children.shape[0] > 0 else np.int64(-1)
     while tree_node >= 0:
         point = (np.float32(0), np.float32(0), np.float32(0))
+        products += 3
         for axis in range(3):
             row = np.uint64(3 * tree_node + axis)
             product = np.float32(dot(base + row * width, here, width) - correction)
@@ -405,7 +419,7 @@ def _seeds(spiral: Any, code: Any, factor: Any, correction: Any, out: Any) -> An
                 count += 1
                 bound = other_score
         tree_node = child
-    return count
+    return count, products
 
 
 @_kernel
@@ -428,6 +442,33 @@ def _hold(pool: Any, last: Any, key: Any) -> Any:
 
 
 @_kernel
+def _hopeful(walk: Any, fresh: Any, count: Any, worst: Any) -> Any:
+    """Keep those of the first `count` of `fresh` that by their signs may be nearer than `worst`; returns how many.
+
+    For the ablation; `walk` is its `_ablated_kernels.Walk`.
+    """
+    row_words = np.uint64(walk.bits.shape[1])
+    words = np.uint64(walk.signs.shape[0])
+    base = np.uint64(walk.bits.ctypes.data)
+    if walk.prefetch:
+        for j in range(count):
+            prefetch(base + np.uint64(fresh[j]) * row_words * np.uint64(8))
+    kept = np.uint64(0)
+    for j in range(count):
+        node = np.uint64(fresh[j])
+        differ = np.uint64(0)
+        for word in range(words):
+            differ += ones(walk.bits[node, word] ^ walk.signs[word])
+        at = np.uint64(2) * words
+        least = walk.bit_floats[node, at + _ONE] - walk.bit_floats[node, at] * walk.shares[differ]
+        fresh[kept] = fresh[j]
+        if least < worst:
+            kept += _ONE
+    walk.tested[0] += np.int64(count)
+    return kept
+
+
+@_kernel
 def _held(pool: Any, ef: Any) -> Any:
     """How many of the pool's `ef` places are taken."""
     found = 0
@@ -438,13 +479,15 @@ def _held(pool: Any, ef: Any) -> Any:
 
 @_kernel
 def _beam(
-    rows: Any, scratch: Any, column: Any, factor: Any, lift: Any, correction: Any, square: Any, seed_count: Any, ef: Any
-) -> Any:
+    rows: Any, scratch: Any, column: Any, factor: Any, lift: Any, correction: Any, square: Any, seed_count: Any,
+    ef: Any, walk: Any,
+) -> Any:  # fmt: skip
     """Best-first search on the codes with a sorted pool of `ef` keys; returns (found, distances, hops).
 
     The query is `scratch.code`, its seeds the first of `scratch.fresh`. The estimate of node v is
     ``tail[column] - factor * scale_v * (dot - correction) - lift * lift_v``. Where the vectors themselves are walked
     on, the query is `scratch.point`, and its distance is the squared one if `square`, else the negated product.
+    `walk` is None or, in the ablation, its `Walk`: numba leaves the branches out that None does not take.
     """
     pool, visited, fresh, keys = scratch.pool, scratch.visited, scratch.fresh, scratch.keys
     links, tails = rows.links, rows.tails
@@ -466,6 +509,9 @@ def _beam(
     last = size - _ONE
     for i in range(size):
         pool[i] = _EMPTY
+    fetched = True
+    if walk is not None:
+        fetched = walk.prefetch
     distances = 0
     hops = 0
     current = np.uint64(0)
@@ -478,11 +524,11 @@ def _beam(
             fresh[count] = node
             count += _ONE
     while True:
-        for j in range(min(np.uint64(_AHEAD), count)):
+        for j in range(min(np.uint64(_AHEAD), count) if fetched else np.uint64(0)):
             _prefetch_row(base + np.uint64(fresh[j]) * width, lines)
         for j in range(count):
             ahead = j + np.uint64(_AHEAD)
-            if ahead < count:
+            if fetched and ahead < count:
                 _prefetch_row(base + np.uint64(fresh[ahead]) * width, lines)
             node = np.uint64(fresh[j])
             if rows.plain:
@@ -521,9 +567,11 @@ def _beam(
         coming = current + _ONE
         if coming < size:
             address = links_base + _key_node(pool[coming]) * row_bytes
-            if pool[coming] & _ONE == np.uint64(0):
+            if fetched and pool[coming] & _ONE == np.uint64(0):
                 prefetch(address)
                 prefetch(address + np.uint64(LINE))
+        if walk is not None and walk.bits.shape[0] > 0 and pool[last] != _EMPTY:
+            count = _hopeful(walk, fresh, count, _key_distance(pool[last]))
     for word in range(visited.shape[0]):
         visited[np.uint64(word)] = np.uint64(0)
     return _held(pool, ef), distances, hops
@@ -675,7 +723,7 @@ def _unit(query: Any, metric: Any) -> Any:
 
 @_kernel
 def new_handle(rows: Any, lens: Any, spiral: Any, scratch: Any, counters: Any) -> Any:
-    """A `Handle`; counters int64 (3,) grow by the estimates, the hops and the vectors compared."""
+    """A `Handle`; counters int64 (3,) grow by the estimates and the seeds' products, the hops, the vectors compared."""
     return Handle(rows, lens, spiral, scratch, counters)
 
 
@@ -695,13 +743,15 @@ def search(
         query = queries[i]
         unit = _unit(query, metric)
         scale, correction = _prepare(query, unit, lens, scratch)
-        count = _seeds(spiral, scratch.code, scale, correction, scratch.fresh)
+        count, products = _seeds(spiral, scratch.code, scale, correction, scratch.fresh)
         factor = scale * (np.float32(2) if metric == L2 else np.float32(1))
-        found, compared, hops = _beam(rows, scratch, OFFSET, factor, np.float32(0), correction, metric == L2, count, ef)
+        found, compared, hops = _beam(
+            rows, scratch, OFFSET, factor, np.float32(0), correction, metric == L2, count, ef, None
+        )
         wanted = min(found, rerank)
         got = _settle(rows, scratch.point, metric, scratch.pool, wanted, True, admitted, ids[i], distances[i])
         short += got < enough
-        counters[0] += compared
+        counters[0] += compared + products
         counters[1] += hops
         counters[2] += wanted
     return short
@@ -847,9 +897,9 @@ def _around(rows: Any, lens: Any, spiral: Any, scratch: Any, node: Any, ef: Any)
     else:
         correction = _as_query(rows, node, scratch.projected.shape[0], scratch.code)
         scale = rows.tails[node, at]
-    seed_count = _seeds(spiral, scratch.code, scale, correction, scratch.fresh)
+    seed_count, _ = _seeds(spiral, scratch.code, scale, correction, scratch.fresh)
     lift = np.float32(2) * rows.tails[node, at + np.uint64(LIFT)]
-    found, _, _ = _beam(rows, scratch, SQUARE, np.float32(2) * scale, lift, correction, True, seed_count, ef)
+    found, _, _ = _beam(rows, scratch, SQUARE, np.float32(2) * scale, lift, correction, True, seed_count, ef, None)
     return found
 
 

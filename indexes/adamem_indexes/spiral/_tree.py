@@ -12,13 +12,13 @@ from typing import Protocol
 import numpy as np
 
 from adamem.types import AnyArray, FloatArray
+from adamem_indexes.spiral._axes import AXES_SAMPLE, AxesOf, main_axes
 from adamem_indexes.spiral._kernels import CELLS, Spiral, encode
 from adamem_indexes.spiral._lattice import fibonacci_sphere
 from adamem_indexes.spiral._memory import aligned
 
 _LEAF = 32
 """A part with fewer points is a leaf."""
-_AXES_SAMPLE = 2_000
 _PIECE = 2_048
 """Rows whose components are in memory at once."""
 
@@ -31,7 +31,9 @@ class Components(Protocol):
         ...
 
 
-def grow_spiral(components: Components, rows: AnyArray, *, width: int, seed: int) -> Spiral:
+def grow_spiral(
+    components: Components, rows: AnyArray, *, width: int, seed: int, axes_of: AxesOf = main_axes
+) -> Spiral:
     """The tree over `components` (m, parts) of the `rows` uint32 (m,); the first leaf's row is the root."""
     random = np.random.default_rng([seed, 2])
     lattice = fibonacci_sphere(CELLS)
@@ -54,8 +56,8 @@ def grow_spiral(components: Components, rows: AnyArray, *, width: int, seed: int
             pieces = np.array_split(members, -(-members.size // _PIECE))
             sums = [components[piece].sum(axis=0, dtype=np.float64) for piece in pieces]
             mean = (np.sum(sums, axis=0) / members.size).astype(np.float32)
-            some = members[random.permutation(members.size)[:_AXES_SAMPLE]] if len(pieces) > 1 else members
-            three = _three_axes(components[some] - mean, random)
+            some = members[random.permutation(members.size)[:AXES_SAMPLE]] if len(pieces) > 1 else members
+            three = axes_of(components[some] - mean, 3, random)
             axes.append(three)
             centres.append(three @ mean)
             near = [((components[piece] - mean) @ three.T @ lattice.T).argmax(axis=1) for piece in pieces]
@@ -91,20 +93,3 @@ def no_spiral(row: int, *, width: int) -> Spiral:
         np.empty(0, dtype=np.uint32),
         np.array([row], dtype=np.uint32),
     )
-
-
-def _three_axes(points: FloatArray, random: np.random.Generator) -> FloatArray:
-    """float32 (3, parts): the main directions of centred points by subspace iteration; zeros where there are fewer."""
-    parts = points.shape[1]
-    if points.shape[0] > _AXES_SAMPLE:
-        points = points[random.permutation(points.shape[0])[:_AXES_SAMPLE]]
-    found = np.linalg.qr(random.normal(size=(parts, min(3, parts))))[0].astype(np.float32)
-    for _ in range(4):
-        moved = points.T @ (points @ found)
-        largest = np.abs(moved).max()
-        if not largest > 0:
-            break
-        found = np.linalg.qr(moved / largest)[0].astype(np.float32)
-    out = np.zeros((3, parts), dtype=np.float32)
-    out[: found.shape[1]] = found.T
-    return out

@@ -35,6 +35,7 @@ from adamem_indexes.spiral._body import (
     with_rows,
 )
 from adamem_indexes.spiral._graph import Building
+from adamem_indexes.spiral._kernels import Scratch
 from adamem_indexes.spiral._memory import trim
 from adamem_indexes.spiral._saved import Saved, load, save
 from adamem_indexes.spiral._tree import no_spiral
@@ -259,7 +260,7 @@ class SpiralGraph(IndexBase):
         return labels.live >= 2 * int(np.count_nonzero(labels.of_rows[: body.fitted_on] >= 0))
 
     def counters(self) -> dict[str, int]:
-        """Estimates on codes, hops from node to node, vectors compared; several threads at once may miscount."""
+        """Estimates on codes and the seeds' products, hops, vectors compared; several threads at once may miscount."""
         distances, hops, settled = self._counters.tolist()
         return {"distances": distances, "hops": hops, "reranked": settled}
 
@@ -289,8 +290,11 @@ class SpiralGraph(IndexBase):
             if desk.body is body and desk.most >= most:
                 return desk
         spiral = no_spiral(0, width=body.width) if body.spiral is None else body.spiral
-        handle = kernels.new_handle(body.rows, body.lens, spiral, body.new_scratch(most), self._counters)
+        handle = kernels.new_handle(body.rows, body.lens, spiral, self._new_scratch(body, most), self._counters)
         return _Desk(handle, body, most)
+
+    def _new_scratch(self, body: Body, most: int) -> Scratch:
+        return body.new_scratch(most)
 
     def _save(self, path: Path) -> None:
         body = self._body
