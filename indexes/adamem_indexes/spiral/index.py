@@ -49,7 +49,7 @@ _MENDED_SHARE = 0.25
 _ALL = np.empty(0, dtype=np.uint8)
 _answer = tuple.__new__  # SearchResult(...) without the frame of its own __new__
 # What a row scanned and a row met on the way through the graph cost, relative to each other. Measured on sentences and
-# images: the two took the same time at 0.5 to 0.7 without a filter and at about 1.3 with one, and the scan's recall is 1.
+# images: the two took the same time at 0.5 to 0.7 without a filter, at about 1.3 with one; the scan's recall is 1.
 _SCAN_SHARE = 0.75
 
 
