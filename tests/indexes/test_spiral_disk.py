@@ -165,6 +165,18 @@ def test_equal_vectors_inserted_at_once_join_the_one_that_is_there(vectors):
     assert index.search(vectors[0], 7).ids[0].tolist() == [0, 3_000, *range(9_000, 9_005)]
 
 
+def test_a_pair_of_equals_that_stand_apart_survives_being_mended(vectors, tmp_path):
+    """A search may have missed the first when the second came: linked anew, that one joins nobody, and saves load."""
+    index = build(vectors)
+    rows = index._body.rows
+    rows.vectors[1], rows.codes[1] = rows.vectors[0], rows.codes[0]
+    rows.links[1] = kernels.NIL
+    index.delete(np.arange(2_000, 2_010))
+    index.maintain()
+    index.save(tmp_path / "saved")
+    assert set(SPIRAL.load(tmp_path / "saved").search(vectors[0], 2).ids[0].tolist()) == {0, 1}
+
+
 # -- vectors in a file -------------------------------------------------------------------------------------------------
 
 

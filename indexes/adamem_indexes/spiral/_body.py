@@ -300,7 +300,7 @@ def renewed(body: Body) -> Body:
     spiral = grow_spiral(Decoded(fresh, sample), sample, width=fresh.width, seed=body.plan.seed)
     poor = nodes[there.sum(axis=1) < _FEW_LINKS]
     if poor.size:
-        _link(fresh, spiral, poor, linked=nodes.size - poor.size, shuffled=False)
+        _link(fresh, spiral, poor, linked=nodes.size - poor.size, shuffled=False, joins=False)
     connect(fresh.rows, int(spiral.root[0]), nodes)
     return replace(fresh, spiral=spiral)
 
@@ -316,10 +316,11 @@ def _chain(rows: Rows, node: int) -> Iterator[int]:
         node = int(rows.twins[node])
 
 
-def _link(body: Body, spiral: Spiral, nodes: AnyArray, *, linked: int, shuffled: bool) -> None:
+def _link(body: Body, spiral: Spiral, nodes: AnyArray, *, linked: int, shuffled: bool, joins: bool = True) -> None:
     how = body.plan.building
     scratches = [body.new_scratch(how.ef_construction) for _ in range(how.threads)]
-    link_nodes(body.rows, body.lens, spiral, nodes, linked=linked, shuffled=shuffled, how=how, scratches=scratches)
+    link_nodes(body.rows, body.lens, spiral, nodes, linked=linked, shuffled=shuffled, joins=joins, how=how,
+               scratches=scratches)  # fmt: skip
 
 
 def _write(body: Body, stored: FloatArray, first: int) -> None:

@@ -73,13 +73,15 @@ def link_nodes(
     *,
     linked: int,
     shuffled: bool,
+    joins: bool,
     how: Building,
     scratches: list[Scratch],
 ) -> None:
     """Give `nodes` uint32 (m,), whose codes are written, their places in a graph of `linked` nodes so far.
 
     Unless they were `shuffled`, a batch may hold the passages of one text, say, each other's nearest: batches are small
-    then, and all of a batch are compared. There are `how.threads` scratches.
+    then, and all of a batch are compared. There are `how.threads` scratches. With `joins`, a node whose vector is there
+    already joins it; that is not for nodes which others lead to.
     """
     degree = rows.links.shape[1]
     nobody = nodes[:0]
@@ -104,6 +106,7 @@ def link_nodes(
                     nobody if shuffled else batch,
                     how.ef_construction,
                     how.alpha,
+                    joins,
                     twin_of[piece],
                     out[piece],
                 )

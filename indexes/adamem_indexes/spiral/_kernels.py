@@ -921,15 +921,15 @@ def _crowd(rows: Any, scratch: Any, node: Any, own: Any, crowd: Any, ef: Any) ->
 
 @_kernel
 def link(
-    rows: Any, lens: Any, spiral: Any, scratch: Any, nodes: Any, crowd: Any, ef: Any, alpha: Any, twin_of: Any,
-    out: Any,
+    rows: Any, lens: Any, spiral: Any, scratch: Any, nodes: Any, crowd: Any, ef: Any, alpha: Any, joins: Any,
+    twin_of: Any, out: Any,
 ) -> None:  # fmt: skip
     """Find the out-neighbours of `nodes` uint32 (m,) in the graph as it is: out uint32 (m, R), padded with NIL.
 
     Those in `crowd` uint32 (c,) come into question too.
 
-    A node whose vector stands in the graph already gets no neighbours, but the node that it is a twin of in `twin_of`
-    uint32 (m,), which is NIL for the others.
+    With `joins`, a node whose vector stands in the graph already gets no neighbours, but the node that it is a twin of
+    in `twin_of` uint32 (m,), which is NIL for the others.
     """
     at = np.uint64(rows.tails.shape[1] - TAIL_FLOATS)
     limit = out.shape[1]
@@ -943,7 +943,7 @@ def link(
         count = _candidates(rows, scratch, node, own, found, True)
         if count == 0:  # all that was met is dead: better than nothing, it leads on
             count = _candidates(rows, scratch, node, own, found, False)
-        for t in range(count):
+        for t in range(count if joins else 0):
             if scratch.gaps[t] > np.float32(1e-3) * own:
                 break
             other = np.uint64(scratch.candidates[t])
