@@ -227,7 +227,7 @@ def test_recall_stays_while_ids_are_deleted(data, oracle, share):
 def test_a_deleted_node_is_taken_out_of_the_ways(data, metric, codes):
     """What led to it leads elsewhere, searches begin at a neighbour instead, and every live node is reached."""
     vectors, queries, _ = data
-    index = build(vectors, metric, codes=codes)
+    index = build(vectors, metric, codes=codes, R=32, ef_construction=160)
     body = index._body
     gone = np.unique([body.spiral.root[0], *body.spiral.leaves[:20], *range(0, 4_000, 13)])
     links = body.rows.links
@@ -335,7 +335,7 @@ def test_codes_are_fitted_anew_when_the_collection_has_grown(oracle):
 
 def test_counters_count():
     """Distances, hops and vectors compared grow with the effort."""
-    vectors = clustered(3_000, 32)
+    vectors = clustered(6_000, 32)  # of fewer, a search with so much effort would be a scan
     index = build(vectors)
     index.search(vectors[:10], 10, params={"ef": 10})
     little = index.counters()

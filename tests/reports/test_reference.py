@@ -17,15 +17,20 @@ from adamem.report.verify import verify
 REFERENCE = Path(__file__).resolve().parents[2] / "reports" / "reference"
 FOLDERS = sorted(path.parent for path in REFERENCE.glob("*/run.json"))
 SUITES = sorted(path.parent for path in REFERENCE.glob("*/suite.json"))
+PIECES = sorted(path.parent for path in REFERENCE.glob("*/*/run.json"))
 
 
-@pytest.mark.parametrize("folder", FOLDERS + SUITES, ids=lambda folder: folder.name)
+def name_of(folder):
+    return folder.relative_to(REFERENCE).as_posix()
+
+
+@pytest.mark.parametrize("folder", FOLDERS + SUITES, ids=name_of)
 def test_a_reference_report_follows_from_its_raw_files(folder):
     """Each table cell, each figure's values and both pages, recomputed."""
     assert verify(folder) == []
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
 def test_a_reference_report_follows_on_another_processor_too(folder):
     """A BLAS that sums in the order of a processor of 2004 changes last bits, and not one digit that is shown."""
     command = [sys.executable, "-P", "-c", "from adamem.cli import main; main()", "verify", str(folder)]
@@ -34,7 +39,7 @@ def test_a_reference_report_follows_on_another_processor_too(folder):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", FOLDERS + PIECES, ids=name_of)
 def test_a_reference_report_is_whole_and_of_a_decent_size(folder):
     """Complete, 1,000 test queries, at least 3 build seeds and 5 rounds, at most 15 MB, at most an hour's work."""
     run = RunFolder(folder).run()
@@ -46,13 +51,18 @@ def test_a_reference_report_is_whole_and_of_a_decent_size(folder):
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 15 * 2**20
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", FOLDERS + PIECES, ids=name_of)
 def test_a_reference_report_comes_from_the_experiment_of_its_name(folder):
     """What experiments/NAME.toml measures today is what the committed run measured."""
-    from adamem.bench import Experiment, read, validate
+    from adamem.bench import Experiment, Suite, experiments_of, read, validate
 
-    source = REFERENCE.parents[1] / "experiments" / f"{folder.name}.toml"
-    experiment = validate(Experiment, read(source), source=source.name).resolved()
+    name, *key = name_of(folder).split("/")
+    source = REFERENCE.parents[1] / "experiments" / f"{name}.toml"
+    if key:
+        suite = validate(Suite, read(source), source=source.name)
+        experiment = experiments_of(suite, source=source.name)[key[0]].resolved()
+    else:
+        experiment = validate(Experiment, read(source), source=source.name).resolved()
     run = RunFolder(folder).run()
     for table in ("dataset", "measure", "contestant", "targets"):
         assert run.config[table] == experiment[table]

@@ -129,7 +129,7 @@ class SpiralAblation(SpiralGraph):
         body = self._body
         queries = np.array(queries)  # a read-only array is a type of its own, for which all would be compiled anew
         ef = max(params["ef"], k)
-        rerank = params["rerank"] or 2 * k + 10 + ef // 6
+        rerank = params["rerank"] or 2 * k + 10 + ef // 3
         found = empty_result(len(queries), k)
         enough = min(k, body.labels.live)
         starts = self._starts._replace(rows=self._nearest(queries)) if self._oracle else self._starts

@@ -81,8 +81,8 @@ class SpiralGraph(IndexBase):
         metrics=METRICS, insert=True, delete=True, replace=True, filter=True, save=True
     )
     build_params: ClassVar[tuple[Param, ...]] = (
-        Param("R", 32, "links a node at most", low=4, high=512, sweep=(24, 32, 48, 64)),
-        Param("ef_construction", 160, "candidates held while a node is linked", low=8, high=10_000, sweep=(100, 200)),
+        Param("R", 48, "links a node at most", low=4, high=512, sweep=(24, 32, 48, 64)),
+        Param("ef_construction", 200, "candidates held while a node is linked", low=8, high=10_000, sweep=(100, 200)),
         Param("alpha", 1.15, "how much nearer a neighbour must be to hide another (squared)", low=1.0, high=4.0),
         Param(
             "codes",
@@ -114,7 +114,7 @@ class SpiralGraph(IndexBase):
         Param(
             "rerank",
             0,
-            "candidates compared by their vectors; 0 takes 2 k + 10 + ef / 6, or ef if that is less",
+            "candidates compared by their vectors; 0 takes 2 k + 10 + ef / 3, or ef if that is less",
             low=0,
             high=1_000_000,
         ),
@@ -159,7 +159,7 @@ class SpiralGraph(IndexBase):
         labels = body.labels
         ef: int = params["ef"]
         ef = max(ef, k)
-        rerank: int = params["rerank"] or 2 * k + 10 + ef // 6
+        rerank: int = params["rerank"] or 2 * k + 10 + ef // 3
         prepared = None if filter is None else body.filters.prepare(filter)
         among = labels.live if prepared is None else prepared.rows.size
         if among == 0:
