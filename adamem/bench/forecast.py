@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +22,8 @@ from adamem.types import FloatArray, Metric
 
 _PROBE = 1500
 """Vectors in the probe: about a second a build for the slowest libraries at 784 dimensions."""
+_FEW = 256
+"""Vectors in the build that is thrown away, as in a worker."""
 _GROWTH = 1.15
 """Build time is taken to grow as n^1.15: graphs grow as n log n and fall out of the caches on the way."""
 _STARTUP_SECONDS = 1.5
@@ -78,6 +81,8 @@ def _probe(
         return seconds
     ids = np.arange(sample.shape[0], dtype=np.int64)
     with threadpool_limits(limits=threads):
+        with contextlib.suppress(Exception):  # as a worker does: what is compiled on first use is no build's time
+            plan.kind.build(sample[:_FEW], ids[:_FEW], metric=metric, params=build, seed=0, threads=threads)
         started = time.perf_counter()
         try:
             plan.kind.build(sample, ids, metric=metric, params=build, seed=0, threads=threads)
