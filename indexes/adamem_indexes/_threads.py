@@ -57,7 +57,7 @@ single_threaded_blas = _SingleThreadedBlas()
 
 
 def in_turn(work: Callable[[_T], _R], items: Iterable[_T], threads: int) -> Iterator[_R]:
-    """`work` of each of the items, in their order; so many threads, and no more results waiting than that."""
+    """`work` of each of the items, in their order; so many threads, and at most one result more than that is held."""
     items = list(items)
     if threads == 1 or len(items) < 2:
         yield from map(work, items)

@@ -44,15 +44,7 @@ def settle(rows: IdArray, distances: FloatArray, matrix: FloatArray, queries: Fl
             if row < 0 or row >= matrix.shape[0]:
                 rows[i, j] = -1
                 continue
-            total = np.float32(0.0)
-            if ip:
-                for t in range(queries.shape[1]):
-                    total -= queries[i, t] * matrix[row, t]
-            else:
-                for t in range(queries.shape[1]):
-                    gap = queries[i, t] - matrix[row, t]
-                    total += gap * gap
-            distances[i, j] = total
+            distances[i, j], _ = _compare(queries[i], matrix[row], ip)
             for earlier in range(j):
                 if rows[i, earlier] == row:
                     rows[i, j] = -1

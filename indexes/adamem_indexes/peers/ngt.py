@@ -32,7 +32,7 @@ class NgtIndex(PeerIndex):
     * The optimizer's own tuning of search parameters is off: it times itself, and equal builds would differ. Its
       report goes to standard error however it is asked: that is closed while it works.
     * **QG, NGT's quantised graph, is left out.** Python can search one and not build one. Built by the function that
-      the wheel (2.8.0.post1) exports, on 4,700 SIFT vectors it found 0.05 to 0.3 of the ten nearest, and fewer the
+      the wheel (2.8.0.post1) exports, on 4,700 SIFT vectors it found 0.04 to 0.31 of the ten nearest, and fewer the
       further it searched.
     * Products are left out: ONNG is defined for distances. Nothing is drawn: the seed has no effect.
     """
