@@ -47,9 +47,10 @@ lint: $(VENV)/.wheel
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Not `python -m pytest`, which would put the checkout in front of the installed wheel.
+# Not `python -m pytest`, which would put the checkout in front of the installed wheel. Two processes take half the time of
+# one; no test is about time, and few hold more than one core for long.
 test: lint
-	$(BIN)/pytest -m "not soak"
+	$(BIN)/pytest -m "not soak" -n auto --maxprocesses 4 --dist worksteal
 
 bench: $(VENV)/.wheel
 	$(BIN)/pytest --benchmark-only tests/indexes
