@@ -24,17 +24,9 @@ def name_of(folder):
     return folder.relative_to(REFERENCE).as_posix()
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
+@pytest.mark.parametrize("folder", FOLDERS + SUITES, ids=name_of)
 def test_a_reference_report_follows_from_its_raw_files(folder):
-    """Each table cell, each figure's values and both pages, recomputed."""
-    assert verify(folder) == []
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("folder", SUITES, ids=name_of)
-def test_a_suites_reference_reports_follow_from_their_raw_files(folder):
-    """The overview, and every piece: a minute and a half each, so among the tests that take longer."""
+    """Each table cell, each figure's values and both pages, recomputed; of a suite the overview and every piece."""
     assert verify(folder) == []
 
 
