@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 
 from adamem.types import IdArray
@@ -13,7 +15,8 @@ class RowLabels:
     """Rows 0, 1, 2 ... and the ids they bear; a deleted row bears -1 and is never given another id.
 
     Ids to rows goes through one sorted array, built at the first question, plus a small dictionary of what came since;
-    an entry whose row no longer bears the id is stale, which makes forgetting free.
+    an entry whose row no longer bears the id is stale, which makes forgetting free. Readers may ask while one writer
+    changes: who asks first sorts, and meanwhile nothing is appended that the sorted array would not know of.
     """
 
     def __init__(self, ids: IdArray) -> None:
@@ -25,8 +28,8 @@ class RowLabels:
         """Ids held."""
         self.version = 0
         """Grows with every change, so that what was derived from the rows can be known to be stale."""
-        self._index: tuple[IdArray, IdArray] | None = None
-        self._recent: dict[int, int] = {}
+        self._index: tuple[IdArray, IdArray, dict[int, int]] | None = None
+        self._changing = threading.Lock()
 
     @property
     def of_rows(self) -> IdArray:
@@ -47,13 +50,12 @@ class RowLabels:
         found = np.full(ids.size, -1, dtype=np.int64)
         if self.rows == 0:
             return found
-        sorted_ids, sorted_rows = self._index or self._sort()
+        sorted_ids, sorted_rows, recent = self._index or self._sort()
         if sorted_ids.size:
             place = np.minimum(np.searchsorted(sorted_ids, ids), sorted_ids.size - 1)
             hit = sorted_ids[place] == ids
             found[hit] = sorted_rows[place[hit]]
-        if self._recent:
-            recent = self._recent
+        if recent:
             for position, label in enumerate(ids.tolist()):
                 row = recent.get(label)
                 if row is not None:
@@ -65,16 +67,17 @@ class RowLabels:
 
     def append(self, ids: IdArray) -> int:
         """Give the ids (m,), all absent, the next m rows; returns the first of them."""
-        self.version += 1
-        first, count = self.rows, int(ids.size)
-        if first + count > self.array.size:
-            grown = np.full(max(first + count, self.array.size * 3 // 2, 16), -1, dtype=np.int64)
-            grown[:first] = self.array[:first]
-            self.array = grown
-        self.array[first : first + count] = ids
-        self.rows += count
-        self.live += count
-        self._remember(ids, np.arange(first, first + count))
+        with self._changing:
+            self.version += 1
+            first, count = self.rows, int(ids.size)
+            if first + count > self.array.size:
+                grown = np.full(max(first + count, self.array.size * 3 // 2, 16), -1, dtype=np.int64)
+                grown[:first] = self.array[:first]
+                self.array = grown
+            self.array[first : first + count] = ids
+            self.rows += count
+            self.live += count
+            self._remember(ids, np.arange(first, first + count))
         return first
 
     def forget(self, rows: IdArray) -> None:
@@ -85,11 +88,12 @@ class RowLabels:
 
     def move(self, source: int, target: int) -> None:
         """Let a deleted row `target` take over the id of the last row, `source`, which is then dropped."""
-        self.version += 1
-        label = self.array[source]
-        self.array[target] = label
-        self.array[source] = -1
-        self._remember(np.array([label]), np.array([target]))
+        with self._changing:
+            self.version += 1
+            label = self.array[source]
+            self.array[target] = label
+            self.array[source] = -1
+            self._remember(np.array([label]), np.array([target]))
 
     def truncate(self, rows: int) -> None:
         """Drop the rows from `rows` on, all deleted."""
@@ -97,22 +101,25 @@ class RowLabels:
 
     def nbytes(self) -> int:
         """Bytes of both directions."""
-        index = sum(part.nbytes for part in self._index) if self._index else 0
-        return self.array.nbytes + index + 120 * len(self._recent)  # a dictionary entry with its two numbers
+        if self._index is None:
+            return self.array.nbytes
+        ids, rows, recent = self._index
+        return self.array.nbytes + ids.nbytes + rows.nbytes + 120 * len(recent)  # an entry with its two numbers
 
     def _remember(self, ids: IdArray, rows: IdArray) -> None:
         if self._index is None:
             return
-        if ids.size + len(self._recent) > max(_MOST_RECENT, self.live // 16):
+        recent = self._index[2]
+        if ids.size + len(recent) > max(_MOST_RECENT, self.live // 16):
             self._index = None
-            self._recent = {}
         else:
-            self._recent.update(zip(ids.tolist(), rows.tolist(), strict=True))
+            recent.update(zip(ids.tolist(), rows.tolist(), strict=True))
 
-    def _sort(self) -> tuple[IdArray, IdArray]:
-        rows = self.live_rows()
-        ids = self.of_rows[rows]
-        order = np.argsort(ids, kind="stable")  # linear where the ids ascend already
-        self._recent = {}
-        self._index = (ids[order], rows[order])
-        return self._index
+    def _sort(self) -> tuple[IdArray, IdArray, dict[int, int]]:
+        with self._changing:
+            rows = self.live_rows()
+            ids = self.of_rows[rows]
+            order = np.argsort(ids, kind="stable")  # linear where the ids ascend already
+            found: tuple[IdArray, IdArray, dict[int, int]] = (ids[order], rows[order], {})
+            self._index = found
+        return found

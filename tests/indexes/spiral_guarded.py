@@ -19,7 +19,8 @@ from numba.core.registry import cpu_target
 
 from adamem.index import IdFilter, index_class
 from adamem_indexes.spiral import _body, _graph, _lens, _memory, _saved, _tree
-from adamem_indexes.spiral._kernels import dot, dot_path
+from adamem_indexes.spiral import _kernels as kernels
+from adamem_indexes.spiral._kernels import ABREAST, COLUMNS, dot, dot_path
 
 SPIRAL = index_class("spiral")
 PAGE = mmap.PAGESIZE
@@ -110,6 +111,18 @@ def product(row: Any, query: Any, width: Any) -> Any:
     return dot(np.uint64(row.ctypes.data), np.uint64(query.ctypes.data), width)
 
 
+@numba.njit
+def many(rows: Any, columns: Any, out: Any) -> None:
+    """Products of all rows with all columns."""
+    kernels.products(
+        np.uint64(rows.ctypes.data),
+        np.uint64(rows.shape[1]),
+        np.uint64(columns.ctypes.data),
+        np.uint64(columns.shape[0]),
+        np.uint64(out.ctypes.data),
+    )
+
+
 def products() -> None:
     """Of rows of every width, both of which end where memory does."""
     random = np.random.default_rng(0)
@@ -117,6 +130,13 @@ def products() -> None:
         row, query = guarded((width,), np.uint8), guarded((width,), np.int8)
         row[:], query[:] = random.integers(0, 256, width), random.integers(-127, 128, width)
         assert product(row, query, np.uint64(width)) == int(row.astype(np.int64) @ query.astype(np.int64))
+    for groups in (1, 3, 45, 1_024):
+        rows, columns = guarded((ABREAST, 4 * groups), np.int8), guarded((groups, COLUMNS, 4), np.uint8)
+        out = guarded((ABREAST, COLUMNS), np.int32)
+        rows[:], columns[:] = random.integers(-127, 128, rows.shape), random.integers(0, 256, columns.shape)
+        many(rows, columns, out)
+        flat = columns.transpose(1, 0, 2).reshape(COLUMNS, -1).astype(np.int64)
+        assert (out == rows.astype(np.int64) @ flat.T).all()
     check_poison()
 
 

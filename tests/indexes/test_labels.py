@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -61,3 +63,20 @@ def test_every_change_is_a_new_version():
     labels.move(2, 0)
     versions.append(labels.version)
     assert len(set(versions)) == 4
+
+
+def test_what_is_appended_while_a_reader_sorts_is_not_lost():
+    """The reader has seen the rows and not sorted them yet when the writer appends: both ids are known afterwards."""
+
+    class Slow(RowLabels):
+        def live_rows(self):
+            seen = super().live_rows()
+            writer.start()
+            writer.join(timeout=0.2)
+            return seen
+
+    labels = Slow(np.arange(5))
+    writer = threading.Thread(target=labels.append, args=(np.array([77]),))
+    assert labels.rows_of(np.array([3, 6])).tolist() == [3, -1]
+    writer.join()
+    assert labels.rows_of(np.array([4, 77])).tolist() == [4, 5]

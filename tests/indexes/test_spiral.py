@@ -10,6 +10,7 @@ import pytest
 
 from adamem.errors import CorruptResult, InvalidInput
 from adamem.index import IdFilter, index_class
+from adamem_indexes.spiral import _graph
 from adamem_indexes.spiral import _kernels as kernels
 from adamem_indexes.spiral._kernels import NIL
 
@@ -157,6 +158,33 @@ def test_every_node_is_reached_from_the_root(shape):
     nodes = np.flatnonzero(index._body.rows.links[:, 0] != NIL)
     assert len(nodes) == 2_500
     assert set(nodes.tolist()) <= reachable(index)
+
+
+@pytest.mark.parametrize("metric", ["l2", "ip"])
+def test_a_node_leads_to_its_true_neighbour(metric):
+    """Where all are compared with all, the nearest of all by codes is never missed, and never pruned."""
+    vectors = clustered(3_001, 40, seed=6) * np.geomspace(1, 2, 3_001, dtype=np.float32)[:, None]
+    rows = build(vectors, metric, R=32, threads=2)._body.rows
+    tail = rows.tails[:, -4:].astype(np.float64)
+    decoded = np.hstack([(rows.codes[:, :40].astype(np.float64) - 128) * tail[:, :1], tail[:, 1:2]])
+    gaps = (decoded**2).sum(axis=1) - 2 * decoded @ decoded.T
+    np.fill_diagonal(gaps, np.inf)
+    assert (
+        np.mean([gaps[node].argmin() in rows.links[node] for node in range(len(vectors))]) > 0.999
+    )  # but for rounding
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5])
+def test_recall_is_the_same_where_only_some_are_compared_all_with_all(data, oracle, monkeypatch, share):
+    """None, fewer than the spiral has leaves, or half of them: the rest is linked by searching, and all is found."""
+    vectors, queries, _ = data
+    whole = recall(oracle, build(vectors), "l2", vectors, queries, params={"ef": 24})
+    width = build(vectors)._body.rows.codes.shape[1]
+    monkeypatch.setattr(_graph, "_TOGETHER_BYTES", int(share * len(vectors) * width))
+    index = build(vectors)
+    assert recall(oracle, index, "l2", vectors, queries, params={"ef": 24}) > whole - 0.01
+    assert reachable(index) >= set(range(len(vectors)))
+    assert (index._body.rows.links == build(vectors, threads=2)._body.rows.links).all()
 
 
 def test_what_is_inserted_later_is_found_as_well(data, oracle):

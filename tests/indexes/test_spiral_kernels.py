@@ -21,22 +21,37 @@ DRIVER = textwrap.dedent(
     import numba
     import numpy as np
     from numba import types
-    from adamem_indexes.spiral._kernels import dot, dot_path
+    from adamem_indexes.spiral._kernels import ABREAST, COLUMNS, dot, dot_path, products
 
     @numba.njit
     def product(row, query):
         return dot(np.uint64(row.ctypes.data), np.uint64(query.ctypes.data), np.uint64(row.size))
 
+    @numba.njit
+    def many(rows, columns, out):
+        products(np.uint64(rows.ctypes.data), np.uint64(rows.shape[1]), np.uint64(columns.ctypes.data),
+                 np.uint64(columns.shape[0]), np.uint64(out.ctypes.data))
+
     product.compile((types.uint8[::1], types.int8[::1]))
+    many.compile((types.int8[:, ::1], types.uint8[:, :, ::1], types.int32[:, ::1]))
     (code,) = product.inspect_asm().values()
+    (others,) = many.inspect_asm().values()
     for name in ("vpdpbusd", "vpmaddwd", "pmaddwd", "zmm", "ymm"):
-        print(name, name in code)
+        print(name, name in code and (name in others or "maddwd" in name))
     if sys.argv[1] == "run":
         random = np.random.default_rng(0)
         for width in (64, 128, 192, 448, 4096):
             row = random.integers(0, 256, width).astype(np.uint8)
             query = random.integers(-128, 128, width).astype(np.int8)
             assert product(row, query) == int(row.astype(np.int64) @ query.astype(np.int64)), width
+        for groups in (1, 2, 45, 1024):
+            rows = random.integers(-128, 128, (ABREAST, 4 * groups + 64)).astype(np.int8)
+            columns = random.integers(0, 256, (groups, COLUMNS, 4)).astype(np.uint8)
+            rows[0, : 4 * groups], columns[:, 0] = -127, 255
+            found = np.empty((ABREAST, COLUMNS), np.int32)
+            many(rows, columns, found)
+            flat = columns.transpose(1, 0, 2).reshape(COLUMNS, -1).astype(np.int64)
+            assert (found == rows[:, : 4 * groups].astype(np.int64) @ flat.T).all(), groups
         extreme = np.full(65536, 255, np.uint8), np.full(65536, -127, np.int8)
         assert product(*extreme) == -255 * 127 * 65536
         print("equal True")
@@ -46,7 +61,7 @@ DRIVER = textwrap.dedent(
 
 def compiled_for(name: str, features: str, *, run: bool) -> dict[str, bool]:
     """Which instructions the product has when compiled for a processor; with `run` it is also compared with numpy."""
-    target = {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features, "NUMBA_DISABLE_JIT": "0"}
+    target = {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features} if name else {}
     done = subprocess.run(
         [sys.executable, "-c", DRIVER, "run" if run else "show"],
         capture_output=True,
@@ -96,11 +111,44 @@ def test_each_processor_gets_its_instructions(processor, features, instruction, 
     assert found["vpdpbusd"] == (instruction == "vpdpbusd")
 
 
+def test_products_with_columns_are_numpys():
+    """By this processor's own instructions."""
+    assert compiled_for("", "", run=True)["equal"]
+
+
 @pytest.mark.parametrize("processor", ["haswell", "nehalem", "x86-64"])
 def test_the_generic_path_is_equal_too(processor):
     """Compiled for older processors, and run here."""
     features = {"haswell": "+avx2", "nehalem": "+sse4.2", "x86-64": ""}[processor]
     assert compiled_for(processor, features, run=True)["equal"]
+
+
+@pytest.mark.parametrize("shape", ["spread", "equal", "nearly equal", "below zero", "mostly equal"])
+@pytest.mark.parametrize("limited", [False, True])
+def test_a_sieve_keeps_the_nearest(shape, limited):
+    """The nearest of all are kept, few others are, and what the new limit shuts out is none of the nearest."""
+    random = np.random.default_rng(5)
+    for count, most in ((200, 61), (281, 121), (61, 60), (40, 60), (9, 1)):
+        gaps = random.random(count).astype(np.float32) + np.float32(0.2)
+        if shape == "equal":
+            gaps[:] = 0.5
+        elif shape == "nearly equal":
+            gaps = np.float32(0.5) + gaps * np.float32(1e-7)
+        elif shape == "below zero":
+            gaps = (gaps - np.float32(0.3)) * np.float32(1e-6)
+        elif shape == "mostly equal":
+            gaps[: count // 2] = 0.1
+        nodes = np.arange(count, dtype=np.uint32)
+        high = np.float32(np.finfo(np.float32).max) if not limited else np.nextafter(gaps.max(), np.float32(9))
+        kept_gaps, kept_nodes = gaps.copy(), nodes.copy()
+        kept, limit = kernels._sift(kept_gaps, kept_nodes, count, high, most)
+        kept_gaps, kept_nodes = kept_gaps[:kept], kept_nodes[:kept]
+        assert min(count, most) <= kept <= most + most // 8
+        assert (gaps[kept_nodes] == kept_gaps).all()
+        assert np.unique(kept_nodes).size == kept
+        expected = np.sort(gaps)[: min(count, most)]
+        assert np.allclose(np.sort(kept_gaps)[: expected.size], expected, rtol=0, atol=1e-6 * abs(gaps).max())
+        assert limit >= expected[-1]
 
 
 def test_keys_sort_as_distances_do():

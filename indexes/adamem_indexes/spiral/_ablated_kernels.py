@@ -151,7 +151,7 @@ def search_from(
             rows, scratch, OFFSET, factor, np.float32(0), correction, metric == L2, count, ef, walk
         )
         wanted = min(found, rerank)
-        got = _settle(rows, scratch.point, metric, scratch.pool, wanted, True, admitted, ids[i], distances[i])
+        got = _settle(rows, scratch.point, metric, scratch.pool, wanted, np.bool_(1), admitted, ids[i], distances[i])
         short += got < enough
         counters[0] += compared + products
         counters[1] += hops

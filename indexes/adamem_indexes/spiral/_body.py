@@ -17,7 +17,16 @@ from adamem_indexes._kernels import hash_rows, normalise
 from adamem_indexes._labels import RowLabels
 from adamem_indexes._threads import in_turn
 from adamem_indexes.spiral import _kernels as kernels
-from adamem_indexes.spiral._graph import Building, connect, join_twin, link_nodes, mend_nodes, new_scratch
+from adamem_indexes.spiral._graph import (
+    Building,
+    connect,
+    join_twin,
+    link_nodes,
+    link_together,
+    mend_nodes,
+    most_together,
+    new_scratch,
+)
 from adamem_indexes.spiral._kernels import NIL, Lens, Rows, Scratch, Spiral
 from adamem_indexes.spiral._lens import Fitted, code_width, components, fit, lens_of
 from adamem_indexes.spiral._memory import VectorFile, aligned, give_back, trim
@@ -223,7 +232,7 @@ def link_rows(body: Body, nodes: AnyArray) -> None:
 
 
 def with_graph(body: Body) -> Body:
-    """A body with a graph of all its rows: first the spiral, then its leaves, from one root, then the rest."""
+    """A body with a graph of all its rows: first the spiral, then its leaves and as many as pays, then the rest."""
     nodes = _without_twins(body, np.arange(body.labels.rows, dtype=np.uint32))
     random = np.random.default_rng([body.plan.seed, 3])
     nodes = nodes[random.permutation(nodes.size)]
@@ -232,11 +241,19 @@ def with_graph(body: Body) -> Body:
     root = int(spiral.root[0])
     leaves = random.permutation(spiral.leaves)
     leaves = np.concatenate([spiral.root, leaves[leaves != root]])
-    # The leaves find each other from the root alone: with the spiral's help they would link to their likes only, and
-    # nothing would lead from one region to the next.
-    _link(body, no_spiral(root, width=body.width), leaves, linked=0, shuffled=True)
-    _link(body, spiral, nodes[~np.isin(nodes, leaves)], linked=leaves.size, shuffled=True)
-    connect(body.rows, root, nodes)
+    # The leaves come first: whatever is linked by searching begins at them.
+    ordered = np.concatenate([leaves, nodes[~np.isin(nodes, leaves)]])
+    first = ordered[: most_together(body.rows)]
+    if first.size > leaves.size:
+        link_together(body.rows, spiral, random.permutation(first), parts=body.parts, how=body.plan.building,
+                      scratches=_scratches(body))  # fmt: skip
+    else:
+        # They find each other from the root alone: with the spiral's help they would link to their likes only, and
+        # nothing would lead from one region to the next.
+        first = leaves
+        _link(body, no_spiral(root, width=body.width), leaves, linked=0, shuffled=True)
+    _link(body, spiral, ordered[first.size :], linked=first.size, shuffled=True)
+    connect(body.rows, body.new_scratch(1), root, nodes)
     return replace(body, spiral=spiral)
 
 
@@ -291,7 +308,7 @@ def renewed(body: Body) -> Body:
             place[head] = place[alive[0]]
             twins[place[alive[:-1]]] = place[alive[1:]]
     heads = heads[place[heads] != NIL].astype(np.uint32)
-    mend_nodes(rows, heads, how=how, scratches=[body.new_scratch(how.ef_construction) for _ in range(how.threads)])
+    mend_nodes(rows, heads, how=how, scratches=_scratches(body))
 
     fresh = coded_body(body.plan, Picked(rows.vectors, kept), labels.of_rows[kept], stored=True)
     links = rows.links[heads]
@@ -305,7 +322,7 @@ def renewed(body: Body) -> Body:
     poor = nodes[there.sum(axis=1) < _FEW_LINKS]
     if poor.size:
         _link(fresh, spiral, poor, linked=nodes.size - poor.size, shuffled=False, joins=False)
-    connect(fresh.rows, int(spiral.root[0]), nodes)
+    connect(fresh.rows, fresh.new_scratch(1), int(spiral.root[0]), nodes)
     return replace(fresh, spiral=spiral)
 
 
@@ -321,10 +338,14 @@ def _chain(rows: Rows, node: int) -> Iterator[int]:
 
 
 def _link(body: Body, spiral: Spiral, nodes: AnyArray, *, linked: int, shuffled: bool, joins: bool = True) -> None:
+    link_nodes(body.rows, body.lens, spiral, nodes, linked=linked, shuffled=shuffled, joins=joins,
+               how=body.plan.building, scratches=_scratches(body))  # fmt: skip
+
+
+def _scratches(body: Body) -> list[Scratch]:
+    """One for each thread that builds."""
     how = body.plan.building
-    scratches = [body.new_scratch(how.ef_construction) for _ in range(how.threads)]
-    link_nodes(body.rows, body.lens, spiral, nodes, linked=linked, shuffled=shuffled, joins=joins, how=how,
-               scratches=scratches)  # fmt: skip
+    return [body.new_scratch(how.ef_construction) for _ in range(how.threads)]
 
 
 def _write(body: Body, stored: FloatArray, first: int) -> None:

@@ -68,8 +68,9 @@ class SpiralGraph(IndexBase):
     * **Codes.** Of each vector, centred, the main components as bytes with a scale of their own (`_lens`): what the
       graph is built and walked on. Estimates only rank; the `rerank` best are compared by the vectors themselves.
     * **Seeds.** A tree of small Fibonacci lattices (`_tree`) leads to the rows that a search begins at.
-    * **Graph.** One layer, at most `R` links a node, RobustPrune; built in batches that come out the same for any
-      number of threads (`_graph`). Rows with the very same vector share one node.
+    * **Graph.** One layer, at most `R` links a node, RobustPrune; built by comparing all with all as far as that pays,
+      and by searching beyond (`_graph`), the same for any number of threads. Rows with the very same vector share one
+      node.
     * Small collections are scanned on their codes, and so are the rows that a narrow filter admits.
     * `delete` takes a node out of its neighbours' links and ties these to one another; `maintain` drops the dead rows,
       which is due once they are a fifth.
@@ -82,7 +83,14 @@ class SpiralGraph(IndexBase):
     )
     build_params: ClassVar[tuple[Param, ...]] = (
         Param("R", 48, "links a node at most", low=4, high=512, sweep=(24, 32, 48, 64)),
-        Param("ef_construction", 200, "candidates held while a node is linked", low=8, high=10_000, sweep=(100, 200)),
+        Param(
+            "ef_construction",
+            200,
+            "candidates held while a node is linked; where all are compared with all, half as many",
+            low=8,
+            high=10_000,
+            sweep=(100, 200),
+        ),
         Param("alpha", 1.15, "how much nearer a neighbour must be to hide another (squared)", low=1.0, high=4.0),
         Param(
             "codes",
