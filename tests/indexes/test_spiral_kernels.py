@@ -61,7 +61,9 @@ DRIVER = textwrap.dedent(
 
 def compiled_for(name: str, features: str, *, run: bool) -> dict[str, bool]:
     """Which instructions the product has when compiled for a processor; with `run` it is also compared with numpy."""
-    target = {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features} if name else {}
+    target = {"NUMBA_DISABLE_JIT": "0"}
+    if name:
+        target |= {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}
     done = subprocess.run(
         [sys.executable, "-c", DRIVER, "run" if run else "show"],
         capture_output=True,
