@@ -318,12 +318,20 @@ def _widening_step(builder: Any, so_far: Any, row: Any, query: Any) -> Any:
     left = builder.zext(builder.load(_pointer(builder, row, bytes_), align=1), shorts)
     right = builder.sext(builder.load(_pointer(builder, query, bytes_), align=1), shorts)
     products = builder.mul(builder.sext(left, words), builder.sext(right, words))
-    nothing = ir.Constant(words, ir.Undefined)
+    return builder.add(so_far, _in_pairs(builder, products))
+
+
+def _in_pairs(builder: Any, words: Any) -> Any:
+    """The sums of the vector's neighbours: half as many."""
+    nothing = ir.Constant(words.type, ir.Undefined)
+    half = words.type.count // 2
     even, odd = (
-        builder.shuffle_vector(products, nothing, ir.Constant(so_far.type, [_I32(2 * i + first) for i in range(8)]))
+        builder.shuffle_vector(
+            words, nothing, ir.Constant(ir.VectorType(_I32, half), [_I32(2 * i + first) for i in range(half)])
+        )
         for first in (0, 1)
     )
-    return builder.add(so_far, builder.add(even, odd))
+    return builder.add(even, odd)
 
 
 @intrinsic
@@ -400,21 +408,9 @@ def _widening_group(builder: Any, so_far: Any, columns: Any, row: Any) -> Any:
     """The same in 32 bits: products of all bytes, added in pairs, and these in pairs."""
     count = columns.type.count
     words = ir.VectorType(_I32, count)
-    total = builder.mul(
-        builder.zext(columns, words), builder.sext(builder.bitcast(row, ir.VectorType(_I8, count)), words)
-    )
-    while total.type.count > so_far.type.count:
-        half = total.type.count // 2
-        even, odd = (
-            builder.shuffle_vector(
-                total,
-                ir.Constant(total.type, ir.Undefined),
-                ir.Constant(ir.VectorType(_I32, half), [_I32(2 * i + first) for i in range(half)]),
-            )
-            for first in (0, 1)
-        )
-        total = builder.add(even, odd)
-    return builder.add(so_far, total)
+    row = builder.bitcast(row, columns.type)
+    products = builder.mul(builder.zext(columns, words), builder.sext(row, words))
+    return builder.add(so_far, _in_pairs(builder, _in_pairs(builder, products)))
 
 
 @intrinsic
