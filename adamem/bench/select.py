@@ -5,6 +5,7 @@ Everything is chosen on the calibration queries, from raw stage-1 files: who has
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -22,6 +23,10 @@ more than the noise of one calibration, and each build kept costs minutes in eve
 _PAST = 2.0
 """Past the highest target, points over so many times slower than the one that reaches it answer nothing that is
 asked."""
+REACH = 0.02
+"""The test queries may shift recalls by so much: as far on each side of a target there are points ..."""
+EVEN = 0.015
+"""... and no wider gaps than that between them."""
 _USEFUL = 0.5
 """Points below this recall are not measured again: no one uses them, and the figures start there."""
 
@@ -108,10 +113,20 @@ def points_of(one: Candidate, targets: list[float], effort: str | None) -> list[
             above = [p for p in group if one.recalls[p] >= target]
             below = [p for p in group if one.recalls[p] < target]
             if above and below and min(one.seconds[p] for p in above) <= 2 * one.seconds_at(target):
-                # The bracket and a shoulder on each side: on other queries the target may lie a little beside it.
-                keep.update(sorted(above, key=lambda p: one.recalls[p])[:2])
-                keep.update(sorted(below, key=lambda p: -one.recalls[p])[:2])
+                keep.update(_shoulder(one, sorted(above, key=lambda p: one.recalls[p]), target))
+                keep.update(_shoulder(one, sorted(below, key=lambda p: -one.recalls[p]), target))
     return [search for p, search in enumerate(one.searches) if p in keep]
+
+
+def _shoulder(one: Candidate, outward: list[int], target: float) -> list[int]:
+    """Of the points on one side of a target, the nearest first: two, and as few more as leave no wide gap in reach."""
+    kept = outward[:2]
+    for here, beyond in itertools.pairwise(outward[2:]):
+        if abs(one.recalls[kept[-1]] - target) >= REACH:
+            break
+        if abs(one.recalls[beyond] - one.recalls[kept[-1]]) > EVEN:
+            kept.append(here)
+    return kept
 
 
 def nearest_points(one: Candidate, targets: list[float]) -> list[Params]:

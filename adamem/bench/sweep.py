@@ -15,6 +15,7 @@ from adamem.bench.machine import Watch
 from adamem.bench.plan import ContestantPlan, Params
 from adamem.bench.process import WorkerProcess
 from adamem.bench.records import FORMAT, Block
+from adamem.bench.select import EVEN, REACH
 from adamem.bench.trial import Ask, Tally, take_turn, worker_record
 from adamem.errors import TrialFailed
 from adamem.files import content_key
@@ -25,9 +26,8 @@ _NARROW = 0.01
 _CLOSE = 1.2
 """Calibration halves the bracket around a target until its ends differ by no more than 0.01 in recall and a fifth in
 effort: other queries and other build seeds shift the recall, and the target must still lie near a point ..."""
-_SHOULDER = 0.015
 _STEPS = 5
-"""... or until so many points have been spent on it."""
+"""... or until so many points have been spent on it, and as many on each of its shoulders."""
 
 
 def sweep_key(context: Context, plan: ContestantPlan, build: Params) -> tuple[str, dict[str, object]]:
@@ -117,7 +117,7 @@ def _calibrate(
 ) -> None:
     """Close in on the least effort that reaches `target`, by halving the (geometric) bracket that the grid gave.
 
-    Then see that the bracket has shoulders: other queries shift recalls, and the target may come to lie outside it.
+    Then see that it has even shoulders: other queries shift recalls, and the target may come to lie outside it.
     """
     k = context.experiment.measure.k[0]
 
@@ -145,11 +145,23 @@ def _calibrate(
         (low, low_score), (high, high_score) = points[place - 1], points[place]
         if (high_score - low_score <= _NARROW and high <= _CLOSE * low) or not try_between(low, high):
             break
-    points = seen()
+    for outward in (-1, 1):
+        for _ in range(_STEPS):
+            gap = _gap(seen(), target, outward)
+            if gap is None or not try_between(*gap):
+                break
+
+
+def _gap(points: list[tuple[int, float]], target: float, outward: int) -> tuple[int, int] | None:
+    """The efforts between which the shoulder below the target (-1) or above it (1) is too steep; None if it is even."""
     place = next(i for i, (_, score) in enumerate(points) if score >= target)
-    for near, far in ((place - 1, place - 2), (place, place + 1)):
-        if min(near, far) >= 0 and max(near, far) < len(points) and abs(points[near][1] - points[far][1]) > _SHOULDER:
-            try_between(min(points[near][0], points[far][0]), max(points[near][0], points[far][0]))
+    at = place if outward > 0 else place - 1
+    while 0 <= at + outward < len(points) and abs(points[at][1] - target) < REACH:
+        (here, score), (there, next_score) = points[at], points[at + outward]
+        if abs(next_score - score) > EVEN:
+            return min(here, there), max(here, there)
+        at += outward
+    return None
 
 
 def _ask(context: Context, process: WorkerProcess, tally: Tally, ask: Ask) -> None:

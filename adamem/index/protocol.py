@@ -56,7 +56,7 @@ class Capabilities:
     deterministic: bool = True
     """Equal input, seed and one build thread give an index that answers equally."""
     seeded: bool = True
-    """The build depends on the seed; the harness builds an unseeded index once where it builds others several times."""
+    """The build depends on the seed."""
     exact: bool = False
     """Every answer is the true one."""
     exact_distances: bool = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from adamem.bench.select import Candidate, points_of, worth_keeping
+from adamem.bench.sweep import _gap
 
 TARGETS = [0.90, 0.95, 0.99]
 
@@ -65,3 +66,20 @@ def test_where_the_highest_target_is_not_reached_all_useful_points_stay():
     """There is no time past which they would be of no use."""
     one = candidate((1, 0.30, 0.1), (5, 0.40, 0.3), (10, 0.85, 1.0), (320, 0.97, 90.0))
     assert [search["ef"] for search in points_of(one, TARGETS, "ef")] == [5, 10, 320]  # 5 is a shoulder of 0.90
+
+
+def test_a_shoulder_has_no_wide_gap_within_reach():
+    """Slow points far apart from the target stay where the test queries may shift it to them, and no more of them."""
+    below = ((30, 0.885, 3.0), (31, 0.888, 3.1), (32, 0.891, 3.2), (33, 0.899, 3.3))
+    above = ((40, 0.903, 8.0), (41, 0.911, 8.1), (42, 0.917, 8.2), (43, 0.925, 8.3), (44, 0.93, 8.4))
+    one = candidate((10, 0.87, 1.0), *below, *above, (50, 0.95, 8.5), (60, 0.99, 8.6), (70, 0.995, 0.9))
+    assert [search["ef"] for search in points_of(one, [0.90], "ef")] == [10, 30, 32, 33, 40, 41, 43, 70]
+
+
+def test_calibration_looks_for_gaps_outward_from_the_target():
+    """The first one within reach is named by its efforts; what lies beyond reach is of no interest."""
+    points = [(10, 0.80), (20, 0.9295), (40, 0.944), (45, 0.949), (51, 0.954), (90, 0.965), (200, 0.99)]
+    assert _gap(points, 0.95, -1) is None  # 0.9295 is out of reach already
+    assert _gap(points, 0.95, 1) == (90, 200)
+    assert _gap([(10, 0.80), *points[2:]], 0.95, -1) == (10, 40)
+    assert _gap(points[:-1], 0.95, 1) is None  # nothing beyond
