@@ -69,6 +69,9 @@ class MeasureConfig(_Section):
         return value
 
 
+_LATER = ("build_seeds", "environment", "python")
+
+
 class ContestantConfig(_Section):
     """One index, with the grid of its builds and of its efforts."""
 
@@ -82,6 +85,8 @@ class ContestantConfig(_Section):
     """Ratios refer to this one; it is in every cohort, together with its twin. The build is the index's default, with
     what `reference_build` says otherwise; it is swept even where the grid leaves it out."""
     reference_build: dict[str, ParamValue] = {}
+    build_seeds: Annotated[int, Field(ge=1, le=100, strict=True)] | None = None
+    """Fewer build seeds than `measure.build_seeds`, for an index whose every build takes minutes."""
     environment: dict[Annotated[str, Field(min_length=1)], Annotated[str, Field(strict=True)]] = {}
     """Environment variables of its processes, over those of the run itself."""
     python: Annotated[str, Field(min_length=1)] | None = None
@@ -103,7 +108,7 @@ class ContestantConfig(_Section):
     def _said(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without the keys that came later, where they say nothing: a record of before reads as it did."""
         told: dict[str, Any] = plain(self)
-        return {name: value for name, value in told.items() if value or name not in ("environment", "python")}
+        return {name: value for name, value in told.items() if value or name not in _LATER}
 
 
 class Plan(_Section):
@@ -147,6 +152,9 @@ class Plan(_Section):
             )
         if sum(one.reference for one in self.contestant) > 1:
             raise ValueError("only one contestant may be the reference")
+        for one in self.contestant:
+            if one.reference and one.build_seeds is not None:
+                raise ValueError(f"{one.name} is the reference, which every block needs; leave its build_seeds out")
         return self
 
     def resolved(self) -> dict[str, Any]:

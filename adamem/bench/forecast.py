@@ -56,7 +56,8 @@ def forecast(experiment: Experiment, *, source: str, reporter: Reporter) -> str:
         ]
         first += sum(times) + _STARTUP_SECONDS * len(times)
         kept = min(measure.front_builds, len(times))
-        second += measure.build_seeds * (kept * float(np.mean(times)) + _STARTUP_SECONDS * kept)
+        seeds = min(measure.build_seeds, plan.config.build_seeds or measure.build_seeds)
+        second += seeds * (kept * float(np.mean(times)) + _STARTUP_SECONDS * kept)
         lines.append(
             f"  {plan.name}: {len(plan.builds)} builds x {len(plan.searches)} points, builds about {_span(times)} each"
         )

@@ -34,7 +34,8 @@ class Seat:
     asks: tuple[Ask, ...]
     bytes: int
     """What it is expected to hold, from stage 1."""
-    first_seed_only: bool = False
+    seeds: int | None = None
+    """With how many of the build seeds it takes part; None: with all."""
 
     def spec(self) -> dict[str, Any]:
         """What bears on its figures."""
@@ -58,7 +59,8 @@ def seats(context: Context, choices: dict[str, Choice]) -> list[list[Seat]]:
         if not choice.builds:
             continue
         mine = [
-            Seat(plan, "contestant", one.build, _asks(context, plan, one), one.resident_bytes) for one in choice.builds
+            Seat(plan, "contestant", one.build, _asks(context, plan, one), one.resident_bytes, plan.config.build_seeds)
+            for one in choice.builds
         ]
         largest = max(seat.bytes for seat in mine)
         if plan is reference:
@@ -67,7 +69,7 @@ def seats(context: Context, choices: dict[str, Choice]) -> list[list[Seat]]:
         if all(seat.build != plan.default_build for seat in mine):
             k = experiment.measure.k[0]
             default = Ask(plan.default_search, k, "default")
-            mine.append(Seat(plan, "contestant", plan.default_build, (default,), largest, first_seed_only=True))
+            mine.append(Seat(plan, "contestant", plan.default_build, (default,), largest, seeds=1))
         others.extend(mine)
     return _fit(everywhere, others, budget=context.memory_budget)
 
@@ -88,7 +90,7 @@ def block_key(context: Context, cohort: int, seated: list[Seat], seed: int) -> t
 
 def for_seed(seated: list[Seat], seed_number: int) -> list[Seat]:
     """Who takes part with the build seed of that number."""
-    return [seat for seat in seated if seed_number == 0 or not seat.first_seed_only]
+    return [seat for seat in seated if seat.seeds is None or seed_number < seat.seeds]
 
 
 def measure_block(context: Context, cohort: int, seated: list[Seat], seed: int) -> Block:

@@ -80,7 +80,7 @@ class Comparison:
 
     def duel(self, first: Entry, second: Entry, what: Quantity = "qps") -> Verdict:
         """Compare two entries of one target, inside their blocks where they share some."""
-        margin = self._margin(first, second, what)
+        margin = self.margin(first, second, what)
         if margin.value < 1:
             first, second = second, first
             margin = Estimate(1 / margin.value, 1 / margin.high, 1 / margin.low)
@@ -118,8 +118,8 @@ class Comparison:
     def _margins(self) -> dict[tuple[int, int, Quantity], Estimate]:
         return {}
 
-    def _margin(self, first: Entry, second: Entry, what: Quantity) -> Estimate:
-        """How much better the first is: > 1 says better."""
+    def margin(self, first: Entry, second: Entry, what: Quantity) -> Estimate:
+        """How many times better the first is, inside their blocks where they share some: > 1 says better."""
         key = (id(first), id(second), what)
         if key not in self._margins:
             self._margins[key] = self._compute_margin(first, second, what)

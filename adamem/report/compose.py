@@ -13,6 +13,7 @@ from adamem.report.loaded import Loaded
 from adamem.report.method import method
 from adamem.report.tables import context, costs, points, quality
 from adamem.report.tables.counted import counted
+from adamem.report.tables.duels import duels
 from adamem.report.tables.headline import headline
 from adamem.report.tables.lead import lead
 from adamem.report.tables.targets import at_recall, one_query
@@ -26,8 +27,10 @@ def compose(comparison: Comparison) -> Document:
     sections = [
         _first(comparison),
         _speed(comparison),
-        # A suite's overview rests on its data sets' tables: this one holds what no other says.
-        _section("lead", "The fastest", lead(comparison) if loaded.run.study == "suite" else None),
+        # A suite's overview rests on its data sets' tables: these hold what no other says.
+        _section(
+            "lead", "The fastest", *((lead(comparison), duels(comparison)) if loaded.run.study == "suite" else ())
+        ),
         _latency(comparison),
         _cost(comparison),
         _section("counted", "Counted cost", counted(comparison) if comparison.entries else None),

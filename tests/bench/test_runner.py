@@ -127,6 +127,30 @@ def test_a_wider_grid_measures_only_what_is_new(vectors, cache, tmp_path, report
     assert any("4 already measured" in stage for stage in reporter.stages)
 
 
+def test_a_contestant_may_be_built_fewer_times(vectors, cache, tmp_path, tables_of, run_again):
+    """It sits in the first block only, and the report says so."""
+    from adamem.report.comparison import compare
+    from adamem.report.loaded import load
+    from adamem.report.tables.headline import headline
+
+    tables = tables_of(vectors)
+    tables["contestant"].append({"name": "slow", "index": "hnsw", "search": {"ef": [1, 4, 16]}, "build_seeds": 1})
+    out = run_again(tables, tmp_path / "run")
+    folder = RunFolder(out)
+    names = [{worker.contestant for worker in folder.block("measure", key).workers} for key in folder.run().blocks]
+    assert names == [{"exact", "hnsw", "slow"}, {"exact", "hnsw"}]
+    assert ["build_seeds" in one for one in folder.run().config["contestant"]] == [False, False, True]
+    assert any("Built fewer times than the others: slow (1)" in note for note in headline(compare(load(out))).notes)
+
+
+def test_the_reference_is_built_as_often_as_all(vectors, tables_of):
+    """Every ratio refers to it."""
+    tables = tables_of(vectors)
+    tables["contestant"][1] |= {"reference": True, "build_seeds": 1}
+    with pytest.raises(ConfigError, match="hnsw is the reference, which every block needs; leave its build_seeds out"):
+        validate(Experiment, tables, source="small.toml")
+
+
 def test_names_and_titles_change_no_measurement(vectors, cache, small_run, reporter, tables_of, run_again):
     """What only words change is not measured again."""
     tables = tables_of(vectors)

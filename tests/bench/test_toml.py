@@ -50,7 +50,7 @@ def _spoilt(path: str, value: object) -> dict:
         ("targets", [1.5], "x.toml: targets[0] = 1.5: should be less than 1"),
         ("contestant", [], "x.toml: contestant = []: list should have at least 1 item after validation, not 0"),
         ("contestant.1.name", "exact", "x.toml: two contestants are called 'exact'; give each a name of its own"),
-        ("contestant.1.colour", "red", "x.toml: contestant['graph'].colour is not a key here; expected one of build, environment, index, name, python, "),
+        ("contestant.1.colour", "red", "x.toml: contestant['graph'].colour is not a key here; expected one of build, build_seeds, environment, index, name, python, "),
         ("dataset.metric", "manhattan", "x.toml: dataset.metric = 'manhattan': should be 'l2', 'cosine' or 'ip'"),
     ],
 )  # fmt: skip

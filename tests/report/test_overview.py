@@ -205,6 +205,27 @@ def test_a_data_set_that_is_not_there_keeps_nobody_from_being_measured(suite_run
     assert verify(suite_run) == []
 
 
+def test_the_fastest_is_set_against_each_of_the_others(measured_suite):
+    """Every contestant with a figure has a row, and the ratio to the next is the lead's."""
+    for key in PRESENT:
+        leads = {row["target_recall"]: row for row in rows(measured_suite / key / "tables" / "lead.csv")}
+        duels = rows(measured_suite / key / "tables" / "duels.csv")
+        having = {
+            (row["target_recall"], row["contestant"])
+            for row in rows(measured_suite / key / "tables" / "headline.csv")
+            if row["qps"]
+        }
+        assert {(row["target_recall"], row[name]) for row in duels for name in ("best", "rival")} == having
+        for row in duels:
+            lead = leads[row["target_recall"]]
+            assert row["best"] == lead["best"]
+            assert float(row["qps_times_low"]) <= float(row["qps_times"]) <= float(row["qps_times_high"])
+            assert row["p50_times"]
+            assert row["p99_times"]
+            if row["rival"] == lead["next"]:
+                assert float(row["qps_times"]) == pytest.approx(float(lead["next_ratio"]))
+
+
 def test_a_run_of_one_data_set_says_nothing_of_leads(toy_run):
     """Its report has the tables it always had."""
     assert "tables/lead.csv" not in render(toy_run)

@@ -161,6 +161,14 @@ def _notes(comparison: Comparison) -> list[str]:
             "index could "
             "only be faster."
         )
+    fewer = {
+        entry.contestant.name: len(entry.series.blocks)
+        for entry in comparison.entries
+        if loaded.reference is not None and len(entry.series.blocks) < len(loaded.reference.blocks)
+    }
+    if loaded.run.status == "complete" and fewer:
+        who = wording.listed([f"{name} ({count})" for name, count in fewer.items()])
+        notes.append(f"Built fewer times than the others: {who}; their intervals know less of what builds differ by.")
     notes.append(
         f"The build named is the one chosen, on the calibration queries, for recall {loaded.middle:g}; build time and "
         "memory are that one's."
