@@ -11,6 +11,7 @@ from adamem.index.validate import (
     check_metric,
     check_params,
     check_queries,
+    check_seed,
     check_vectors,
 )
 
@@ -28,6 +29,7 @@ __all__ = [
     "check_metric",
     "check_params",
     "check_queries",
+    "check_seed",
     "check_vectors",
     "empty_result",
     "index_class",

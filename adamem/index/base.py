@@ -25,6 +25,7 @@ from adamem.index.validate import (
     check_metric,
     check_params,
     check_queries,
+    check_seed,
     check_vectors,
 )
 from adamem.types import FloatArray, IdArray, Metric, ParamValue
@@ -82,7 +83,9 @@ class IndexBase(ABC):
         threads = check_count(threads, what="threads")
         checked = check_vectors(vectors, metric=metric)
         labels = check_ids(ids, count=checked.shape[0])
-        index = cls._build(checked, labels, metric=metric, params=checked_params, seed=int(seed), threads=threads)
+        index = cls._build(
+            checked, labels, metric=metric, params=checked_params, seed=check_seed(seed), threads=threads
+        )
         index._adopt(metric=metric, dim=checked.shape[1], params=checked_params)
         return index
 

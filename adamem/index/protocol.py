@@ -75,8 +75,8 @@ class Index(Protocol):
     * Search parameters come with each call, never as state, so that a measured point is pure.
     * One call to `search` uses one thread, the caller's; several threads may call at once where
       `Capabilities.threadsafe_search` says so. `build` uses up to `threads` threads and then gives them back.
-    * Writers (`insert`, `delete`, `replace`, `maintain`) are called by one thread at a time and not beside readers,
-      unless an index documents more.
+    * Writers (`insert`, `delete`, `replace`, `maintain`) are called by one thread at a time and not beside readers or
+      `save`, unless an index documents more.
     * Bad input raises `InvalidInput` before native code sees it; what an index cannot do raises
       `UnsupportedOperation`. `adamem.index.IndexBase` does both for its subclasses.
     """

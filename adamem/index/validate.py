@@ -115,6 +115,13 @@ def check_count(value: object, *, what: str) -> int:
     raise InvalidInput(f"{what} must be a whole number from 1 to {_MAX_COUNT}, not {value!r}")
 
 
+def check_seed(value: object) -> int:
+    """A whole number from 0 to 2^63 - 1, which every library's generator takes."""
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and 0 <= value < 1 << 63:
+        return int(value)
+    raise InvalidInput(f"seed must be a whole number from 0 to 2^63 - 1, not {value!r}")
+
+
 def check_params(
     given: Mapping[str, ParamValue] | None, known: Sequence[Param], *, index: str, stage: str
 ) -> dict[str, ParamValue]:

@@ -242,21 +242,31 @@ def warm_up() -> None:
     global _warm  # noqa: PLW0603 -- the state is the process's: compiled or not
     if _warm:
         return
+    warm_up_rows()
     rows = np.zeros((1, 1), dtype=np.int64)
     distances = np.zeros((1, 1), dtype=np.float32)
     labels = np.zeros(1, dtype=np.int64)
     doubles = np.full((1, 1), np.inf)
-    matrix = np.ones((1, 1), dtype=np.float32)
-    matrix.flags.writeable = False
+    matrix = _read_only()
     finish(rows, distances, labels, 1.0, 0.0, -np.inf)
-    for vectors in (matrix, distances):  # read-only arrays are a type of their own
-        normalise(vectors, True, distances.copy())
-        least_square(vectors)
-        hash_rows(vectors, np.empty(1, dtype=np.uint64))
     admit(rows, distances, np.ones(1, dtype=np.uint8), rows.copy(), distances.copy())
     keep_lowest(distances, distances[0], doubles[0].copy(), labels, L2, 0.0, doubles, rows.copy())
     true_distances(matrix, rows, matrix, L2, doubles)
     _warm = True
+
+
+def warm_up_rows() -> None:
+    """The same, but only of those that look at rows of vectors: an index with kernels of its own needs no others."""
+    for vectors in (_read_only(), np.zeros((1, 1), dtype=np.float32)):  # read-only arrays are a type of their own
+        normalise(vectors, True, np.empty((1, 1), dtype=np.float32))
+        least_square(vectors)
+        hash_rows(vectors, np.empty(1, dtype=np.uint64))
+
+
+def _read_only() -> FloatArray:
+    matrix = np.ones((1, 1), dtype=np.float32)
+    matrix.flags.writeable = False
+    return matrix
 
 
 _warm = False

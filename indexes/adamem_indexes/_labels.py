@@ -27,7 +27,7 @@ class RowLabels:
         self.live = int(np.count_nonzero(self.array >= 0))
         """Ids held."""
         self.version = 0
-        """Grows with every change, so that what was derived from the rows can be known to be stale."""
+        """Grows when a change is done, so that what was derived from the rows before can be known to be stale."""
         self._index: tuple[IdArray, IdArray, dict[int, int]] | None = None
         self._changing = threading.Lock()
 
@@ -65,39 +65,54 @@ class RowLabels:
         found[stale] = -1
         return found
 
+    def reserve(self, room: int) -> None:
+        """Have room for so many rows, no less than now."""
+        with self._changing:
+            grown = np.full(room, -1, dtype=np.int64)
+            grown[: self.rows] = self.of_rows
+            self.array = grown
+
     def append(self, ids: IdArray) -> int:
         """Give the ids (m,), all absent, the next m rows; returns the first of them."""
+        first, count = self.rows, int(ids.size)
+        if first + count > self.array.size:
+            self.reserve(max(first + count, self.array.size * 3 // 2, 16))
         with self._changing:
-            self.version += 1
-            first, count = self.rows, int(ids.size)
-            if first + count > self.array.size:
-                grown = np.full(max(first + count, self.array.size * 3 // 2, 16), -1, dtype=np.int64)
-                grown[:first] = self.array[:first]
-                self.array = grown
             self.array[first : first + count] = ids
             self.rows += count
             self.live += count
             self._remember(ids, np.arange(first, first + count))
+        self.version += 1
         return first
 
     def forget(self, rows: IdArray) -> None:
         """Mark rows (m,), all live, as deleted."""
-        self.version += 1
         self.array[rows] = -1
         self.live -= int(rows.size)
+        self.version += 1
+
+    def take_back(self, first: int, *, instead_of: IdArray, ids: IdArray) -> None:
+        """Undo what was begun, however far it came: rows from `first` on are deleted, `instead_of` bear `ids` again."""
+        with self._changing:
+            self.array[first : self.rows] = -1
+            self.array[instead_of] = ids
+            self.live = int(np.count_nonzero(self.of_rows >= 0))
+            self._index = None
+        self.version += 1
 
     def move(self, source: int, target: int) -> None:
         """Let a deleted row `target` take over the id of the last row, `source`, which is then dropped."""
         with self._changing:
-            self.version += 1
             label = self.array[source]
             self.array[target] = label
             self.array[source] = -1
             self._remember(np.array([label]), np.array([target]))
+        self.version += 1
 
     def truncate(self, rows: int) -> None:
         """Drop the rows from `rows` on, all deleted."""
         self.rows = rows
+        self.version += 1
 
     def nbytes(self) -> int:
         """Bytes of both directions."""

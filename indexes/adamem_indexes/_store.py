@@ -7,6 +7,7 @@ by the next save. Every file is known by size and SHA-256, which `Snapshot.read`
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import json
 import math
@@ -14,7 +15,7 @@ import mmap
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -51,25 +52,42 @@ def save_snapshot(folder: Path, *, index: str, version: int, meta: dict[str, Any
     written: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        files = {}
-        for name, part in parts.items():
-            path = folder / f"{name}-{token}.{'npy' if isinstance(part, np.ndarray) else 'bin'}"
-            written.append(path)
-            _write(path, part)
-            files[name] = {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
-        fsync_folder(folder)
-        manifest = {"format": _FORMAT, "index": index, "version": version, "meta": meta, "files": files}
-        write_json(folder / MANIFEST, manifest)
+        with _alone_in(folder):
+            files = {}
+            for name, part in parts.items():
+                path = folder / f"{name}-{token}.{'npy' if isinstance(part, np.ndarray) else 'bin'}"
+                written.append(path)
+                _write(path, part)
+                files[name] = {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
+            fsync_folder(folder)
+            manifest = {"format": _FORMAT, "index": index, "version": version, "meta": meta, "files": files}
+            write_json(folder / MANIFEST, manifest)
+            _sweep(path for path in folder.iterdir() if path not in written)
     except OSError as error:
-        for path in written:
+        # The manifest may be in place although something failed after that: then the files are what it names.
+        if token.encode() not in (_manifest_bytes(folder) or b""):
+            _sweep(written)
+        raise storage_error(error, folder) from error
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait for another save into the folder: each would sweep what the other has not named yet."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _sweep(paths: Iterable[Path]) -> None:
+    """Delete those files that a save writes; a leftover costs space, not truth."""
+    for path in paths:
+        if _OURS.fullmatch(path.name):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
-        raise storage_error(error, folder) from error
-    keep = {path.name for path in written}
-    for path in folder.iterdir():
-        if _OURS.fullmatch(path.name) and path.name not in keep:
-            with contextlib.suppress(OSError):  # a leftover costs space, not truth
-                path.unlink()
 
 
 class Header(NamedTuple):

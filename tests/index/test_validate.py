@@ -18,6 +18,7 @@ from adamem.index import (
     check_metric,
     check_params,
     check_queries,
+    check_seed,
     check_vectors,
 )
 
@@ -159,6 +160,14 @@ def test_a_count_is_a_whole_number_from_1_to_1024(value):
     assert check_count(np.int32(2), what="threads") == 2
     with pytest.raises(InvalidInput, match="threads must be a whole number from 1 to 1024"):
         check_count(value, what="threads")
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, "1", None, True, 1 << 63])
+def test_a_seed_is_a_whole_number_from_0(value):
+    """A generator would say no in words of its own."""
+    with pytest.raises(InvalidInput, match=r"seed must be a whole number from 0 to 2\^63 - 1, not"):
+        check_seed(value)
+    assert check_seed(np.int64(7)) == 7
 
 
 def test_good_ids_become_int64():

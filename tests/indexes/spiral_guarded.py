@@ -18,6 +18,7 @@ import numpy as np
 from numba.core.registry import cpu_target
 
 from adamem.index import IdFilter, index_class
+from adamem_indexes import _filtered, _labels
 from adamem_indexes.spiral import _body, _graph, _lens, _memory, _saved, _tree
 from adamem_indexes.spiral import _kernels as kernels
 from adamem_indexes.spiral._kernels import ABREAST, COLUMNS, dot, dot_path
@@ -72,6 +73,30 @@ def guard_rows(function):
         return rows._replace(links=links, twins=twins)
 
     return new_rows
+
+
+def guard_labels(reserve):
+    """The ids by row, which a walk looks up for whatever it meets."""
+
+    def guarded_reserve(labels, room):
+        reserve(labels, room)
+        array = guarded(labels.array.shape, np.int64)
+        array[...] = labels.array
+        labels.array = array
+
+    return guarded_reserve
+
+
+def guard_filters(prepare):
+    """The rows that a filter admits."""
+
+    def guarded_prepare(cache, wanted):
+        found = prepare(cache, wanted)
+        admitted = guarded(found.admitted.shape, np.uint8)
+        admitted[...] = found.admitted
+        return _filtered.Prepared(found.rows, admitted)
+
+    return guarded_prepare
 
 
 def live(metric: str, dim: int, **params) -> None:
@@ -154,6 +179,8 @@ def main() -> None:
     assert _memory.aligned is not guarded
     _body.new_scratch = guard_scratch(_graph.new_scratch)
     _body.new_rows = guard_rows(_body.new_rows)
+    _labels.RowLabels.reserve = guard_labels(_labels.RowLabels.reserve)
+    _filtered.FilterCache.prepare = guard_filters(_filtered.FilterCache.prepare)
     for metric, dim, params in (
         ("l2", 1, {}),
         ("l2", 48, {}),

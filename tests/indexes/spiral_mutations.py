@@ -35,13 +35,13 @@ def clustered(n, dim, seed):
 
 
 def save_all(folder: Path) -> list[Path]:
-    """Indexes of every kind, with twins and tombstones."""
+    """Indexes of every kind, with twins and tombstones; of so few links that searches walk along them."""
     kinds = {
-        "graph": ("l2", 40, {"scan_below": 0}),
-        "again": ("l2", 40, {"scan_below": 0}),
-        "cosine-file": ("cosine", 200, {"scan_below": 0, "vectors": "file", "code_bytes": 64}),
+        "graph": ("l2", 40, {"scan_below": 0, "R": 8}),
+        "again": ("l2", 40, {"scan_below": 0, "R": 8}),
+        "cosine-file": ("cosine", 200, {"scan_below": 0, "R": 8, "vectors": "file", "code_bytes": 64}),
         "ip": ("ip", 40, {"scan_below": 0, "R": 6}),
-        "plain": ("l2", 24, {"scan_below": 0, "codes": "fp32"}),
+        "plain": ("l2", 24, {"scan_below": 0, "R": 8, "codes": "fp32"}),
         "scanned": ("cosine", 24, {}),
     }
     for number, (name, (metric, dim, params)) in enumerate(kinds.items()):

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adamem.index import IdFilter
 from adamem_indexes import _labels
+from adamem_indexes._filtered import FilterCache
 from adamem_indexes._labels import RowLabels
 
 
@@ -52,17 +54,41 @@ def test_any_sequence_of_changes_agrees_with_a_dictionary(recent, start, steps):
         _labels._MOST_RECENT = before
 
 
-def test_every_change_is_a_new_version():
-    """What was derived from the rows can tell that it is stale."""
-    labels = RowLabels(np.array([4, 8]))
-    versions = [labels.version]
-    labels.append(np.array([1]))
-    versions.append(labels.version)
-    labels.forget(np.array([0]))
-    versions.append(labels.version)
-    labels.move(2, 0)
-    versions.append(labels.version)
-    assert len(set(versions)) == 4
+@pytest.mark.parametrize("wanted", [None, IdFilter(np.arange(0, 100, 2))], ids=["all", "a filter"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda labels: labels.append(np.array([50, 51, 52])),
+        lambda labels: labels.forget(np.array([0, 3])),
+        lambda labels: labels.take_back(4, instead_of=np.array([0]), ids=np.array([60])),
+        lambda labels: (labels.forget(np.array([1])), labels.move(5, 1), labels.truncate(5)),
+    ],
+    ids=["append", "forget", "take back", "move"],
+)
+def test_what_a_reader_prepares_in_the_middle_of_a_change_is_not_kept(change, wanted):
+    """It saw some of the rows as they were before: whoever asks after the change gets those of today."""
+
+    class Watched(RowLabels):
+        cache = None
+
+        def __setattr__(self, name, value):
+            cache = self.cache
+            if cache is not None:
+                super().__setattr__("cache", None)  # asking sets attributes too
+                cache.prepare(wanted)
+                super().__setattr__("cache", cache)
+            super().__setattr__(name, value)
+
+    labels = Watched(np.arange(6))
+    labels.rows_of(np.arange(3))
+    cache = FilterCache(labels)
+    cache.prepare(wanted)
+    labels.cache = cache
+    change(labels)
+    labels.cache = None
+    held = {row: label for row, label in enumerate(labels.of_rows.tolist()) if label >= 0}
+    expected = [row for row, label in held.items() if wanted is None or label in wanted]
+    assert cache.prepare(wanted).rows.tolist() == expected
 
 
 def test_what_is_appended_while_a_reader_sorts_is_not_lost():

@@ -1,4 +1,4 @@
-"""SpiralGraph's own promises, with a graph whatever the size (the contract suite's collections are mostly scanned)."""
+"""SpiralGraph's own promises, with graphs that are walked (the contract suite's collections are mostly scanned)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,20 @@ import threading
 import numpy as np
 import pytest
 
-from adamem.errors import CorruptResult, InvalidInput
+from adamem.errors import CorruptResult, InvalidInput, StorageError
 from adamem.index import IdFilter, index_class
-from adamem_indexes.spiral import _graph
+from adamem_indexes.spiral import _body, _graph
 from adamem_indexes.spiral import _kernels as kernels
+from adamem_indexes.spiral import index as spiral_index
 from adamem_indexes.spiral._kernels import NIL
+
+SCAN_SHARE = spiral_index._SCAN_SHARE
+
+
+@pytest.fixture(autouse=True)
+def graphs_are_walked(monkeypatch):
+    """Left to itself, a search scans a few thousand rows rather than walk through their graph."""
+    monkeypatch.setattr(spiral_index, "_SCAN_SHARE", 0.0)
 
 
 def clustered(n, dim, *, seed=0, clusters=20, spread=0.3):
@@ -28,7 +37,10 @@ def build(vectors, metric="l2", ids=None, *, threads=1, seed=0, **params):
 
 
 def recall(oracle, index, metric, vectors, queries, *, ids=None, k=10, **search):
+    hops = index.counters()["hops"]
     found = index.search(queries, k, **search)
+    if index._body.spiral is not None and spiral_index._SCAN_SHARE == 0:
+        assert index.counters()["hops"] > hops
     assert (np.diff(found.distances, axis=1) >= 0).all()
     return oracle.recall(metric, found, queries, vectors, np.arange(len(vectors)) if ids is None else ids, k)
 
@@ -173,6 +185,21 @@ def test_a_node_leads_to_its_true_neighbour(metric):
     assert np.mean(leads) > 0.999  # two may be as near as rounding can tell
 
 
+@pytest.mark.parametrize("lengths", ["a tenth are thrice as long", "lognormal"])
+def test_the_largest_products_are_found_for_queries_from_elsewhere(oracle, lengths):
+    """Lengths differ, and queries are of clusters of their own: what they look for are the longest."""
+    random = np.random.default_rng(0)
+    vectors = clustered(6_600, 48, clusters=40, spread=0.5)
+    vectors *= (
+        np.where(random.random(6_600) < 0.1, 3, 1)[:, None]
+        if lengths[0] == "a"
+        else np.exp(0.5 * random.normal(size=(6_600, 1)))
+    )
+    index = build(vectors.astype(np.float32), "ip")
+    queries = clustered(200, 48, seed=1, clusters=40, spread=0.5)
+    assert recall(oracle, index, "ip", vectors.astype(np.float32), queries, params={"ef": 100}) > 0.97
+
+
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.5])
 def test_recall_is_the_same_where_only_some_are_compared_all_with_all(data, oracle, monkeypatch, share):
     """None, fewer than the spiral has leaves, or half of them: the rest is linked by searching, and all is found."""
@@ -219,10 +246,12 @@ def test_the_vectors_themselves_may_be_walked_on(data, oracle, metric):
     assert recall(oracle, index, metric, everything, queries, params={"ef": 64}) > 0.97
 
 
-@pytest.mark.parametrize("share", [0.5, 0.1, 0.01])
+@pytest.mark.parametrize(("share", "walked"), [(0.5, True), (0.1, True), (0.5, False), (0.1, False), (0.01, False)])
 @pytest.mark.parametrize("metric", ["l2", "ip"])
-def test_a_filter_keeps_recall(data, oracle, metric, share):
-    """At 50, 10 and 1 % of the ids, at the default effort."""
+def test_a_filter_keeps_recall(data, oracle, monkeypatch, metric, share, walked):
+    """At 50, 10 and 1 % of the ids, at the default effort: in the graph, and where the index may choose to scan."""
+    if not walked:
+        monkeypatch.setattr(spiral_index, "_SCAN_SHARE", SCAN_SHARE)
     vectors, queries, _ = data
     random = np.random.default_rng(5)
     ids = np.sort(random.permutation(len(vectors))[: int(share * len(vectors))])
@@ -362,7 +391,7 @@ def test_codes_are_fitted_anew_when_the_collection_has_grown(oracle):
 
 def test_counters_count():
     """Distances, hops and vectors compared grow with the effort."""
-    vectors = clustered(6_000, 32)  # of fewer, a search with so much effort would be a scan
+    vectors = clustered(6_000, 32)
     index = build(vectors)
     index.search(vectors[:10], 10, params={"ef": 10})
     little = index.counters()
@@ -417,16 +446,16 @@ def often():
     sys.setswitchinterval(before)
 
 
-@pytest.mark.parametrize("metric", ["l2", "ip"])
-def test_readers_beside_a_writer_see_nothing_torn(metric, often):
+@pytest.mark.parametrize(("metric", "start", "scan_below"), [("l2", 1_500, 1_000), ("ip", 1_500, 1_000), ("l2", 30, 0)])
+def test_readers_beside_a_writer_see_nothing_torn(metric, start, scan_below, often):
     """While one thread inserts, deletes, replaces and maintains, others search: every answer is whole.
 
     Sorted, no id twice, each id one that was there at some time, at the distance of a vector that it had.
     """
     random = np.random.default_rng(11)
     pool = clustered(6_000, 24, seed=11)
-    history = {row: [pool[row]] for row in range(1_500)}
-    index = build(pool[:1_500], metric, scan_below=1_000, R=12, ef_construction=40)
+    history = {row: [pool[row]] for row in range(start)}
+    index = build(pool[:start], metric, scan_below=scan_below, R=12, ef_construction=40)
     queries = pool[::300]
     filters = [None, IdFilter(np.arange(0, 6_000, 3)), IdFilter(np.arange(1_500, 6_000, 9))]  # the last one is scanned
     stop, wrong, answered = threading.Event(), [], [0, 0]
@@ -452,7 +481,7 @@ def test_readers_beside_a_writer_see_nothing_torn(metric, often):
     readers = [threading.Thread(target=read, args=(number,)) for number in range(2)]
     for reader in readers:
         reader.start()
-    live, coming = list(range(1_500)), 1_500
+    live, coming = list(range(start)), start
     for _ in range(60):
         fresh = np.arange(coming, coming + 60)
         coming += 60
@@ -480,6 +509,159 @@ def test_readers_beside_a_writer_see_nothing_torn(metric, often):
     found = index.search(now[::50], 1, params={"ef": 60})
     if metric == "l2":
         assert (found.distances < 1e-3).mean() > 0.95
+    everybody = IdFilter(np.array(live))
+    for some in (None, everybody, filters[1]):  # nothing stale was kept
+        admitted = [label for label in live if some is None or label in some]
+        found = index.search(queries[:1], len(live), filter=some)
+        assert sorted(found.ids[0, : len(admitted)].tolist()) == admitted
+
+
+@pytest.mark.parametrize("start", [1, 10, 42, 300])
+@pytest.mark.parametrize("codes", ["sq8", "fp32"])
+def test_every_row_that_may_be_linked_has_a_label(start, codes):
+    """In each body, however it grew: a walk looks up the label of whatever it meets, and does not ask for bounds."""
+    vectors = clustered(700, 16, seed=1)
+    index = build(vectors[:start], codes=codes)
+    bodies = [index._body]
+    for stop in (start + 1, start + 17, start + 60, 700):
+        ids = np.arange(len(index), stop)
+        index.insert(vectors[ids], ids)
+        bodies.append(index._body)
+    assert len({id(body.rows.links) for body in bodies}) > 1
+    for body in bodies:
+        assert body.rows.labels.size == body.rows.links.shape[0]
+    assert bodies[-1].rows.labels is bodies[-1].labels.array
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt, StorageError])
+@pytest.mark.parametrize("where", ["with_room", "write_rows", "link_rows", "_built_of"])
+def test_an_insert_that_fails_leaves_what_was_there(oracle, monkeypatch, where, error):
+    """Whichever step it was and however far it came; the same insert works when it is given again."""
+    vectors = clustered(1_200, 24, seed=2)
+    grows = where == "_built_of"
+    index = build(vectors[:900], scan_below=1_000 if grows else 0)
+    before = index.search(vectors[::50], 5)
+    step = getattr(spiral_index, where)
+
+    def fails(*given, **named):
+        step(*given, **named)
+        raise error("no more")
+
+    monkeypatch.setattr(spiral_index, where, fails)
+    for _ in range(2):
+        with pytest.raises(error, match="no more"):
+            index.insert(vectors[900:], np.arange(900, 1_200))
+        assert len(index) == 900
+    after = index.search(vectors[::50], 5)
+    np.testing.assert_array_equal(before.ids, after.ids)
+    monkeypatch.setattr(spiral_index, where, step)
+    index.insert(vectors[900:], np.arange(900, 1_200))
+    assert recall(oracle, index, "l2", vectors, vectors[::20], params={"ef": 64}) > 0.97
+
+
+@pytest.mark.parametrize("where", ["with_room", "write_rows", "link_rows"])
+@pytest.mark.parametrize("scan_below", [0, 10_000])
+def test_a_replacement_that_fails_leaves_the_former_vectors(monkeypatch, where, scan_below):
+    """Under their ids, and they are found."""
+    if scan_below and where == "link_rows":
+        return  # there is no graph to link into
+    vectors = clustered(900, 24, seed=2)
+    index = build(vectors, scan_below=scan_below)
+    step = getattr(spiral_index, where)
+
+    def fails(*given, **named):
+        step(*given, **named)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(spiral_index, where, fails)
+    ids = np.arange(0, 900, 9)
+    others = clustered(100, 24, seed=20)
+    with pytest.raises(KeyboardInterrupt):
+        index.replace(others, ids)
+    monkeypatch.setattr(spiral_index, where, step)
+    assert len(index) == 900
+    assert (index.search(vectors, 1, params={"ef": 64}).ids[:, 0] == np.arange(900)).all()
+    index.replace(others, ids)
+    assert (index.search(others, 1, params={"ef": 64}).ids[:, 0] == ids).all()
+    assert index.search(vectors[ids], 1, params={"ef": 64}).distances.min() > 0
+
+
+def test_what_lies_far_from_all_others_is_reached():
+    """None of its neighbours keeps a link to it of its own accord: each has nearer ones enough."""
+    vectors = clustered(2_000, 16, seed=5, clusters=4, spread=0.05)
+    index = build(vectors, R=8, ef_construction=40)
+    far = vectors[:40] + np.float32(100) * np.random.default_rng(0).normal(size=(40, 16)).astype(np.float32)
+    for row, vector in enumerate(far):
+        index.insert(vector[None], [5_000 + row])
+    assert set(range(2_000, 2_040)) <= reachable(index)
+    assert (index.search(far, 1, params={"ef": 64}).ids[:, 0] == np.arange(5_000, 5_040)).all()
+
+
+def test_an_emptied_index_needs_no_maintenance_for_ever():
+    """`while index.needs_maintenance(): index.maintain()` comes to an end."""
+    index = build(clustered(200, 8))
+    index.delete(np.arange(200))
+    assert index.needs_maintenance()
+    index.maintain()
+    assert not index.needs_maintenance()
+
+
+def test_reranking_less_than_is_asked_for_does_not_scan(data):
+    """As many vectors are compared as answers are wanted, at least."""
+    vectors, queries, _ = data
+    index = build(vectors)
+    index.search(queries, 10, params={"rerank": 10})
+    cost = index.counters()
+    found = index.search(queries, 10, params={"rerank": 1})
+    assert (found.ids >= 0).all()
+    assert index.counters() == {name: 2 * count for name, count in cost.items()}
+
+
+def test_vectors_of_equal_hashes_are_not_taken_for_equal(monkeypatch, oracle):
+    """All have one hash here; equal ones share a node, the others have their own, and all come back."""
+    monkeypatch.setattr(_body, "hash_rows", lambda vectors, out: out.fill(7))
+    vectors = clustered(120, 8, seed=3)
+    vectors[40:80], vectors[80:] = vectors[:40], vectors[:40]
+    index = build(vectors[:100])
+    index.insert(vectors[100:], np.arange(100, 120))
+    found = index.search(vectors[:40], 3)
+    assert found.ids.tolist() == [[row, row + 40, row + 80] for row in range(40)]
+    assert np.count_nonzero(index._body.rows.links[:120, 0] != NIL) == 40
+
+
+def test_vectors_too_far_apart_for_float32_are_refused():
+    """Each is short enough, but from where the others are it is infinitely far; nothing of it is kept."""
+    vectors = clustered(300, 16) * np.float32(1e16) + np.float32(4e18)
+    index = build(vectors)
+    with pytest.raises(InvalidInput, match="distances overflow float32; scale them down"):
+        index.insert(-vectors[:1], [300])
+    assert len(index) == 300
+    assert index.search(vectors[7], 1).ids.tolist() == [[7]]
+
+
+def test_it_may_be_saved_while_it_is_changed(data, tmp_path):
+    """Each save is of one moment, and can be loaded."""
+    vectors, _, _ = data
+    index = build(vectors[:500], R=12, ef_construction=40)
+    stop = threading.Event()
+
+    def write():
+        for row in range(500, 4_000):
+            if stop.is_set():
+                return
+            index.insert(vectors[row : row + 1], [row])
+            if row % 3 == 0:
+                index.delete([row - 400])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(6):
+            index.save(tmp_path / "saved")
+            assert len(index_class("spiral").load(tmp_path / "saved")) > 400
+    finally:
+        stop.set()
+        writer.join()
 
 
 @pytest.mark.parametrize(

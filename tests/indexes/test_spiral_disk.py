@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import hashlib
 import json
@@ -279,6 +280,14 @@ def test_a_full_disk_is_said_and_loses_nothing(vectors, small_disk, monkeypatch)
     found = index.search(vectors[::10], 10)
     np.testing.assert_array_equal(found.ids, expected.ids)
     np.testing.assert_array_equal(found.distances, expected.distances)
+    filler = small_disk / "filler"
+    with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as stream:
+        while stream.write(bytes(4_096)):
+            pass
+    with pytest.raises(StorageError, match="No space left"):
+        index.replace(vectors + 1, np.arange(len(vectors)))
+    np.testing.assert_array_equal(index.search(vectors[::10], 10).ids, expected.ids)
+    filler.unlink()
     fresh = vectors_of(2_000, seed=4)
     index.insert(fresh, np.arange(10_000, 12_000))
     assert (index.search(fresh[:50], 1, params={"ef": 80}).ids[:, 0] == np.arange(10_000, 10_050)).all()

@@ -37,6 +37,7 @@ from adamem_indexes.spiral._kernels import (
     link_back,
     mend,
     reach,
+    unanswered,
     way_to,
 )
 from adamem_indexes.spiral._lens import code_width
@@ -252,6 +253,36 @@ def connect(rows: Rows, scratch: Scratch, start: int, nodes: AnyArray) -> None:
             break
 
 
+def let_in(rows: Rows, nodes: AnyArray) -> None:
+    """Let a link lead to each of `nodes` uint32 (m,), linked just now, to which none of its out-neighbours kept one.
+
+    That happens to what lies far from all others: each of its neighbours has nearer ones enough.
+    """
+    lost = np.empty(nodes.size, dtype=np.uint8)
+    unanswered(rows.links, nodes, lost)
+    for node in nodes[lost != 0].tolist():
+        for near in rows.links[node].tolist():
+            if near == NIL or _make_way(rows, near, node):
+                break
+
+
+def _make_way(rows: Rows, source: int, node: int) -> bool:
+    """Let a link lead from `source` to `node`, if a place is free or a link of its own leads where another way does."""
+    row = rows.links[source]
+    free = np.flatnonzero(row == NIL)
+    if free.size:
+        row[free[0]] = node
+        return True
+    for place in range(row.size - 1, -1, -1):
+        target = int(row[place])
+        around = rows.links[target]
+        around = around[(around != NIL) & (around != source)]
+        if (rows.links[around] == target).any():
+            row[place] = node
+            return True
+    return False
+
+
 def _lead(rows: Rows, source: int, node: int, ways_in: AnyArray) -> bool:
     """Let an edge lead from `source` to `node`, if there is room; returns whether it does."""
     row = rows.links[source]
@@ -296,8 +327,13 @@ class _Team:
             for piece in waiting:
                 work(piece, scratch)
 
-        for one in [self._executor.submit(take, scratch) for scratch in scratches]:
-            one.result()
+        begun = [self._executor.submit(take, scratch) for scratch in scratches]
+        try:
+            for one in begun:
+                one.result()
+        finally:
+            for _ in waiting:  # after Ctrl-C, the others find nothing left to take
+                pass
 
 
 def _pieces(count: int, size: int) -> Iterator[slice]:

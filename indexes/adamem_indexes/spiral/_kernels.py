@@ -1504,3 +1504,18 @@ def reach(links: Any, start: Any, reached: Any, queue: Any) -> Any:
                 queue[tail] = other
                 tail += 1
     return tail
+
+
+@_kernel
+def unanswered(links: Any, nodes: Any, out: Any) -> None:
+    """Mark in `out` uint8 (m,) the `nodes` uint32 (m,) that have links, and to which no out-neighbour leads back."""
+    for i in range(nodes.size):
+        out[i] = links[nodes[i], 0] != NIL
+        for place in range(links.shape[1]):
+            near = links[nodes[i], place]
+            if near == NIL or out[i] == 0:
+                break
+            for back in range(links.shape[1]):
+                if links[near, back] == nodes[i]:
+                    out[i] = 0
+                    break

@@ -16,7 +16,7 @@ from adamem_indexes.spiral._ablated_lattice import MOST_SEEDS, Spirals
 from adamem_indexes.spiral._ablated_order import ORDERS, order_of, reordered
 from adamem_indexes.spiral._ablated_seeds import GROWN, ROWS, hierarchy
 from adamem_indexes.spiral._ablated_spirals import no_spirals
-from adamem_indexes.spiral._body import Body, Decoded, empty_body, with_room, with_rows
+from adamem_indexes.spiral._body import Body, Decoded, empty_body, with_room, write_rows
 from adamem_indexes.spiral._kernels import NIL, Scratch
 from adamem_indexes.spiral._memory import aligned
 from adamem_indexes.spiral._tree import no_spiral
@@ -188,7 +188,8 @@ def _on_vectors(body: Body) -> Body:
     """The same graph, walked on the vectors themselves."""
     empty = empty_body(replace(body.plan, codes="fp32"), body.fitted, fitted_on=body.fitted_on, longest=body.longest)
     n = body.labels.rows
-    out = with_rows(with_room(empty, n, exact=True), body.rows.vectors[:n], body.labels.of_rows, stored=True)
+    out = with_room(empty, n, exact=True)
+    write_rows(out, body.rows.vectors[:n], body.labels.of_rows, stored=True)
     out.rows.links[:], out.rows.twins[:] = body.rows.links[:n], body.rows.twins[:n]
     return replace(out, spiral=body.spiral)
 

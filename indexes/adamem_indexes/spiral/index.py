@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -14,7 +15,7 @@ from adamem.errors import CorruptResult, InvalidInput
 from adamem.index import Capabilities, IdFilter, IndexBase, Param, SearchResult, empty_result
 from adamem.types import METRICS, AnyArray, FloatArray, IdArray, Metric, ParamValue
 from adamem_indexes._filtered import Prepared
-from adamem_indexes._kernels import least_square, warm_up
+from adamem_indexes._kernels import least_square, warm_up_rows
 from adamem_indexes._store import while_it_stays
 from adamem_indexes._threads import single_threaded_blas
 from adamem_indexes.spiral import _kernels as kernels
@@ -32,7 +33,7 @@ from adamem_indexes.spiral._body import (
     renewed,
     with_graph,
     with_room,
-    with_rows,
+    write_rows,
 )
 from adamem_indexes.spiral._graph import Building
 from adamem_indexes.spiral._kernels import Scratch
@@ -74,6 +75,8 @@ class SpiralGraph(IndexBase):
     * Small collections are scanned on their codes, and so are the rows that a narrow filter admits.
     * `delete` takes a node out of its neighbours' links and ties these to one another; `maintain` drops the dead rows,
       which is due once they are a fifth.
+    * Searches may run in other threads beside any of the calls that change the index, and these wait for each other.
+      An insert or a replacement that fails, or is interrupted, leaves what was there before.
     """
 
     name: ClassVar[str] = "spiral"
@@ -122,7 +125,7 @@ class SpiralGraph(IndexBase):
         Param(
             "rerank",
             0,
-            "candidates compared by their vectors; 0 takes 2 k + 10 + ef / 3, or ef if that is less",
+            "candidates compared by their vectors, k at least; 0 takes 2 k + 10 + ef / 3, or ef if that is less",
             low=0,
             high=1_000_000,
         ),
@@ -138,6 +141,7 @@ class SpiralGraph(IndexBase):
         self._counters = np.zeros(3, dtype=np.int64)
         self._free: list[_Desk] = []
         self._parted = parted_rows(body)
+        self._changing = threading.Lock()
 
     @classmethod
     def _build(
@@ -167,12 +171,13 @@ class SpiralGraph(IndexBase):
         labels = body.labels
         ef: int = params["ef"]
         ef = max(ef, k)
-        rerank: int = params["rerank"] or 2 * k + 10 + ef // 3
+        rerank: int = params["rerank"]
+        rerank = max(rerank, k) if rerank else 2 * k + 10 + ef // 3
         prepared = None if filter is None else body.filters.prepare(filter)
         among = labels.live if prepared is None else prepared.rows.size
         if among == 0:
             return empty_result(queries.shape[0], k)
-        settled = min(among, max(rerank, k))  # of a scan, which meets none but those
+        settled = min(among, rerank)  # of a scan, which meets none but those
         admitted = _ALL if prepared is None else prepared.admitted
         met = labels.rows - self._parted
         if among < met:
@@ -220,20 +225,43 @@ class SpiralGraph(IndexBase):
         return self._body.labels.rows_of(ids) >= 0
 
     def _insert(self, vectors: FloatArray, ids: IdArray) -> None:
-        with single_threaded_blas():
-            first = self._body.labels.rows
-            total = first + ids.size
-            body = with_rows(with_room(self._body, total), vectors, ids)
-            self._body = body
-            if body.spiral is not None:
-                link_rows(body, np.arange(first, total, dtype=np.uint32))
-            elif body.labels.live >= body.plan.scan_below:
-                self._body = _built_of(body)
+        with self._changing:
+            self._take_in(vectors, ids, instead_of=np.empty(0, dtype=np.int64))
 
     def _delete(self, ids: IdArray) -> None:
+        with self._changing:
+            gone = self._body.labels.rows_of(ids)
+            self._body.labels.forget(gone)
+            self._part(gone)
+
+    def _replace(self, vectors: FloatArray, ids: IdArray) -> None:
+        """The new rows are there before the old ones are taken out of the graph: what fails leaves the old ones."""
+        with self._changing:
+            labels = self._body.labels
+            old = labels.rows_of(ids)
+            self._take_in(vectors, ids, instead_of=old)
+            if self._body.labels is labels:
+                self._part(old)
+
+    def _take_in(self, vectors: FloatArray, ids: IdArray, *, instead_of: IdArray) -> None:
+        """Rows for the ids, which the rows `instead_of` bore until now: all of it, or nothing that anyone can see."""
+        labels, first = self._body.labels, self._body.labels.rows
+        with single_threaded_blas():
+            self._body = body = with_room(self._body, first + ids.size)
+            try:
+                write_rows(body, vectors, ids, instead_of=instead_of)
+                if body.spiral is not None:
+                    link_rows(body, np.arange(first, first + ids.size, dtype=np.uint32))
+                elif labels.live >= body.plan.scan_below:
+                    body = _built_of(body)
+            except BaseException:  # Ctrl-C, no memory, no room on the disk
+                labels.take_back(first, instead_of=instead_of, ids=ids[: instead_of.size])
+                raise
+            self._body = body
+
+    def _part(self, gone: IdArray) -> None:
+        """Take rows whose ids were deleted just now out of the graph, unless they are so many that `maintain` will."""
         body = self._body
-        gone = body.labels.rows_of(ids)
-        body.labels.forget(gone)
         if body.spiral is not None and gone.size <= _REPAIRED_SHARE * body.labels.rows:
             self._parted += part_rows(body, gone)
 
@@ -247,6 +275,10 @@ class SpiralGraph(IndexBase):
 
         The graph is kept, unless so many were deleted at once that a new one is better.
         """
+        with self._changing:
+            self._maintain()
+
+    def _maintain(self) -> None:
         body = self._body
         if not self.needs_maintenance() and body.labels.dead == 0:
             return
@@ -263,7 +295,7 @@ class SpiralGraph(IndexBase):
 
     def _has_outgrown(self) -> bool:
         body, labels = self._body, self._body.labels
-        if labels.live < body.plan.scan_below:
+        if labels.live < max(1, body.plan.scan_below):
             return False
         return labels.live >= 2 * int(np.count_nonzero(labels.of_rows[: body.fitted_on] >= 0))
 
@@ -305,8 +337,9 @@ class SpiralGraph(IndexBase):
         return body.new_scratch(most)
 
     def _save(self, path: Path) -> None:
-        body = self._body
-        save(body, path, index=self.name, metric=self.metric, dim=self.dim, params=self.params, seed=body.plan.seed)
+        with self._changing:  # or links and ids would be of different moments
+            body = self._body
+            save(body, path, index=self.name, metric=self.metric, dim=self.dim, params=self.params, seed=body.plan.seed)
 
     @classmethod
     def load(cls, path: Path, *, mmap: bool = False) -> Self:
@@ -377,24 +410,29 @@ def _built_of(body: Body) -> Body:
 
 
 def _warm_up() -> None:
-    """Compile the kernels (once in an installation, ten seconds), or read them from numba's cache: no query waits."""
-    global _warm  # noqa: PLW0603 -- the state is the process's: compiled or not
-    if _warm:
+    """Compile the kernels (once in an installation, a quarter of a minute), or read numba's cache: no query waits."""
+    global _warming  # noqa: PLW0603 -- the state is the process's: compiled or not
+    if _warm.is_set():
         return
-    _warm = True
-    warm_up()
-    try:
-        vectors = np.random.default_rng(0).normal(size=(300, 130)).astype(np.float32)
-        ids = np.arange(300)
-        index = SpiralGraph.build(
-            vectors[:200], ids[:200], metric="l2", params={"scan_below": 0, "code_bytes": 64, "R": 4}
-        )
-        index.insert(vectors[200:], ids[200:])
-        index.search(vectors[:2], 5)
-        index.search(vectors[:2], 5, filter=IdFilter(ids[:20]))
-    except BaseException:  # Ctrl-C while compiling: the next one tries again
-        _warm = False
-        raise
+    with _warming_turn:
+        if _warm.is_set() or _warming:  # the index that is built for it comes here as well
+            return
+        _warming = True
+        try:
+            warm_up_rows()
+            vectors = np.random.default_rng(0).normal(size=(300, 130)).astype(np.float32)
+            ids = np.arange(300)
+            index = SpiralGraph.build(
+                vectors[:200], ids[:200], metric="l2", params={"scan_below": 0, "code_bytes": 64, "R": 4}
+            )
+            index.insert(vectors[200:], ids[200:])
+            index.search(vectors[:2], 5)
+            SpiralGraph.build(vectors[:20], ids[:20], metric="l2").search(vectors[:2], 5)  # a scan
+            _warm.set()
+        finally:  # after Ctrl-C while compiling, the next one tries again
+            _warming = False
 
 
-_warm = False
+_warm = threading.Event()
+_warming = False
+_warming_turn = threading.RLock()
