@@ -70,6 +70,7 @@ class MeasureConfig(_Section):
 
 
 _LATER = ("build_seeds", "environment", "python")
+"""Keys of a contestant that the first records did not have."""
 
 
 class ContestantConfig(_Section):

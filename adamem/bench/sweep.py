@@ -40,6 +40,7 @@ def sweep_key(context: Context, plan: ContestantPlan, build: Params) -> tuple[st
         searches=plan.searches,
         default_search=plan.default_search,
         targets=context.experiment.targets,
+        shoulders=[REACH, EVEN],
         k=context.experiment.measure.k[0],
     )
     spec["adapters"] = {plan.config.index: spec["adapters"][plan.config.index]}

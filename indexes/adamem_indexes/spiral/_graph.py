@@ -261,23 +261,22 @@ def let_in(rows: Rows, nodes: AnyArray) -> None:
     lost = np.empty(nodes.size, dtype=np.uint8)
     unanswered(rows.links, nodes, lost)
     for node in nodes[lost != 0].tolist():
-        for near in rows.links[node].tolist():
-            if near == NIL or _make_way(rows, near, node):
+        near = [one for one in rows.links[node].tolist() if one != NIL]
+        free = next((one for one in near if rows.links[one, -1] == NIL), None)
+        if free is not None:
+            rows.links[free, np.flatnonzero(rows.links[free] == NIL)[0]] = node
+            continue
+        for one in near:
+            if _give_way(rows, one, node):
                 break
 
 
-def _make_way(rows: Rows, source: int, node: int) -> bool:
-    """Let a link lead from `source` to `node`, if a place is free or a link of its own leads where another way does."""
+def _give_way(rows: Rows, source: int, node: int) -> bool:
+    """Let a link lead from `source` to `node` instead of to what another out-neighbour of `source` leads to as well."""
     row = rows.links[source]
-    free = np.flatnonzero(row == NIL)
-    if free.size:
-        row[free[0]] = node
-        return True
     for place in range(row.size - 1, -1, -1):
-        target = int(row[place])
-        around = rows.links[target]
-        around = around[(around != NIL) & (around != source)]
-        if (rows.links[around] == target).any():
+        others = np.delete(row, place)
+        if (rows.links[others] == row[place]).any():
             row[place] = node
             return True
     return False

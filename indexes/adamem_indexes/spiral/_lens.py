@@ -30,7 +30,7 @@ _FAITHFUL = 0.9
 """The same share by 8-bit codes, below which the vectors themselves are walked on."""
 _PIECE = 1024
 """Rows of the sample that are in double precision at once."""
-_TOGETHER = 25
+_TOGETHER = 50
 """Rows that ask at once: each holds as many products as the sample has rows."""
 _DIRECT = 1024
 """Up to so many dimensions the principal components come from the whole covariance matrix."""

@@ -7,6 +7,7 @@ for the leaf. A query follows the nearest cells: three products a level, on code
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -42,8 +43,7 @@ def grow_spiral(
     children: list[AnyArray] = []
     leaves: list[int] = []
 
-    def leaf(members: AnyArray) -> int:
-        points = components[members]
+    def leaf(members: AnyArray, points: FloatArray) -> int:
         middle = ((points - points.mean(axis=0)) ** 2).sum(axis=1).argmin()
         leaves.append(int(rows[members[middle]]))
         return -1 - len(leaves)
@@ -53,23 +53,20 @@ def grow_spiral(
     while open_parts:
         following = []
         for members in open_parts:
-            pieces = np.array_split(members, -(-members.size // _PIECE))
-            sums = [components[piece].sum(axis=0, dtype=np.float64) for piece in pieces]
-            mean = (np.sum(sums, axis=0) / members.size).astype(np.float32)
-            some = members[random.permutation(members.size)[:AXES_SAMPLE]] if len(pieces) > 1 else members
-            three = axes_of(components[some] - mean, 3, random)
+            part = _Part(components, members)
+            mean = part.mean()
+            three = axes_of(part.some(AXES_SAMPLE, random) - mean, 3, random)
             axes.append(three)
             centres.append(three @ mean)
-            near = [((components[piece] - mean) @ three.T @ lattice.T).argmax(axis=1) for piece in pieces]
-            cells = np.concatenate(near)
+            cells = part.nearest(mean, three, lattice)
             children.append(np.full(CELLS, -1, dtype=np.int32))
             used = np.unique(cells)
             for cell in used:
-                inside = members[cells == cell]
-                if inside.size < _LEAF or used.size == 1:
-                    children[-1][cell] = leaf(inside)
+                here = np.flatnonzero(cells == cell)
+                if here.size < _LEAF or used.size == 1:
+                    children[-1][cell] = leaf(members[here], part[here])
                 else:
-                    following.append((len(children) - 1, cell, inside))
+                    following.append((len(children) - 1, cell, members[here]))
         open_parts = []
         for parent, cell, inside in following:
             children[parent][cell] = len(children) + len(open_parts)
@@ -80,6 +77,39 @@ def grow_spiral(
     encode(flat, np.concatenate(centres).astype(np.float32), np.zeros(flat.shape[0], np.float32), codes, tails, 0)
     kept = np.array(leaves, dtype=np.uint32)
     return Spiral(codes, tails, np.stack(children), lattice, kept, kept[:1].copy())
+
+
+class _Part:
+    """The components of some `members` (n,): a large part's are taken piece by piece, a small one's only once."""
+
+    def __init__(self, components: Components, members: AnyArray) -> None:
+        self._components, self._members = components, members
+        self._whole = components[members] if members.size <= _PIECE else None
+
+    def __getitem__(self, here: AnyArray) -> FloatArray:
+        """float32 (here, parts)."""
+        return self._components[self._members[here]] if self._whole is None else self._whole[here]
+
+    def mean(self) -> FloatArray:
+        """float32 (parts,)."""
+        sums = [piece.sum(axis=0, dtype=np.float64) for piece in self._pieces()]
+        mean: FloatArray = (np.sum(sums, axis=0) / self._members.size).astype(np.float32)
+        return mean
+
+    def some(self, most: int, random: np.random.Generator) -> FloatArray:
+        """All of a small part, at most so many of a large one."""
+        return self[random.permutation(self._members.size)[:most]] if self._whole is None else self._whole
+
+    def nearest(self, mean: FloatArray, axes: FloatArray, lattice: FloatArray) -> AnyArray:
+        """int64 (n,): the direction of the lattice (cells, 3) that each is nearest to, seen from the mean."""
+        return np.concatenate([((piece - mean) @ axes.T @ lattice.T).argmax(axis=1) for piece in self._pieces()])
+
+    def _pieces(self) -> Iterator[FloatArray]:
+        if self._whole is not None:
+            yield self._whole
+            return
+        for start in range(0, self._members.size, _PIECE):
+            yield self._components[self._members[start : start + _PIECE]]
 
 
 def no_spiral(row: int, *, width: int) -> Spiral:
