@@ -11,7 +11,7 @@ help:
 	@echo "make quickstart   compare exact search, HNSW, FAISS-PQ and SpiralGraph on real sentence embeddings; prints where the report is"
 	@echo "make test         lint, types, import arrows and the whole test suite, on the built wheel"
 	@echo "make bench        what the Python layer costs on top of the bare libraries, and what a second thread gains"
-	@echo "make soak         the tests that take longer: a hundred kills at random moments, 30,000 damaged saves"
+	@echo "make soak         the tests that take longer: a hundred kills at random moments, 30,000 damaged saves, memory guards by four processors' code"
 	@echo "make clean        remove .venv and everything built"
 
 $(BIN)/python:

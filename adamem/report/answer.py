@@ -9,6 +9,9 @@ import numpy as np
 
 from adamem.report import wording
 from adamem.report.comparison import Comparison, Entry, Verdict
+from adamem.report.tables.duels import bound
+
+_BOUNDED = {"≤": "at most", "≥": "at least"}
 
 
 def answer(comparison: Comparison) -> str:
@@ -186,19 +189,27 @@ def _speed(entry: Entry) -> str:
 
 def _lead(comparison: Comparison, targets: Sequence[float]) -> str:
     duels: list[Verdict] = []
+    bounds: dict[str, list[str]] = {}
     for target in targets:
         ranked = comparison.ranked(target)
         if len(ranked) > 1:
             duels.append(comparison.duel(ranked[0], ranked[1]))
+            bounds.setdefault(bound(ranked[0], ranked[1], "qps"), []).append(f"{target:g}")
     if not duels:
         return ", the only one with a figure there"
     margins = [duel.margin.value for duel in duels]
     low, high = wording.number(min(margins)), wording.number(max(margins))
     span = f"{low} times" if low == high else f"{low} to {high} times"
     seconds = list(dict.fromkeys(duel.loser.contestant.name for duel in duels))
+    rivals = wording.listed(seconds)
+    for sign, at in bounds.items():
+        if sign and len(bounds) == 1:
+            span = f"{_BOUNDED[sign]} {span}"
+        elif sign:
+            rivals += f"; {_BOUNDED[sign]} that at {wording.listed(at)}"
     floor = comparison.noise["qps"].relative
     beyond = f", beyond the noise of {wording.percent(floor)}" if np.isfinite(floor) else ""
-    return f", {span} the next best ({wording.listed(seconds)}){beyond}"
+    return f", {span} the next best ({rivals}){beyond}"
 
 
 def _not_ruled_out(comparison: Comparison, target: float) -> list[str]:

@@ -9,10 +9,12 @@ import numpy as np
 from adamem.types import IdArray
 
 _MOST_RECENT = 4096
+COMING = -2
+"""What a row bears whose id another row bears still."""
 
 
 class RowLabels:
-    """Rows 0, 1, 2 ... and the ids they bear; a deleted row bears -1 and is never given another id.
+    """Rows 0, 1, 2 ... and the ids they bear; a deleted row bears -1 and is never given another id, a coming one -2.
 
     Ids to rows goes through one sorted array, built at the first question, plus a small dictionary of what came since;
     an entry whose row no longer bears the id is stale, which makes forgetting free. Readers may ask while one writer
@@ -84,6 +86,24 @@ class RowLabels:
             self._remember(ids, np.arange(first, first + count))
         self.version += 1
         return first
+
+    def announce(self, count: int) -> int:
+        """Take the next `count` rows into use, whose ids others bear until `hand_over`; returns the first of them."""
+        first = self.rows
+        if first + count > self.array.size:
+            self.reserve(max(first + count, self.array.size * 3 // 2, 16))
+        with self._changing:
+            self.array[first : first + count] = COMING
+            self.rows += count
+        return first
+
+    def hand_over(self, ids: IdArray, *, source: IdArray, target: IdArray) -> None:
+        """Let the coming rows `target` (m,) bear the ids (m,) of the rows `source` (m,), which are deleted by that."""
+        with self._changing:
+            self.array[source] = -1
+            self.array[target] = ids
+            self._remember(ids, target)
+        self.version += 1
 
     def forget(self, rows: IdArray) -> None:
         """Mark rows (m,), all live, as deleted."""

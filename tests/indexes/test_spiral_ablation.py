@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adamem.errors import UnsupportedOperation
+from adamem.errors import InvalidInput, UnsupportedOperation
 from adamem.index import index_class
 from adamem_indexes.spiral._ablated_order import ORDERS
 from adamem_indexes.spiral._kernels import NIL
@@ -67,6 +67,33 @@ def test_the_graph_is_one(data):
         assert sorted(index._body.rows.labels.tolist()) == list(range(4_000))
         assert (index._body.rows.vectors == vectors[index._body.rows.labels]).all()
         assert (index._body.rows.labels == np.arange(4_000)).all() == (order == "insertion")
+
+
+@pytest.mark.parametrize("linked", ["search", "near"])
+def test_another_graph_is_as_good_and_another(data, oracle, linked):
+    """And the index goes on building what it did."""
+    vectors, queries = data
+    before = edges(build(vectors))
+    index = build(vectors, linked=linked)
+    assert edges(build(vectors)) == before != edges(index)
+    found = index.search(queries, 10, params={"ef": 100})
+    assert oracle.recall("l2", found, queries, vectors, np.arange(4_000), 10) > 0.9
+
+
+def test_the_graphs_own_parameters_reach_it(data):
+    """Fewer places in a row, and none for what a nearer neighbour hides."""
+    vectors, _ = data
+    assert build(vectors, R=24)._body.rows.links.shape == (4_000, 24)
+    assert len(edges(build(vectors, alpha=1.0))) < 0.7 * len(edges(build(vectors)))
+
+
+@pytest.mark.parametrize("seeds", ["recursive-random", "several-random"])
+def test_random_directions_know_nothing_of_the_data(data, seeds):
+    """Among components that were chosen for what they tell, they would: that is refused, with the way out."""
+    wide = np.concatenate([data[0], data[0]], axis=1)
+    with pytest.raises(InvalidInput, match=r"the codes leave out what varies least; set code_bytes to 128"):
+        build(wide, seeds=seeds, code_bytes=64)
+    assert not build(wide, seeds=seeds, code_bytes=128)._body.fitted.basis.size
 
 
 @pytest.mark.parametrize("change", [{"order": "random"}, {"order": "rcm"}, {"order": "spiral"}, {"prefetch": False}])

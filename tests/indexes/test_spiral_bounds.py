@@ -43,14 +43,17 @@ def target(processor, folder):
 
 
 def test_nothing_past_an_array_is_touched():
-    """Built, searched, inserted into, deleted from and maintained at the edge of memory: metrics and code widths."""
+    """Built either way, searched, inserted into, deleted from and maintained at the edge of memory.
+
+    Under every metric, with codes of several widths and without; queries and answers end there too.
+    """
     done = run()
     assert (done.returncode, done.stdout) == (0, "whole\n"), done.stderr
 
 
 def test_every_index_is_within_its_array(tmp_path):
-    """The same, compiled anew with numba's bounds checks."""
-    done = run(NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path))
+    """The same, and the ablation with each of its parts replaced, compiled anew with numba's bounds checks."""
+    done = run("ablation", NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path))
     assert (done.returncode, done.stdout) == (0, "whole\n"), done.stderr
 
 
@@ -68,6 +71,6 @@ def test_products_read_no_byte_too_many(processor, tmp_path):
 @pytest.mark.soak
 @pytest.mark.parametrize("processor", _PROCESSORS)
 def test_nothing_past_an_array_is_touched_by_any_processors_code(processor, tmp_path):
-    """The whole life, compiled for each."""
-    done = run(**target(processor, tmp_path))
+    """The whole life and the ablation, compiled for each."""
+    done = run("ablation", **target(processor, tmp_path))
     assert (done.returncode, done.stdout) == (0, "whole\n"), done.stderr

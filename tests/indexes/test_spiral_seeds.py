@@ -29,7 +29,7 @@ def build(vectors, *, metric="l2", **params):
 def nearest(lattice, direction):
     keys = np.empty(lattices.NEAREST_POINTS, dtype=np.uint64)
     held = lattices.nearest_points(lattice, *direction.astype(np.float32), lattices.NEAREST_POINTS, keys)
-    return [int(kernels._key_node(key)) for key in keys[:held]]
+    return [int(key) >> 1 & 0x7FFFFFFF for key in keys[:held]]  # as `_kernels._key_node`, which is not for Python
 
 
 def assert_nearest(lattice, direction):

@@ -28,6 +28,22 @@ def test_a_clear_winner_is_named_with_its_lead(three):
     assert re.search(r"2\.0\d to 2\.1\d times the next best \(pq <b>&\|\*\), beyond the noise of 2(\.\d)? %", text)
 
 
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [
+        ((0.9,), r"second, at most 3\.\d+ times the next best \(late\), beyond"),
+        ((0.9, 0.92), r"at most 2\.\d+ to 3\.\d+ times the next best \(late\), beyond"),
+        ((0.9, 0.95), r"second, 1\.9\d to 3\.\d+ times the next best \(late; at most that at 0\.9\), beyond"),
+        ((0.95,), r"second, 1\.9\d times the next best \(late\), beyond"),
+    ],
+)
+def test_a_lead_over_a_bound_is_at_most_that(handmade, targets, said):
+    """The next best has no point at or below some of the recalls: with less effort it could only be faster there."""
+    late = {10: (0.93, 9e-5), 20: (0.94, 1e-4), 40: (0.96, 2e-4)}
+    path = handmade.write({"hnsw": ("hnsw", FAST), "late": ("faiss_hnsw", late)}, targets=targets)
+    assert re.search(said, answer(compared(path)))
+
+
 def test_contestants_within_the_noise_are_not_told_apart(handmade):
     """Five per cent ahead while twins differ by twenty: nobody is called the winner."""
     path = handmade.write({"hnsw": ("hnsw", FAST), "near": ("faiss_hnsw", slower(FAST, 1.05))}, twin_slower=1.2)

@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from adamem.bench import RunFolder
-from adamem.errors import ConfigError, TrialFailed
+from adamem.errors import ConfigError, CorruptResult, TrialFailed
 from adamem.report import page, render, summary, write
 from adamem.report.overview.members import read_overview
 from adamem.report.verify import verify
@@ -133,6 +133,26 @@ def test_a_leader_is_set_against_the_next_and_against_another_index(measured_sui
             assert [lead["best"], lead["next"]] == ranked[:2]
             assert lead["other"] == next(name for name in ranked if indexes[name] != indexes[ranked[0]])
             assert float(lead["next_ratio_low"]) <= float(lead["next_ratio"]) <= float(lead["next_ratio_high"])
+
+
+def test_a_lead_that_is_a_bound_is_told_as_one(suite_run):
+    """The overview's table and its sentence take the sign from the data set's own table."""
+    path = suite_run / "small" / "tables" / "lead.csv"
+    told = rows(path)
+    told[0] |= {"next": "late", "next_ratio": "2.5", "next_bound": "≤", "next_outcome": "ahead", "unranked": ""}
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, told[0])
+        writer.writeheader()
+        writer.writerows(told)
+    text = render(suite_run)["README.md"].decode()
+    assert "≤2.50× late" in text
+    assert "the next has points above that recall only, so the lead is a bound, on small (late)" in text
+    assert "≤ and ≥ mark bounds" in text
+    found = csv.DictReader(render(suite_run)["tables/lead.csv"].decode().splitlines())
+    assert next(row["next_bound"] for row in found if row["dataset"] == "small") == "≤"
+    path.write_text(path.read_text().replace("≤", "<"))
+    with pytest.raises(CorruptResult, match=r"next_bound is '<'"):
+        render(suite_run)
 
 
 def test_sizes_of_one_set_give_scaling_curves(measured_suite):

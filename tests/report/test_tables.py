@@ -13,6 +13,9 @@ from adamem.bench.select import Candidate
 from adamem.bench.store import RunFolder
 from adamem.report import render, write
 from adamem.report.loaded import unbeaten
+from adamem.report.tables.duels import duels
+from adamem.report.tables.lead import lead
+from adamem.report.writing import compared
 
 TARGET = "0.95"
 
@@ -269,3 +272,42 @@ def test_bytes_and_build_times_are_the_workers_own(three):
         "2.1",
     ]
     assert re.fullmatch(r"19200", one(rows, what="raw vectors")["value"])
+
+
+FAST = {10: (0.80, 1e-5), 20: (0.89, 2e-5), 40: (0.91, 3e-5), 80: (0.94, 6e-5), 160: (0.96, 9e-5)}
+LATE = {10: (0.93, 9e-5), 20: (0.94, 1e-4), 40: (0.96, 2e-4)}
+"""All of it above recall 0.9."""
+
+
+def test_a_lead_over_points_that_lie_above_the_target_is_at_most_that(handmade):
+    """The rival could be faster with less effort: cell, record and note say so, and only where it is so."""
+    told = lead(compared(handmade.write({"hnsw": ("hnsw", FAST), "late": ("faiss_hnsw", LATE)})))
+    for name, column in (("next", 3), ("other", 4)):
+        assert [record[f"{name}_bound"] for record in told.records] == ["≤", ""]
+        cells = [row[column].text for row in told.groups[0].rows]
+        assert re.fullmatch(r"≤3\.\d+× late", cells[0])
+        assert re.fullmatch(r"1\.9\d× late", cells[1])
+    assert told.notes == ("≤ and ≥ mark bounds: all points of the one, or of the other, lie above the recall.",)
+
+
+def test_a_leader_above_the_target_leads_by_at_least_that(handmade):
+    """With less effort it could only be faster; where both lie above, nothing is known of their ratio."""
+    early = {10: (0.93, 1e-6), 20: (0.96, 2e-6)}
+    path = handmade.write({"hnsw": ("hnsw", FAST), "early": ("faiss_hnsw", early), "late": ("faiss_pq", LATE)})
+    told = lead(compared(path))
+    assert [record["next_bound"] for record in told.records] == ["≥", ""]
+    against = {(row["target_recall"], row["rival"]): row["qps_bound"] for row in duels(compared(path)).records}
+    assert against == {(0.9, "hnsw"): "≥", (0.9, "late"): "", (0.95, "hnsw"): "", (0.95, "late"): ""}
+
+
+def test_a_lead_over_exact_search_is_no_bound(handmade, contestants):
+    """It has one point only: what it costs is what it costs, as in the headline."""
+    path = handmade.write({name: contestants[name] for name in ("exact", "hnsw")})
+    for told in (lead(compared(path)), duels(compared(path))):
+        assert not any(value for record in told.records for name, value in record.items() if name.endswith("_bound"))
+        assert told.notes == ()
+
+
+def test_the_counted_cost_says_what_is_left_out(three):
+    """Turning a query into its code is no distance, and the page says so."""
+    assert "What turning the query into its code costs is not among them" in (three / "report.html").read_text()

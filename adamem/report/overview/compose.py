@@ -44,19 +44,25 @@ def answer(overview: Overview) -> str:
     said = []
     for target in overview.targets:
         ahead: dict[str, list[str]] = {}
-        level, nobody = [], []
+        level, nobody, bounded = [], [], []
         for member in overview.members:
             lead = member.lead(target)
             if lead is None or not lead.best or lead.unranked:
                 nobody.append(member.key)
             elif lead.next and lead.next_outcome == "ahead":
                 ahead.setdefault(lead.best, []).append(member.key)
+                if lead.next_bound == "≤":
+                    bounded.append(f"{member.key} ({lead.next})")
             else:
                 level.append(f"{member.key} ({lead.best}{f' or {lead.next}' if lead.next else ' alone'})")
         parts = [
             f"{name} is ahead on {len(keys)} of {len(overview.members)} data sets ({wording.listed(keys)})"
             for name, keys in sorted(ahead.items(), key=lambda item: (-len(item[1]), item[0]))
         ]
+        if bounded:
+            parts.append(
+                f"the next has points above that recall only, so the lead is a bound, on {wording.listed(bounded)}"
+            )
         if level:
             parts.append(f"the first two are not told apart on {wording.listed(level)}")
         if nobody:

@@ -51,10 +51,13 @@ class Lead:
     best_qps: AtRecall
     next: str
     next_ratio: Estimate
+    next_bound: str
+    """≤ where the ratio is at most that, ≥ where it is at least that, else empty."""
     next_outcome: str
     other: str
     """The fastest of another index than the best's."""
     other_ratio: Estimate
+    other_bound: str
     other_outcome: str
     unranked: str
     """Those that outrun the best from above the target: where there are any, nobody leads."""
@@ -228,9 +231,11 @@ def _lead(line: Mapping[str, str]) -> Lead:
         best_qps=_at_recall(line, "best_qps", "qps"),
         next=line["next"],
         next_ratio=_estimate(line, "next_ratio"),
+        next_bound=_sign(line, "next_bound"),
         next_outcome=line["next_outcome"],
         other=line["other"],
         other_ratio=_estimate(line, "other_ratio"),
+        other_bound=_sign(line, "other_bound"),
         other_outcome=line["other_outcome"],
         unranked=line["unranked"],
     )
@@ -246,6 +251,12 @@ def _at_recall(line: Mapping[str, str], name: str, what: Quantity) -> AtRecall:
 
 def _estimate(line: Mapping[str, str], name: str) -> Estimate:
     return Estimate(_number(line[name]), _number(line[f"{name}_low"]), _number(line[f"{name}_high"]))
+
+
+def _sign(line: Mapping[str, str], name: str) -> str:
+    if line[name] not in {"", "≤", "≥"}:
+        raise ValueError(f"{name} is {line[name]!r}")
+    return line[name]
 
 
 def _number(text: str) -> float:

@@ -10,6 +10,7 @@ from adamem.bench.stats import Estimate
 from adamem.report import wording
 from adamem.report.document import Cell, Column, CsvValue, Group, Table
 from adamem.report.overview.members import Lead, Member, Overview, Row
+from adamem.report.tables.duels import BOUNDS
 from adamem.report.tables.headline import ratio_text
 
 
@@ -24,8 +25,8 @@ def lead(overview: Overview) -> Table:
                     Cell(f"{one.target:g}"),
                     Cell(one.best or wording.NOTHING, f"outrun from above by {one.unranked}" if one.unranked else ""),
                     Cell(f"{_bound(one, overview)}{wording.number(one.best_qps.value)}"),
-                    _against(one.next, one.next_ratio, one.next_outcome),
-                    _against(one.other, one.other_ratio, one.other_outcome),
+                    _against(one.next, one.next_ratio, one.next_bound, one.next_outcome),
+                    _against(one.other, one.other_ratio, one.other_bound, one.other_outcome),
                 )
             )
             records.append({"dataset": member.key, **_lead_record(one)})
@@ -45,6 +46,7 @@ def lead(overview: Overview) -> Table:
         notes=(
             "Ratios are paired inside blocks; in brackets the 95 % interval. Beyond the noise: the interval lies above "
             "1 and the ratio is above that data set's noise floor.",
+            *((BOUNDS,) if any(record["next_bound"] or record["other_bound"] for record in records) else ()),
         ),
     )
 
@@ -243,13 +245,13 @@ def _bound(one: Lead, overview: Overview) -> str:
     return "" if dict(overview.contestants).get(one.best) == "exact" else one.best_qps.mark
 
 
-def _against(name: str, ratio: Estimate, outcome: str) -> Cell:
+def _against(name: str, ratio: Estimate, bound: str, outcome: str) -> Cell:
     if not name:
         return Cell("nobody else has a figure")
     if not math.isfinite(ratio.value):
         return Cell(f"never measured beside {name}")
     how = "beyond the noise" if outcome == "ahead" else "not told apart"
-    return Cell(f"{wording.times(ratio.value)} {name}", f"{_interval(ratio)} {how}".strip())
+    return Cell(f"{bound}{wording.times(ratio.value)} {name}", f"{_interval(ratio)} {how}".strip())
 
 
 def _interval(estimate: Estimate) -> str:
@@ -284,9 +286,11 @@ def _lead_record(one: Lead) -> dict[str, CsvValue]:
         **_put("best_qps", one.best_qps),
         "next": one.next,
         **_put("next_ratio", one.next_ratio),
+        "next_bound": one.next_bound,
         "next_outcome": one.next_outcome,
         "other": one.other,
         **_put("other_ratio", one.other_ratio),
+        "other_bound": one.other_bound,
         "other_outcome": one.other_outcome,
         "unranked": one.unranked,
     }

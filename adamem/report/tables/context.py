@@ -12,7 +12,7 @@ from adamem.report.loaded import Loaded
 
 
 def sweep(loaded: Loaded) -> Table:
-    """Stage 1: how many builds and points each contestant was given, and what was kept."""
+    """Stage 1: how many builds and points each contestant was given, the most recall it reached, and what was kept."""
     rows: list[tuple[Cell, ...]] = []
     records: list[Mapping[str, CsvValue]] = []
     runtimes = loaded.runtimes
@@ -23,6 +23,7 @@ def sweep(loaded: Loaded) -> Table:
         points = sum(len(worker.points) for worker in workers)
         failed = sum(worker.status != "ok" for worker in workers)
         kept = [wording.params(one.build) or "its only build" for one in contestant.choice.builds]
+        most = max((score for one in contestant.choice.candidates for score in one.recalls), default=None)
         rows.append(
             (
                 Cell(contestant.name, wording.runtime(runtimes.get(contestant.name))),
@@ -30,6 +31,7 @@ def sweep(loaded: Loaded) -> Table:
                 Cell(str(failed)),
                 Cell(str(points)),
                 Cell(wording.duration(seconds)),
+                Cell(wording.NOTHING if most is None else wording.score(most)),
                 Cell("; ".join(kept) or "none"),
             )
         )
@@ -40,6 +42,7 @@ def sweep(loaded: Loaded) -> Table:
                 "builds_failed": failed,
                 "points": points,
                 "wall_seconds": seconds,
+                "best_recall": most,
                 "kept": "; ".join(kept),
                 **({"runtime": wording.runtime(runtimes.get(contestant.name))} if runtimes else {}),
             }
@@ -53,10 +56,14 @@ def sweep(loaded: Loaded) -> Table:
             Column("failed"),
             Column("points"),
             Column("wall time"),
+            Column(f"best recall@{loaded.k}", "of all points"),
             Column("kept for stage 2", number=False),
         ),
         (Group("", tuple(rows)),),
         tuple(records),
+        notes=(
+            f"The efforts tried end where recall@{loaded.k} is 0.9995, or with the grid: the best recall is no limit.",
+        ),
     )
 
 

@@ -52,7 +52,8 @@ def counted(comparison: Comparison) -> Table | None:
         notes=(
             "Means over queries, as each index counts, interpolated in recall like the speeds; where every point is "
             "above the target the cheapest stands in. What one distance costs differs: of bytes, of floats, of looked "
-            "up tables; compare indexes of one kind.",
+            "up tables; compare indexes of one kind. What turning the query into its code costs is not among them "
+            "(SpiralGraph: one product with a vector for each component of the code, where some are left out).",
         ),
     )
 

@@ -8,7 +8,10 @@ from adamem.bench.curve import Quantity
 from adamem.report import wording
 from adamem.report.comparison import Comparison, Entry
 from adamem.report.document import Cell, Column, CsvValue, Group, Table
+from adamem.report.tables.headline import shown_mark
 
+BOUNDS = "≤ and ≥ mark bounds: all points of the one, or of the other, lie above the recall."
+"""The note below a table in which there are some."""
 _ASKED: tuple[Quantity, ...] = ("qps", "p50", "p99")
 
 
@@ -46,9 +49,7 @@ def duels(comparison: Comparison) -> Table | None:
         ),
         tuple(groups),
         tuple(records),
-        ("≤ and ≥ mark bounds: all points of the one, or of the other, lie above the recall.",)
-        if any(record[f"{what}_bound"] for record in records for what in _ASKED)
-        else (),
+        (BOUNDS,) if any(record[f"{what}_bound"] for record in records for what in _ASKED) else (),
     )
 
 
@@ -64,7 +65,7 @@ def _record(comparison: Comparison, best: Entry, rival: Entry) -> dict[str, CsvV
             f"{what}_times": margin.value,
             f"{what}_times_low": margin.low,
             f"{what}_times_high": margin.high,
-            f"{what}_bound": _bound(best, rival, what),
+            f"{what}_bound": bound(best, rival, what),
         }
     return record
 
@@ -73,10 +74,13 @@ def _cell(comparison: Comparison, best: Entry, rival: Entry, what: Quantity) -> 
     margin = comparison.margin(best, rival, what)
     if not math.isfinite(margin.value):
         return Cell(wording.NOTHING)
-    return Cell(f"{_bound(best, rival, what)}{wording.times(margin.value)}", wording.interval(margin))
+    return Cell(f"{bound(best, rival, what)}{wording.times(margin.value)}", wording.interval(margin))
 
 
-def _bound(best: Entry, rival: Entry, what: Quantity) -> str:
-    """Whose points all lie above the target could be faster at it."""
-    mine, other = (entry.values[what].status == "exceeds" for entry in (best, rival))
+def bound(best: Entry, rival: Entry, what: Quantity) -> str:
+    """The sign of their ratio: whose points all lie above the target could be faster at it.
+
+    "" where that holds of both, or of neither; exact search has one point only, and what it costs is what it costs.
+    """
+    mine, other = (bool(shown_mark(entry, entry.values[what])) for entry in (best, rival))
     return "" if mine == other else "≥" if mine else "≤"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from adamem.report import wording
 from adamem.report.comparison import Comparison, Entry
 from adamem.report.document import Cell, Column, CsvValue, Group, Table
+from adamem.report.tables.duels import BOUNDS, bound
 from adamem.report.tables.headline import shown_mark
 
 
@@ -56,6 +57,7 @@ def lead(comparison: Comparison) -> Table:
         ),
         (Group("", tuple(rows)),),
         tuple(records),
+        (BOUNDS,) if any(record["next_bound"] or record["other_bound"] for record in records) else (),
     )
 
 
@@ -64,6 +66,7 @@ def _against(comparison: Comparison, name: str, best: Entry | None, rival: Entry
         return {
             name: "",
             **dict.fromkeys((f"{name}_ratio", f"{name}_ratio_low", f"{name}_ratio_high")),
+            f"{name}_bound": "",
             f"{name}_outcome": "",
         }
     duel = comparison.duel(best, rival)
@@ -76,6 +79,7 @@ def _against(comparison: Comparison, name: str, best: Entry | None, rival: Entry
         f"{name}_ratio": value,
         f"{name}_ratio_low": low,
         f"{name}_ratio_high": high,
+        f"{name}_bound": bound(best, rival, "qps"),
         f"{name}_outcome": duel.outcome,
     }
 
@@ -86,4 +90,4 @@ def _cell(comparison: Comparison, best: Entry | None, rival: Entry | None) -> Ce
     if rival is None or not isinstance(value, float):
         return Cell("nobody else has a figure")
     how = "beyond the noise" if told["x_outcome"] == "ahead" else "not told apart"
-    return Cell(f"{wording.times(value)} {rival.contestant.name}", how)
+    return Cell(f"{told['x_bound']}{wording.times(value)} {rival.contestant.name}", how)

@@ -23,6 +23,11 @@ GROWN: dict[str, Callable[..., Spiral | Spirals]] = {
 }
 """Spirals; with directions that are random in place of the data's main ones, they are the controls."""
 
+OF_NO_DATA = frozenset({"recursive-random", "several-random"})
+"""The controls. Their directions are drawn in the space of the coded components. Where these are the leading principal
+ones, what is drawn tells more of the data than any direction does; to draw among all dimensions and to project what was
+drawn comes to the same."""
+
 _LINKS = 16
 """M of the hierarchy: each level holds a sixteenth of the one below, as in HNSW with M = 16."""
 _CANDIDATES = 64

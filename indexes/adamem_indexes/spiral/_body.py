@@ -20,6 +20,7 @@ from adamem_indexes._labels import RowLabels
 from adamem_indexes._threads import in_turn
 from adamem_indexes.spiral import _kernels as kernels
 from adamem_indexes.spiral._graph import (
+    SAMPLES,
     Building,
     connect,
     join_twin,
@@ -43,6 +44,8 @@ _SPIRAL_SAMPLE = 65_536
 _PART_EF, _PART_AMONG, _PART_TIES = 128, 50, 3
 """When a node is parted: candidates held, how many of them are offered, and how many of these a neighbour gets.
 The values are those of IP-DiskANN (arXiv 2502.13826)."""
+_LONGER = 1.1
+"""Where vectors longer than all before are inserted: by so much more than they are all others are lifted."""
 _FEW_LINKS = 4
 """A node that was left with fewer is linked anew."""
 
@@ -71,7 +74,9 @@ class Body:
     fitted_on: int
     """The first so many rows were there when the codes were fitted."""
     longest: float
-    """The length of the longest vector then, which the lifts refer to."""
+    """The length of the longest vector then."""
+    lifted: float
+    """The length that the lifts refer to: that one, or a larger one where longer vectors came since."""
     plain: bool
     lens: Lens
     rows: Rows
@@ -102,14 +107,16 @@ class Body:
         return new_scratch(self.rows, parts=self.parts, width=self.width, most=most)
 
 
-def empty_body(plan: Plan, fitted: Fitted, *, fitted_on: int, longest: float) -> Body:
+def empty_body(plan: Plan, fitted: Fitted, *, fitted_on: int, longest: float, lifted: float = 0.0) -> Body:
     """No rows yet."""
     plain = plan.codes == "fp32" or (plan.codes == "auto" and not fitted.faithful)
     labels = RowLabels(np.empty(0, dtype=np.int64))
     dim = fitted.centre.size
     width = kernels.LINE if plain else code_width(fitted.basis.shape[0] or dim)
     rows = new_rows(0, dim=dim, width=width, degree=plan.degree, plain=plain)
-    return Body(plan, fitted, fitted_on, longest, plain, lens_of(fitted), rows, None, labels, FilterCache(labels))
+    lens = lens_of(fitted)
+    lifted = max(longest, lifted)
+    return Body(plan, fitted, fitted_on, longest, lifted, plain, lens, rows, None, labels, FilterCache(labels))
 
 
 def coded_body(plan: Plan, vectors: Vectors, ids: IdArray, *, stored: bool = False) -> Body:
@@ -212,13 +219,30 @@ def with_room(body: Body, total: int, *, exact: bool = False) -> Body:
     return replace(body, rows=grown._replace(labels=body.labels.array), store=store)
 
 
-def write_rows(
-    body: Body, vectors: Vectors, ids: IdArray, *, stored: bool = False, instead_of: AnyArray | None = None
-) -> None:
+def lengthened(body: Body, vectors: FloatArray) -> Body:
+    """Under the inner product, a body whose lifts refer to a length that none of the vectors (m, d) exceeds.
+
+    Or the longest of them, which answer most queries, would look far from everything. Only the graph's own distances
+    have lifts in them: searches may run meanwhile.
+    """
+    if body.plan.metric != "ip":
+        return body
+    found = float(np.sqrt(np.vecdot(vectors, vectors).max()))
+    if found <= body.lifted:
+        return body
+    lifted = _LONGER * found
+    tails = body.rows.tails[: body.labels.rows, -kernels.TAIL_FLOATS :]
+    with np.errstate(over="ignore"):
+        more = np.float32(lifted**2 - body.lifted**2)
+        tails[:, kernels.LIFT] = np.sqrt(tails[:, kernels.LIFT] ** 2 + more)
+        tails[:, kernels.SQUARE] += more
+    return replace(body, lifted=lifted)
+
+
+def write_rows(body: Body, vectors: Vectors, ids: IdArray, *, stored: bool = False, coming: bool = False) -> None:
     """Give a body, which has room already, the rows of `ids`; they are not linked yet.
 
-    With `stored`, the vectors are in the form that is kept. The rows `instead_of`, which bear these ids, bear none
-    from then on.
+    With `stored`, the vectors are in the form that is kept. With `coming`, other rows bear these ids for now.
 
     Raises
     ------
@@ -235,9 +259,10 @@ def write_rows(
 
     for _ in in_turn(write, in_blocks(ids.size, body.dim), body.plan.building.threads):
         pass
-    if instead_of is not None:
-        body.labels.forget(instead_of)
-    body.labels.append(ids)
+    if coming:
+        body.labels.announce(ids.size)
+    else:
+        body.labels.append(ids)
 
 
 def link_rows(body: Body, nodes: AnyArray) -> None:
@@ -248,8 +273,11 @@ def link_rows(body: Body, nodes: AnyArray) -> None:
     let_in(body.rows, nodes)
 
 
-def with_graph(body: Body) -> Body:
-    """A body with a graph of all its rows: first the spiral, then its leaves and as many as pays, then the rest."""
+def with_graph(body: Body, *, together: int | None = None, samples: tuple[int, ...] = SAMPLES) -> Body:
+    """A body with a graph of all its rows: first the spiral, then its leaves and as many as pays, then the rest.
+
+    So many are linked `together` as `most_together` says, where nothing else is said; `samples` as in `link_together`.
+    """
     nodes = _without_twins(body, np.arange(body.labels.rows, dtype=np.uint32))
     random = np.random.default_rng([body.plan.seed, 3])
     nodes = nodes[random.permutation(nodes.size)]
@@ -260,17 +288,17 @@ def with_graph(body: Body) -> Body:
     leaves = np.concatenate([spiral.root, leaves[leaves != root]])
     # The leaves come first: whatever is linked by searching begins at them.
     ordered = np.concatenate([leaves, _longest_first(body, nodes[~np.isin(nodes, leaves)])])
-    first = ordered[: most_together(body.rows)]
+    first = ordered[: most_together(body.rows) if together is None else together]
     if first.size > leaves.size:
         link_together(body.rows, spiral, _longest_first(body, random.permutation(first)), parts=body.parts,
-                      how=body.plan.building, scratches=_scratches(body))  # fmt: skip
+                      samples=samples, how=body.plan.building, scratches=_scratches(body))  # fmt: skip
     else:
         # They find each other from the root alone: with the spiral's help they would link to their likes only, and
         # nothing would lead from one region to the next.
         first = leaves
         _link(body, no_spiral(root, width=body.width), leaves, linked=0, shuffled=True)
     _link(body, spiral, ordered[first.size :], linked=first.size, shuffled=True)
-    connect(body.rows, body.new_scratch(1), root, nodes)
+    connect(body.rows, body.new_scratch(1), root, nodes, passed_over=nodes[:0])
     return replace(body, spiral=spiral)
 
 
@@ -300,7 +328,7 @@ def part_rows(body: Body, gone: AnyArray) -> int:
         return 0
     nearest = np.empty(nodes.size, dtype=np.uint32)
     kernels.part(rows, body.lens, spiral, body.new_scratch(_PART_EF), nodes, _PART_EF, _PART_AMONG, _PART_TIES,
-                 np.float32(how.alpha), nearest)  # fmt: skip
+                 how.alpha, nearest)  # fmt: skip
     # Searches begin at their nearest neighbours from now on.
     heirs = dict(zip(nodes.tolist(), nearest.tolist(), strict=True))
     for seeds in (spiral.leaves, spiral.root):
@@ -311,9 +339,23 @@ def part_rows(body: Body, gone: AnyArray) -> int:
     return int(np.count_nonzero(nearest != NIL))
 
 
-def parted_rows(body: Body) -> int:
-    """How many rows `part_rows` has taken out of the ways."""
-    return int(np.count_nonzero(np.isposinf(body.rows.tails[: body.labels.rows, kernels.OFFSET - kernels.TAIL_FLOATS])))
+def parted_rows(body: Body) -> AnyArray:
+    """uint32 (m,): the rows that `part_rows` has taken out of the ways."""
+    offsets = body.rows.tails[: body.labels.rows, kernels.OFFSET - kernels.TAIL_FLOATS]
+    return np.flatnonzero(np.isposinf(offsets)).astype(np.uint32)
+
+
+def reconnect(body: Body) -> None:
+    """Let links lead to every node that is not parted: inserts and deletes may have cut some off."""
+    assert body.spiral is not None
+    used = body.labels.rows
+    linked = body.rows.links[:used, 0] != NIL
+    twins = body.rows.twins[:used]
+    linked[twins[twins != NIL]] = False  # who is found where another is needs no link of its own
+    parted = parted_rows(body)
+    linked[parted] = False
+    nodes = np.flatnonzero(linked).astype(np.uint32)
+    connect(body.rows, body.new_scratch(1), int(body.spiral.root[0]), nodes, passed_over=parted)
 
 
 def renewed(body: Body) -> Body:
@@ -351,12 +393,12 @@ def renewed(body: Body) -> Body:
     poor = nodes[there.sum(axis=1) < _FEW_LINKS]
     if poor.size:
         _link(fresh, spiral, poor, linked=nodes.size - poor.size, shuffled=False, joins=False)
-    connect(fresh.rows, fresh.new_scratch(1), int(spiral.root[0]), nodes)
+    connect(fresh.rows, fresh.new_scratch(1), int(spiral.root[0]), nodes, passed_over=nodes[:0])
     return replace(fresh, spiral=spiral)
 
 
 def _lives(rows: Rows, node: int) -> bool:
-    return any(rows.labels[row] >= 0 for row in _chain(rows, node))
+    return any(rows.labels[row] != -1 for row in _chain(rows, node))
 
 
 def _chain(rows: Rows, node: int) -> Iterator[int]:
@@ -390,7 +432,7 @@ def _write(body: Body, stored: FloatArray, first: int) -> None:
         # One more coordinate makes all vectors equally long, and the nearest the one with the largest product
         # (Bachrach et al. 2014, "Speeding up the Xbox recommender system", section 3).
         squares = np.einsum("ij,ij->i", stored, stored, dtype=np.float64)
-        lifts = np.sqrt(np.maximum(body.longest**2 - squares, 0.0)).astype(np.float32)
+        lifts = np.sqrt(np.maximum(body.lifted**2 - squares, 0.0)).astype(np.float32)
     parts = np.empty((len(stored), 0), np.float32) if body.plain else components(stored, body.fitted)
     kernels.encode(parts, offsets.astype(np.float32), lifts, rows.codes, rows.tails, first)
 

@@ -47,8 +47,6 @@ _SINGLY = 1_000
 """The first nodes are linked one by one, so that each finds those before it."""
 _BATCH_SHARE = 50
 """A batch is at most the n/50th part of the graph: nodes of one batch do not see each other."""
-_COUNTED = 16_384
-"""Nodes whose links are counted at a time."""
 _CROWD = 256
 """A batch whose nodes are compared with each other is at most so large: a microsecond or two a node."""
 _PIECE = 16
@@ -61,7 +59,7 @@ _TOGETHER_BYTES = 16 << 20
 """Nodes whose codes are no more are compared all with all: up to there it costs less than searching a graph."""
 _ROOM = 128
 """So many more than are wanted are gathered before the nearest of them are kept."""
-_SAMPLES = (256, 64, 16, 4)
+SAMPLES = (256, 64, 16, 4)
 """Every node is also compared with the 256th part of all, with the 64th ..., each of which the next contains."""
 _SAMPLED = 16
 """So many of the nearest in each sample come into question."""
@@ -179,7 +177,14 @@ def most_together(rows: Rows) -> int:
 
 
 def link_together(
-    rows: Rows, spiral: Spiral, nodes: AnyArray, *, parts: int, how: Building, scratches: list[Scratch]
+    rows: Rows,
+    spiral: Spiral,
+    nodes: AnyArray,
+    *,
+    parts: int,
+    samples: tuple[int, ...],
+    how: Building,
+    scratches: list[Scratch],
 ) -> None:
     """Link `nodes` uint32 (m,), shuffled, of which no two are equal, by comparing all with all.
 
@@ -192,7 +197,7 @@ def link_together(
     place = _places(rows, spiral, nodes, scratches[0])
     degree = rows.links.shape[1]
     places = -(-degree // _SAMPLE_SHARE)
-    samples = _SAMPLES[: degree // (2 * places)]  # half of the places at most
+    samples = samples[: degree // (2 * places)]  # half of the places at most
     cuts = [0, *(nodes.size // every for every in samples), nodes.size]
     stages = [_sorted_by(place, nodes[start:stop]) for start, stop in itertools.pairwise(cuts)]
     columns = _new_columns(rows, stages, parts)
@@ -219,38 +224,28 @@ def mend_nodes(rows: Rows, nodes: AnyArray, *, how: Building, scratches: list[Sc
         together(work, list(_pieces(nodes.size, how.piece)), scratches)
 
 
-def connect(rows: Rows, scratch: Scratch, start: int, nodes: AnyArray) -> None:
-    """Let links lead from `start` to every one of `nodes`.
+def connect(rows: Rows, scratch: Scratch, start: int, nodes: AnyArray, *, passed_over: AnyArray) -> None:
+    """Let links lead from `start` to every one of `nodes`, none of them through the nodes `passed_over` (m,).
 
-    Each one that is not reached gets an edge from its nearest out-neighbour that is, or else from the nearest node of
-    all that is: in an empty place of its row or in place of its longest edge that leads to a node with another way in.
+    Each that is not reached gets an edge from its nearest out-neighbour that is, or else from the nearest node of all
+    that is: in an empty place of its row, or in place of its longest edge by which nothing was reached first. Those by
+    which something was are a tree that only grows.
     """
-    reached = np.zeros(rows.links.shape[0], dtype=np.uint8)
+    came_from = np.full(rows.links.shape[0], NIL, dtype=np.uint32)
+    came_from[passed_over] = passed_over
+    came_from[start] = start
     queue = np.empty(rows.links.shape[0], dtype=np.uint32)
-    reach(rows.links, start, reached, queue)
-    lost = nodes[reached[nodes] == 0]
-    if lost.size == 0:
-        return
-    ways_in = np.zeros(rows.links.shape[0], dtype=np.int64)
-    for some in range(0, nodes.size, _COUNTED):
-        links = rows.links[nodes[some : some + _COUNTED]]
-        np.add.at(ways_in, links[links != NIL], 1)
-    for _ in range(lost.size + 1):
-        for node in lost.tolist():
-            if reached[node]:
+    reach(rows.links, start, came_from, queue)
+    closed = set(passed_over.tolist())
+    for node in nodes[came_from[nodes] == NIL].tolist():
+        if came_from[node] != NIL:
+            continue
+        near = [one for one in rows.links[node].tolist() if one != NIL and came_from[one] != NIL and one not in closed]
+        if not any(_lead(rows, one, node, came_from) for one in near):
+            way = int(way_to(rows, scratch, np.uint64(node), came_from))
+            if way == NIL or not _lead(rows, way, node, came_from):
                 continue
-            near = [one for one in rows.links[node].tolist() if one != NIL and reached[one]]
-            if not any(_lead(rows, one, node, ways_in) for one in near):
-                way = int(way_to(rows, scratch, np.uint64(node), reached, ways_in))
-                if way == NIL or not _lead(rows, way, node, ways_in):
-                    continue
-            reach(rows.links, node, reached, queue)
-        # An edge that was replaced may have been the only way to somewhere: look anew.
-        reached[:] = 0
-        reach(rows.links, start, reached, queue)
-        before, lost = lost.size, nodes[reached[nodes] == 0]
-        if lost.size == 0 or lost.size >= before:
-            break
+        reach(rows.links, node, came_from, queue)
 
 
 def let_in(rows: Rows, nodes: AnyArray) -> None:
@@ -282,20 +277,15 @@ def _give_way(rows: Rows, source: int, node: int) -> bool:
     return False
 
 
-def _lead(rows: Rows, source: int, node: int, ways_in: AnyArray) -> bool:
+def _lead(rows: Rows, source: int, node: int, came_from: AnyArray) -> bool:
     """Let an edge lead from `source` to `node`, if there is room; returns whether it does."""
     row = rows.links[source]
     free = np.flatnonzero(row == NIL)
-    spare = np.flatnonzero(ways_in[row[: free[0] if free.size else row.size]] > 1)
-    if free.size:
-        row[free[0]] = node
-    elif spare.size:
-        ways_in[row[spare[-1]]] -= 1
-        row[spare[-1]] = node
-    else:
-        return False
-    ways_in[node] += 1
-    return True
+    spare = free[:1] if free.size else np.flatnonzero(came_from[row] != source)[-1:]
+    if spare.size:
+        row[spare[0]] = node
+        came_from[node] = source
+    return bool(spare.size)
 
 
 _Work = Callable[[slice, Scratch], None]

@@ -38,6 +38,8 @@ CELLS = 8
 """Cells of each spiral in the recursive spiral."""
 NEAREST_CELLS = 3
 """Leaves whose representatives are seeds: the nearest cells of the last spiral on the way down."""
+HANDOVERS = 3
+"""The counter of `new_handle` that tells when ids go over to other rows."""
 NIL = np.uint32(0xFFFFFFFF)
 """No node: fills rows of links, ends chains of twins."""
 
@@ -66,7 +68,14 @@ _FLAGS = {"reassoc", "contract"}
 
 
 def _kernel(function: _Function) -> _Function:
-    return cast("_Function", numba.njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy")(function))
+    options = {"cache": True, "nogil": True, "no_cfunc_wrapper": True}
+    return cast("_Function", numba.njit(fastmath=_FLAGS, error_model="numpy", **options)(function))
+
+
+def _helper(function: _Function) -> _Function:
+    """For what only kernels call: without a door for Python, which takes as long to compile as the rest."""
+    options = {"cache": True, "nogil": True, "no_cfunc_wrapper": True, "no_cpython_wrapper": True}
+    return cast("_Function", numba.njit(fastmath=_FLAGS, error_model="numpy", **options)(function))
 
 
 class Rows(NamedTuple):
@@ -465,7 +474,7 @@ def _key_node(key: Any) -> Any:
 # -- search ------------------------------------------------------------------------------------------------------------
 
 
-@_kernel
+@_helper
 def _dot_float(a: Any, b: Any) -> Any:
     total = np.float32(0)
     for i in range(a.shape[0]):
@@ -473,7 +482,7 @@ def _dot_float(a: Any, b: Any) -> Any:
     return total
 
 
-@_kernel
+@_helper
 def _square_gap(a: Any, b: Any) -> Any:
     total = np.float32(0)
     for i in range(a.shape[0]):
@@ -482,19 +491,19 @@ def _square_gap(a: Any, b: Any) -> Any:
     return total
 
 
-@_kernel
+@_helper
 def _true_distance(vector: Any, point: Any, square: Any) -> Any:
     """The squared distance, or the negated product."""
     return _square_gap(vector, point) if square else -_dot_float(vector, point)
 
 
-@_kernel
+@_helper
 def _prefetch_row(address: Any, lines: Any) -> None:
     for line in range(lines):
         prefetch(address + np.uint64(line) * np.uint64(LINE))
 
 
-@_kernel
+@_helper
 def _seeds(spiral: Any, code: Any, factor: Any, correction: Any, out: Any) -> Any:
     """Follow the nearest cell from lattice to lattice; the nearest leaves of the last one go into `out`.
 
@@ -562,7 +571,7 @@ def _seeds(spiral: Any, code: Any, factor: Any, correction: Any, out: Any) -> An
     return count, products
 
 
-@_kernel
+@_helper
 def _hold(pool: Any, last: Any, key: Any) -> Any:
     """Put a key that is below the last one into the sorted pool, whose last one falls out; returns its place.
 
@@ -581,7 +590,7 @@ def _hold(pool: Any, last: Any, key: Any) -> Any:
     return low
 
 
-@_kernel
+@_helper
 def _hopeful(walk: Any, fresh: Any, count: Any, worst: Any) -> Any:
     """Keep those of the first `count` of `fresh` that by their signs may be nearer than `worst`; returns how many.
 
@@ -608,7 +617,7 @@ def _hopeful(walk: Any, fresh: Any, count: Any, worst: Any) -> Any:
     return kept
 
 
-@_kernel
+@_helper
 def _held(pool: Any, ef: Any) -> Any:
     """How many of the pool's `ef` places are taken."""
     found = 0
@@ -617,7 +626,7 @@ def _held(pool: Any, ef: Any) -> Any:
     return found
 
 
-@_kernel
+@_helper
 def _beam(
     rows: Any, scratch: Any, column: Any, factor: Any, lift: Any, correction: Any, square: Any, seed_count: Any,
     ef: Any, walk: Any,
@@ -717,7 +726,7 @@ def _beam(
     return _held(pool, ef), distances, hops
 
 
-@_kernel
+@_helper
 def _scan(rows: Any, scratch: Any, wanted: Any, factor: Any, correction: Any, square: Any, ef: Any) -> Any:
     """The `ef` of the rows `wanted` (m,), nodes or not, with the least estimates, into the pool; returns how many."""
     pool = scratch.pool
@@ -749,7 +758,7 @@ def _scan(rows: Any, scratch: Any, wanted: Any, factor: Any, correction: Any, sq
     return _held(pool, ef)
 
 
-@_kernel
+@_helper
 def _to_bytes(values: Any, code: Any) -> Any:
     """Round float32 (m,) to signed bytes in `code`; returns (scale, 128 * their sum)."""
     largest = np.float32(0)
@@ -766,7 +775,7 @@ def _to_bytes(values: Any, code: Any) -> Any:
     return largest / np.float32(127), np.int32(128) * total
 
 
-@_kernel
+@_helper
 def _prepare(query: Any, unit: Any, lens: Any, scratch: Any) -> Any:
     """The query, times `unit`, into `scratch.point`, its components as bytes into `scratch.code`; as `_to_bytes`.
 
@@ -791,13 +800,13 @@ def _prepare(query: Any, unit: Any, lens: Any, scratch: Any) -> Any:
     return _to_bytes(projected, scratch.code)
 
 
-@_kernel
+@_helper
 def _is_admitted(admitted: Any, row: Any) -> Any:
     """Rows beyond the end were inserted after the filter was prepared: not admitted."""
     return admitted.shape[0] == 0 or (np.int64(row) < admitted.shape[0] and admitted[np.uint64(row)] != 0)
 
 
-@_kernel
+@_helper
 def _settle(
     rows: Any, point: Any, metric: Any, pool: Any, wanted: Any, twins: Any, admitted: Any, ids: Any,
     distances: Any,
@@ -853,7 +862,7 @@ def _settle(
     return count
 
 
-@_kernel
+@_helper
 def _unit(query: Any, metric: Any) -> Any:
     if metric != COSINE:
         return np.float32(1)
@@ -863,7 +872,10 @@ def _unit(query: Any, metric: Any) -> Any:
 
 @_kernel
 def new_handle(rows: Any, lens: Any, spiral: Any, scratch: Any, counters: Any) -> Any:
-    """A `Handle`; counters int64 (3,) grow by the estimates and the seeds' products, the hops, the vectors compared."""
+    """A `Handle`; counters int64 (4,) grow by the estimates and the seeds' products, the hops, the vectors compared.
+
+    The fourth, `HANDOVERS`, is the writer's: it grows before ids go over from rows to others, and again after that.
+    """
     return Handle(rows, lens, spiral, scratch, counters)
 
 
@@ -879,7 +891,9 @@ def search(
     rows, scratch, counters = handle.rows, handle.scratch, handle.counters
     lens, spiral = handle.lens, handle.spiral
     short = 0
-    for i in range(queries.shape[0]):
+    i = 0
+    while i < queries.shape[0]:
+        handovers = counters[HANDOVERS]
         query = queries[i]
         unit = _unit(query, metric)
         scale, correction = _prepare(query, unit, lens, scratch)
@@ -890,10 +904,13 @@ def search(
         )
         wanted = min(found, rerank)
         got = _settle(rows, scratch.point, metric, scratch.pool, wanted, np.bool_(1), admitted, ids[i], distances[i])
+        if counters[HANDOVERS] != handovers or handovers & 1:
+            continue  # an id may have been met twice, or not at all: once more
         short += got < enough
         counters[0] += compared + products
         counters[1] += hops
         counters[2] += wanted
+        i += 1
     return short
 
 
@@ -942,7 +959,7 @@ def encode(components: Any, offsets: Any, lifts: Any, codes: Any, tails: Any, fi
         tails[row, at + SQUARE] = square + lifts[i] * lifts[i]
 
 
-@_kernel
+@_helper
 def _as_query(rows: Any, node: Any, parts: Any, code: Any) -> Any:
     """The node's own code as a query's: signed bytes into `code`; returns 128 * their sum."""
     total = np.int32(0)
@@ -953,7 +970,7 @@ def _as_query(rows: Any, node: Any, parts: Any, code: Any) -> Any:
     return np.int32(128) * total
 
 
-@_kernel
+@_helper
 def _gap(rows: Any, node: Any, other: Any, here: Any, correction: Any) -> Any:
     """Squared distance of two nodes and their lifts; `here` is the address of `other`'s code as a query's."""
     if rows.plain:
@@ -971,7 +988,7 @@ def _gap(rows: Any, node: Any, other: Any, here: Any, correction: Any) -> Any:
     )
 
 
-@_kernel
+@_helper
 def _prune(rows: Any, scratch: Any, count: Any, kept: Any, limit: Any, alpha: Any) -> Any:
     """RobustPrune of the first `count` of `scratch.candidates`, sorted by `scratch.gaps`, their distances.
 
@@ -1005,18 +1022,18 @@ def _prune(rows: Any, scratch: Any, count: Any, kept: Any, limit: Any, alpha: An
     return kept
 
 
-@_kernel
+@_helper
 def _is_live(rows: Any, node: Any) -> Any:
-    """Whether the node, or a twin of it, bears a label."""
+    """Whether the node, or a twin of it, bears a label, or is about to."""
     row = np.uint32(node)
     while row != NIL:
-        if rows.labels[np.uint64(row)] >= 0:
+        if rows.labels[np.uint64(row)] != -1:
             return True
         row = rows.twins[np.uint64(row)]
     return False
 
 
-@_kernel
+@_helper
 def _candidates(rows: Any, scratch: Any, node: Any, own: Any, found: Any, live: Any) -> Any:
     """The first `found` of the pool, without the node itself, for `_prune`, with `live` the live ones; how many."""
     count = 0
@@ -1030,7 +1047,7 @@ def _candidates(rows: Any, scratch: Any, node: Any, own: Any, found: Any, live: 
     return count
 
 
-@_kernel
+@_helper
 def _around(rows: Any, lens: Any, spiral: Any, scratch: Any, node: Any, ef: Any) -> Any:
     """Search the graph for the nearest to a node itself: they come into the pool; returns how many."""
     at = np.uint64(rows.tails.shape[1] - TAIL_FLOATS)
@@ -1047,7 +1064,7 @@ def _around(rows: Any, lens: Any, spiral: Any, scratch: Any, node: Any, ef: Any)
     return found
 
 
-@_kernel
+@_helper
 def _crowd(rows: Any, scratch: Any, node: Any, own: Any, crowd: Any, ef: Any) -> Any:
     """Let `crowd` uint32 (c,), nodes not in the graph yet, into the pool too; returns how many it holds."""
     here = np.uint64(scratch.code.ctypes.data)
@@ -1107,7 +1124,7 @@ def link(
             out[i, j] = NIL
 
 
-@_kernel
+@_helper
 def _link_to(rows: Any, scratch: Any, target: Any, sources: Any, alpha: Any) -> None:
     """Add the edges target -> sources uint32 (m,), but those that are there; a row that overflows is pruned."""
     limit = rows.links.shape[1]
@@ -1234,7 +1251,7 @@ def _sift(gaps: Any, nodes: Any, count: Any, limit: Any, most: Any) -> Any:
     return kept, high
 
 
-@_kernel
+@_helper
 def _compare(
     rows: Any, scratch: Any, columns: Any, order: Any, sieve: Any, first: Any, count: Any, most: Any, few: Any
 ) -> None:
@@ -1291,7 +1308,7 @@ def _compare(
                     sieve.far_gaps[stage, r, t] = scratch.gaps[t]
 
 
-@_kernel
+@_helper
 def _nearest(scratch: Any, sieve: Any, node: Any, r: Any, count: Any, most: Any) -> Any:
     """Make candidates of the `most` nearest of the first `count` in the sieve's row `r`, but the node; how many."""
     pool, last = scratch.pool, np.uint64(most - 1)
@@ -1343,7 +1360,7 @@ def link_among(
 # -- repair ------------------------------------------------------------------------------------------------------------
 
 
-@_kernel
+@_helper
 def _unlink(rows: Any, node: Any, dead: Any) -> Any:
     """Take the link node -> dead away; returns whether there was one."""
     limit = rows.links.shape[1]
@@ -1359,7 +1376,7 @@ def _unlink(rows: Any, node: Any, dead: Any) -> Any:
     return True
 
 
-@_kernel
+@_helper
 def _nearest_of(rows: Any, scratch: Any, node: Any, among: Any, out: Any) -> Any:
     """Which of the first `among` of `scratch.near`, but the node itself, are nearest to it: into `out`; how many."""
     here = np.uint64(scratch.code.ctypes.data)
@@ -1464,32 +1481,29 @@ def mend(rows: Any, scratch: Any, nodes: Any, alpha: Any) -> None:
 
 
 @_kernel
-def way_to(rows: Any, scratch: Any, node: Any, reached: Any, ways_in: Any) -> Any:
-    """The nearest one to a node that is `reached` uint8 (capacity,) and can have an edge more, else NIL.
+def way_to(rows: Any, scratch: Any, node: Any, came_from: Any) -> Any:
+    """The nearest node to `node` that `reach` has come by and that can have an edge more, else NIL.
 
-    It has an empty place, or leads to a node with another way in: `ways_in` int64 (capacity,) counts those.
+    It has an empty place, or an edge by which `reach` did not come.
     """
     here = np.uint64(scratch.code.ctypes.data)
     correction = np.int64(0) if rows.plain else _as_query(rows, node, scratch.projected.shape[0], scratch.code)
     best, best_gap = NIL, np.float32(np.inf)
-    for other in range(reached.shape[0]):
-        if reached[other]:
+    for other in range(came_from.shape[0]):
+        if came_from[other] != NIL:
             gap = _gap(rows, np.uint64(other), node, here, correction)
             if gap < best_gap:
                 for j in range(rows.links.shape[1]):
                     leads = rows.links[other, np.uint64(j)]
-                    if leads == NIL or ways_in[np.uint64(leads)] > 1:
+                    if leads == NIL or came_from[np.uint64(leads)] != np.uint32(other):
                         best, best_gap = np.uint32(other), gap
                         break
     return best
 
 
 @_kernel
-def reach(links: Any, start: Any, reached: Any, queue: Any) -> Any:
-    """Mark in `reached` uint8 (n,) every node that links lead to from `start`; returns how many were newly marked."""
-    if reached[start]:
-        return 0
-    reached[start] = 1
+def reach(links: Any, start: Any, came_from: Any, queue: Any) -> None:
+    """Write into `came_from` uint32 (n,), NIL as yet, for each node that links lead to from `start` the one before."""
     queue[0] = start
     head, tail = 0, 1
     while head < tail:
@@ -1499,11 +1513,10 @@ def reach(links: Any, start: Any, reached: Any, queue: Any) -> Any:
             other = links[node, np.uint64(j)]
             if other == NIL:
                 break
-            if not reached[np.uint64(other)]:
-                reached[np.uint64(other)] = 1
+            if came_from[np.uint64(other)] == NIL:
+                came_from[np.uint64(other)] = np.uint32(node)
                 queue[tail] = other
                 tail += 1
-    return tail
 
 
 @_kernel

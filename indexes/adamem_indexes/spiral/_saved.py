@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ def save(
     own = {
         "fitted_on": body.fitted_on,
         "longest": body.longest,
+        "lifted": body.lifted,
         "faithful": body.fitted.faithful,
         "graph": body.spiral is not None,
     }
@@ -71,6 +72,7 @@ class Saved:
     seed: int
     fitted_on: int
     longest: float
+    lifted: float
     faithful: bool
     graph: bool
 
@@ -90,9 +92,10 @@ class Saved:
             saved = cls(
                 snapshot, check_metric(meta["metric"], METRICS, index), _whole(meta["dim"], least=1),
                 check_params(meta["params"], known, index=index, stage="build"), _whole(meta["seed"], least=0),
-                _whole(own["fitted_on"], least=0), float(own["longest"]), _flag(own["faithful"]), _flag(own["graph"]),
+                _whole(own["fitted_on"], least=0), float(own["longest"]), float(own["lifted"]),
+                _flag(own["faithful"]), _flag(own["graph"]),
             )  # fmt: skip
-            if not 0 <= saved.longest <= _LONGEST:
+            if not 0 <= saved.longest <= saved.lifted <= 2 * _LONGEST:
                 raise ValueError("no length")
         except (UserError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise CorruptResult(f"{path} does not say what a saved {index} says; save the index again") from error
@@ -115,7 +118,7 @@ def load(saved: Saved, plan: Plan, *, mapped: bool) -> Body:
     if basis.shape[0] > dim or not (are_vectors(basis, "cosine") and are_vectors(centre[None], "l2")):
         raise CorruptResult(f"{where}: its codes are of directions that do not exist; save the index again")
     fitted = Fitted(basis, centre, saved.faithful)
-    body = empty_body(plan, fitted, fitted_on=saved.fitted_on, longest=saved.longest)
+    body = empty_body(plan, fitted, fitted_on=saved.fitted_on, longest=saved.longest, lifted=saved.lifted)
     ids = _array(snapshot, "ids", np.int64, (None,))
     rows = _rows(snapshot, body, ids.size, mapped=mapped)
     fault = fault_of_rows(rows, ids, plan.metric)
@@ -124,8 +127,7 @@ def load(saved: Saved, plan: Plan, *, mapped: bool) -> Body:
     labels = RowLabels(ids)
     spiral = _spiral(snapshot, rows, width=body.width) if saved.graph else None
     rows = rows._replace(labels=labels.array)
-    return Body(plan, fitted, body.fitted_on, body.longest, body.plain, body.lens, rows, spiral, labels,
-                FilterCache(labels))  # fmt: skip
+    return replace(body, rows=rows, spiral=spiral, labels=labels, filters=FilterCache(labels))
 
 
 def _rows(snapshot: Snapshot, body: Body, n: int, *, mapped: bool) -> Rows:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from adamem.errors import InvalidInput
 from adamem.index import Capabilities, IdFilter, Param, SearchResult, empty_result
 from adamem.types import METRICS, AnyArray, FloatArray, IdArray, Metric, ParamValue
 from adamem_indexes._threads import single_threaded_blas
@@ -14,13 +15,14 @@ from adamem_indexes.spiral import _kernels as kernels
 from adamem_indexes.spiral._ablated_kernels import Starts, Walk, search_from
 from adamem_indexes.spiral._ablated_lattice import MOST_SEEDS, Spirals
 from adamem_indexes.spiral._ablated_order import ORDERS, order_of, reordered
-from adamem_indexes.spiral._ablated_seeds import GROWN, ROWS, hierarchy
+from adamem_indexes.spiral._ablated_seeds import GROWN, OF_NO_DATA, ROWS, hierarchy
 from adamem_indexes.spiral._ablated_spirals import no_spirals
-from adamem_indexes.spiral._body import Body, Decoded, empty_body, with_room, write_rows
+from adamem_indexes.spiral._body import Body, Decoded, coded_body, empty_body, with_graph, with_room, write_rows
 from adamem_indexes.spiral._kernels import NIL, Scratch
-from adamem_indexes.spiral._memory import aligned
+from adamem_indexes.spiral._lens import code_width
+from adamem_indexes.spiral._memory import aligned, trim
 from adamem_indexes.spiral._tree import no_spiral
-from adamem_indexes.spiral.index import SpiralGraph
+from adamem_indexes.spiral.index import SpiralGraph, _plan, _warm_up
 
 _SLACK = 2.0
 """By how many standard deviations fewer signs are taken to differ than do. On 52,176 passages by MiniLM (codes of 192
@@ -28,13 +30,19 @@ bytes) 2 spares a quarter of the 8-bit estimates at no loss of recall, 1/2 three
 searches took 20 to 30 % longer with either, so the index itself has no such filter."""
 _ALL = np.empty(0, dtype=np.uint8)
 _BLOCK = 8_192
+_LINKED: dict[str, dict[str, Any]] = {"together": {}, "near": {"samples": ()}, "search": {"together": 0}}
+"""What `with_graph` is told."""
 
 
 class SpiralAblation(SpiralGraph):
-    """SpiralGraph's graph as `recursive` seeds build it, the same whatever else is chosen, and then:
+    """SpiralGraph's graph as `recursive` seeds build it, the same whatever is chosen for the searches, and then:
 
+    * `linked`: how the graph is built. `near` has none of the links that lead far; `search` compares no more than a
+      search meets. `R`, `ef_construction` and `alpha` are the index's own.
     * `seeds`: where searches begin. Their own estimates and products count among the distances, but for `oracle`, the
-      true nearest neighbour: it is found by exact search, which is in its times and not in its distances.
+      true nearest neighbour: it is found by exact search, which is in its times and not in its distances. Random
+      directions are drawn among the components that are coded: they know nothing of the data only where these are all,
+      not the leading principal ones, and anything else is refused.
     * `order`: which rows lie side by side in memory.
     * `codes`: what is walked on. `sq8+1bit` compares signs before bytes; what a comparison of signs costs is no
       distance, but `sign_tests` in the counters.
@@ -48,6 +56,7 @@ class SpiralAblation(SpiralGraph):
     capabilities: ClassVar[Capabilities] = Capabilities(metrics=METRICS)
     build_params: ClassVar[tuple[Param, ...]] = (
         *(param for param in SpiralGraph.build_params if param.name in {"R", "ef_construction", "alpha", "code_bytes"}),
+        Param("linked", "together", "how the graph is built", choices=tuple(_LINKED)),
         Param("seeds", "recursive", "where searches begin", choices=(*GROWN, *ROWS, "hnsw", "oracle")),
         Param("order", "insertion", "the order of rows in memory", choices=ORDERS),
         Param("codes", "sq8", "what is walked on", choices=("sq8", "fp32", "sq8+1bit")),
@@ -70,8 +79,18 @@ class SpiralAblation(SpiralGraph):
         threads: int,
     ) -> Self:
         fixed: dict[str, ParamValue] = {"codes": "sq8", "scan_below": 0, "vectors": "memory"}
-        index = super()._build(vectors, ids, metric=metric, params=params | fixed, seed=seed, threads=threads)
+        plan = _plan(metric, params | fixed, seed=seed, threads=threads)
+        _warm_up()
         with single_threaded_blas():
+            body = coded_body(plan, vectors, ids)
+            if params["seeds"] in OF_NO_DATA and body.fitted.basis.shape[0]:
+                raise InvalidInput(
+                    f"spiral_ablation's seeds {params['seeds']!r} are to know nothing of the data, but the codes leave "
+                    f"out what varies least; set code_bytes to {code_width(body.dim)}"
+                )
+            body = with_graph(body, **_LINKED[str(params["linked"])])
+            trim()
+            index = cls(body)
             index._replace_parts(params)
         return index
 

@@ -27,9 +27,11 @@ from adamem_indexes.spiral._body import (
     Vectors,
     coded_body,
     empty_body,
+    lengthened,
     link_rows,
     part_rows,
     parted_rows,
+    reconnect,
     renewed,
     with_graph,
     with_room,
@@ -47,7 +49,12 @@ _DEAD_SHARE = 0.2
 _REPAIRED_SHARE = 0.1
 # With more tombstones than that, what is mended is a poorer graph than a new one.
 _MENDED_SHARE = 0.25
+# After so many changed rows all links are followed, to see that they still lead everywhere: about 20 us a changed row.
+_UNSURE_SHARE = 0.01
+# Up to there the graph finds longer vectors nearly as well as if it were new.
+_FAR_LONGER = 1.5
 _ALL = np.empty(0, dtype=np.uint8)
+_NO_ROWS = np.empty(0, dtype=np.int64)
 _answer = tuple.__new__  # SearchResult(...) without the frame of its own __new__
 # What a row scanned and a row met on the way through the graph cost, relative to each other. Measured on sentences and
 # images: the two took the same time at 0.5 to 0.7 without a filter, at about 1.3 with one; the scan's recall is 1.
@@ -76,7 +83,9 @@ class SpiralGraph(IndexBase):
     * `delete` takes a node out of its neighbours' links and ties these to one another; `maintain` drops the dead rows,
       which is due once they are a fifth.
     * Searches may run in other threads beside any of the calls that change the index, and these wait for each other.
-      An insert or a replacement that fails, or is interrupted, leaves what was there before.
+      An insert or a replacement that fails, or is interrupted, leaves what was there before, or is done: never a half.
+      An id that is replaced is found by its old vector or by its new one, at every moment; only a search that scans,
+      or has a filter, may miss it if it runs at the very moment of the exchange.
     """
 
     name: ClassVar[str] = "spiral"
@@ -138,9 +147,10 @@ class SpiralGraph(IndexBase):
     def __init__(self, body: Body) -> None:
         self._body = body
         self._code = METRIC[body.plan.metric]
-        self._counters = np.zeros(3, dtype=np.int64)
+        self._counters = np.zeros(4, dtype=np.int64)
         self._free: list[_Desk] = []
-        self._parted = parted_rows(body)
+        self._parted = parted_rows(body).size
+        self._unsure = 0
         self._changing = threading.Lock()
 
     @classmethod
@@ -195,7 +205,7 @@ class SpiralGraph(IndexBase):
         desk = self._take(body, ef)
         enough = k if k <= among else among  # noqa: FURB136 -- a call of min costs a third of a microsecond
         short = kernels.search(queries, self._code, desk.handle, ef, rerank, enough, admitted, ids, distances)
-        self._free.append(desk)
+        self._give_back(desk)
         if short:
             poor = np.flatnonzero(ids[:, enough - 1] < 0)
             found = empty_result(poor.size, k)
@@ -219,56 +229,97 @@ class SpiralGraph(IndexBase):
             wanted = wanted[wanted < body.rows.links.shape[0]]
         desk = self._take(body, most)
         kernels.scan(queries, self._code, desk.handle, wanted, most, admitted, ids, distances)
-        self._free.append(desk)
+        self._give_back(desk)
 
     def _contains(self, ids: IdArray) -> npt.NDArray[np.bool_]:
         return self._body.labels.rows_of(ids) >= 0
 
     def _insert(self, vectors: FloatArray, ids: IdArray) -> None:
         with self._changing:
-            self._take_in(vectors, ids, instead_of=np.empty(0, dtype=np.int64))
+            present = ids[self._contains(ids)]  # asked once more: another thread may have been faster
+            if present.size:
+                raise InvalidInput(f"the id {present[0]} is already in the index; use replace, or another id")
+            self._take_in(vectors, ids, instead_of=_NO_ROWS)
+            self._keep_whole(ids.size)
 
     def _delete(self, ids: IdArray) -> None:
         with self._changing:
+            self._require_present(ids)
             gone = self._body.labels.rows_of(ids)
             self._body.labels.forget(gone)
             self._part(gone)
+            self._keep_whole(ids.size)
 
     def _replace(self, vectors: FloatArray, ids: IdArray) -> None:
         """The new rows are there before the old ones are taken out of the graph: what fails leaves the old ones."""
         with self._changing:
-            labels = self._body.labels
-            old = labels.rows_of(ids)
+            self._require_present(ids)
+            old = self._body.labels.rows_of(ids)
             self._take_in(vectors, ids, instead_of=old)
-            if self._body.labels is labels:
-                self._part(old)
+            self._part(old)
+            self._keep_whole(ids.size)
 
     def _take_in(self, vectors: FloatArray, ids: IdArray, *, instead_of: IdArray) -> None:
         """Rows for the ids, which the rows `instead_of` bore until now: all of it, or nothing that anyone can see."""
         labels, first = self._body.labels, self._body.labels.rows
+        replaces = instead_of.size > 0
         with single_threaded_blas():
-            self._body = body = with_room(self._body, first + ids.size)
+            self._adopt_body(lengthened(with_room(self._body, first + ids.size), vectors))
+            body = self._body
             try:
-                write_rows(body, vectors, ids, instead_of=instead_of)
+                write_rows(body, vectors, ids, coming=replaces)
                 if body.spiral is not None:
                     link_rows(body, np.arange(first, first + ids.size, dtype=np.uint32))
-                elif labels.live >= body.plan.scan_below:
+                elif labels.live >= body.plan.scan_below and not replaces:
                     body = _built_of(body)
+                if replaces:
+                    self._hand_over(ids, source=instead_of, target=np.arange(first, first + ids.size))
             except BaseException:  # Ctrl-C, no memory, no room on the disk
                 labels.take_back(first, instead_of=instead_of, ids=ids[: instead_of.size])
                 raise
-            self._body = body
+            self._adopt_body(body)
+
+    def _hand_over(self, ids: IdArray, *, source: IdArray, target: IdArray) -> None:
+        """Let other rows bear the ids; searches that are walking the graph at this moment begin their query anew."""
+        self._counters[kernels.HANDOVERS] += 1
+        try:
+            self._body.labels.hand_over(ids, source=source, target=target)
+        finally:
+            self._counters[kernels.HANDOVERS] += 1
 
     def _part(self, gone: IdArray) -> None:
         """Take rows whose ids were deleted just now out of the graph, unless they are so many that `maintain` will."""
         body = self._body
-        if body.spiral is not None and gone.size <= _REPAIRED_SHARE * body.labels.rows:
+        if body.spiral is None or gone.size > _REPAIRED_SHARE * body.labels.rows:
+            return
+        try:
             self._parted += part_rows(body, gone)
+        except BaseException:  # what was asked for is done all the same; the count must be right
+            self._parted = parted_rows(body).size
+            raise
+
+    def _keep_whole(self, changed: int) -> None:
+        """After so many more rows have changed: see now and then that links still lead to every row."""
+        self._unsure += changed
+        if self._body.spiral is not None and self._unsure > _UNSURE_SHARE * self._body.labels.rows:
+            reconnect(self._body)
+            self._unsure = 0
+
+    def _adopt_body(self, body: Body) -> None:
+        """What was made for searches in the former body goes with it."""
+        if body is not self._body:
+            self._body = body
+            self._free.clear()
 
     def needs_maintenance(self) -> bool:
-        """Whether a fifth of the rows are dead, or the codes were fitted to half of the live ones or fewer."""
+        """Whether a fifth of the rows are dead, or the codes were fitted to half of the live ones or fewer.
+
+        Or, under the inner product, whether vectors have come that are far longer than all before: they answer most
+        queries, and it is when a graph is built that every row is linked to the longest.
+        """
         labels = self._body.labels
-        return (labels.dead > 0 and labels.dead >= _DEAD_SHARE * labels.rows) or self._has_outgrown()
+        dead = labels.dead > 0 and labels.dead >= _DEAD_SHARE * labels.rows
+        return dead or self._has_outgrown() or self._has_longer()
 
     def maintain(self) -> None:
         """Drop the dead rows, mending what led to them, and code the others anew; searches go on meanwhile.
@@ -286,12 +337,12 @@ class SpiralGraph(IndexBase):
         in_the_way = labels.dead - self._parted
         with single_threaded_blas():
             if labels.live == 0:
-                self._body = empty_body(body.plan, body.fitted, fitted_on=body.fitted_on, longest=body.longest)
-            elif body.spiral is None or in_the_way > _MENDED_SHARE * labels.rows:
-                self._body = _built_of(body)
+                self._adopt_body(empty_body(body.plan, body.fitted, fitted_on=body.fitted_on, longest=body.longest))
+            elif body.spiral is None or in_the_way > _MENDED_SHARE * labels.rows or self._has_longer():
+                self._adopt_body(_built_of(body))
             else:
-                self._body = renewed(body)
-        self._parted = 0
+                self._adopt_body(renewed(body))
+        self._parted = self._unsure = 0
 
     def _has_outgrown(self) -> bool:
         body, labels = self._body, self._body.labels
@@ -299,9 +350,13 @@ class SpiralGraph(IndexBase):
             return False
         return labels.live >= 2 * int(np.count_nonzero(labels.of_rows[: body.fitted_on] >= 0))
 
+    def _has_longer(self) -> bool:
+        body = self._body
+        return body.spiral is not None and body.lifted > _FAR_LONGER * body.longest
+
     def counters(self) -> dict[str, int]:
         """Estimates on codes and the seeds' products, hops, vectors compared; several threads at once may miscount."""
-        distances, hops, settled = self._counters.tolist()
+        distances, hops, settled, _ = self._counters.tolist()
         return {"distances": distances, "hops": hops, "reranked": settled}
 
     def nbytes(self) -> dict[str, int]:
@@ -312,6 +367,7 @@ class SpiralGraph(IndexBase):
             "vectors": rows.vectors.nbytes,
             "codes": rows.codes.nbytes,
             "graph": rows.links.nbytes + rows.twins.nbytes,
+            "lens": body.fitted.basis.nbytes + body.lens.basis.nbytes,
             "spiral": 0 if spiral is None else sum(part.nbytes for part in spiral) - spiral.axis_tails.nbytes,
             "ids": body.labels.nbytes(),
             "filter": body.filters.nbytes(),
@@ -332,6 +388,10 @@ class SpiralGraph(IndexBase):
         spiral = no_spiral(0, width=body.width) if body.spiral is None else body.spiral
         handle = kernels.new_handle(body.rows, body.lens, spiral, self._new_scratch(body, most), self._counters)
         return _Desk(handle, body, most)
+
+    def _give_back(self, desk: _Desk) -> None:
+        if desk.body is self._body:  # a former body's would keep all its rows in memory
+            self._free.append(desk)
 
     def _new_scratch(self, body: Body, most: int) -> Scratch:
         return body.new_scratch(most)
@@ -427,6 +487,9 @@ def _warm_up() -> None:
             )
             index.insert(vectors[200:], ids[200:])
             index.search(vectors[:2], 5)
+            index.delete(ids[:10])
+            index.delete(ids[10:50])  # too many to be repaired at once
+            index.maintain()
             SpiralGraph.build(vectors[:20], ids[:20], metric="l2").search(vectors[:2], 5)  # a scan
             _warm.set()
         finally:  # after Ctrl-C while compiling, the next one tries again
