@@ -110,10 +110,35 @@ def test_the_readme_quotes_the_comparison_of_spiral_with_its_peers():
     lead = {row["target_recall"]: row for row in rows("spiral-vs-peers/text-questions", "lead")}
     ratios = [float(lead[target]["other_ratio"]) for target in ("0.9", "0.95", "0.99")]
     assert all(row["best"].startswith("spiral") and row["other_outcome"] == "ahead" for row in lead.values())
-    assert f"{ratios[0]:.1f}, {ratios[1]:.1f} and {ratios[2]:.1f} times the next library" in readme
-    builds = [float(found[name, "0.95"]["build_seconds_ratio"]) for name in ("spiral", "spiral-quick-build")]
-    assert f"its build takes {builds[0]:.2f} of hnswlib's time (M = 16), the quick one {builds[1]:.2f}" in readme
-    assert f"its memory {wording.number(float(ours['bytes_ratio']))} times" in readme
+    bound = "at most " if lead["0.9"]["other_bound"] else ""
+    assert f"it is {bound}{ratios[0]:.1f}, {ratios[1]:.1f} and {ratios[2]:.1f} times the next library" in readme
+    assert f"Its build takes {float(ours['build_seconds_ratio']):.2f} of hnswlib's time (M = 16)" in readme
+    assert f"its memory is {wording.number(float(ours['bytes_ratio']))} times hnswlib's" in readme
+
+
+def test_the_table_on_spiral_and_its_peers_quotes_the_report():
+    """Speeds, ratios and intervals in reports/README.md."""
+    text = (REFERENCE.parent / "README.md").read_text()
+    found = {
+        (row["contestant"], row["target_recall"]): row for row in rows("spiral-vs-peers/text-questions", "headline")
+    }
+
+    def line(label, name, what):
+        cells = []
+        for target in ("0.9", "0.95", "0.99"):
+            row = found[name, target]
+            value, low, high = (wording.number(float(row[f"{what}{end}"])) for end in ("", "_low", "_high"))
+            sign = "≥" if row["qps_status"] == "exceeds" else ""
+            cells.append(value if what == "qps" else f"{sign}{value}× [{low}, {high}]")
+        return f"| {label} | {' | '.join(cells)} |"
+
+    assert line("SpiralGraph, QPS", "spiral", "qps") in text
+    assert line("to hnswlib, M = 16, ef_construction = 200", "spiral", "qps_ratio") in text
+    assert line("hnswlib's best build to the same", "hnsw", "qps_ratio") in text
+    assert line("hnswlib's best build on huge pages to the same", "hnsw-huge-pages", "qps_ratio") in text
+    assert line("the next library, SVS's Vamana, to the same", "svs-vamana", "qps_ratio") in text
+    assert line("p50 of single queries, to hnswlib's", "spiral", "p50_ratio") in text
+    assert line("p99 of single queries, to hnswlib's", "spiral", "p99_ratio") in text
 
 
 def test_the_comparison_with_published_curves_quotes_the_report():
