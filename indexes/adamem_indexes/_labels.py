@@ -77,8 +77,7 @@ class RowLabels:
     def append(self, ids: IdArray) -> int:
         """Give the ids (m,), all absent, the next m rows; returns the first of them."""
         first, count = self.rows, int(ids.size)
-        if first + count > self.array.size:
-            self.reserve(max(first + count, self.array.size * 3 // 2, 16))
+        self._make_room(count)
         with self._changing:
             self.array[first : first + count] = ids
             self.rows += count
@@ -90,8 +89,7 @@ class RowLabels:
     def announce(self, count: int) -> int:
         """Take the next `count` rows into use, whose ids others bear until `hand_over`; returns the first of them."""
         first = self.rows
-        if first + count > self.array.size:
-            self.reserve(max(first + count, self.array.size * 3 // 2, 16))
+        self._make_room(count)
         with self._changing:
             self.array[first : first + count] = COMING
             self.rows += count
@@ -140,6 +138,10 @@ class RowLabels:
             return self.array.nbytes
         ids, rows, recent = self._index
         return self.array.nbytes + ids.nbytes + rows.nbytes + 120 * len(recent)  # an entry with its two numbers
+
+    def _make_room(self, count: int) -> None:
+        if self.rows + count > self.array.size:
+            self.reserve(max(self.rows + count, self.array.size * 3 // 2, 16))
 
     def _remember(self, ids: IdArray, rows: IdArray) -> None:
         if self._index is None:
