@@ -36,6 +36,7 @@ class _Hub(ThreadingHTTPServer):
     files: dict[str, bytes]
     withheld: set[str]
     asked: list[str]
+    settings_asked: threading.Event
 
 
 class _Answers(BaseHTTPRequestHandler):
@@ -48,6 +49,8 @@ class _Answers(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         self.server.asked.append(path)
         files = self.server.files
+        if self.command == "GET" and path == f"/{NAME}/resolve/{COMMIT}/config.json":
+            self.server.settings_asked.set()
         if path in (f"/api/models/{NAME}", f"/api/models/{NAME}/revision/main"):
             self._json({"id": NAME, "sha": COMMIT, "siblings": [{"rfilename": name} for name in files]})
         elif path == f"/api/models/{NAME}/tree/{COMMIT}":
@@ -58,6 +61,8 @@ class _Answers(BaseHTTPRequestHandler):
                 ]
             )
         elif path.rpartition("/")[2] in self.server.withheld:
+            # A client that fetches files side by side drops those not begun when one of them fails.
+            self.server.settings_asked.wait(60)
             self.send_error(403)
         elif path.startswith(f"/{NAME}/resolve/") and path.partition(f"{COMMIT}/")[2] in files:
             self._bytes(files[path.partition(f"{COMMIT}/")[2]], "application/octet-stream")
@@ -92,6 +97,7 @@ def hub(tiny_bert: Path) -> Iterator[_Hub]:
     server.files |= {"onnx/model.onnx": b"never asked for", "pytorch_model.bin": b"never asked for"}
     server.asked = []
     server.withheld = set()
+    server.settings_asked = threading.Event()
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server

@@ -181,3 +181,22 @@ def sift() -> Data:
 @pytest.fixture(scope="session")
 def all_metrics() -> tuple[Metric, ...]:
     return METRICS
+
+
+@pytest.fixture(scope="session")
+def medquad() -> tuple[np.ndarray, np.ndarray]:
+    """52,176 real sentence embeddings, and questions."""
+    for folder in os.environ.get("ADAMEM_DATA", "").split(os.pathsep):
+        here = Path(folder) / "minilm-medquad384"
+        if folder and here.is_dir():
+            base, queries = (np.load(here / f"{name}.npy").astype(np.float32) for name in ("base", "query"))
+            return base, queries
+    pytest.skip("minilm-medquad384 is in no folder of ADAMEM_DATA")
+
+
+@pytest.fixture(scope="session")
+def passages(medquad) -> tuple[np.ndarray, np.ndarray]:
+    """30,000 of them, and 4,000 questions."""
+    base, queries = medquad
+    rows = np.random.default_rng(0).permutation(len(base))[:30_000]
+    return np.ascontiguousarray(base[rows]), queries[:4_000]

@@ -6,9 +6,7 @@ Prints, for several efforts, the median over rounds. Not part of the ordinary ru
 
 from __future__ import annotations
 
-import os
 import time
-from pathlib import Path
 
 import numba
 import numpy as np
@@ -54,18 +52,14 @@ def up_to(step, queries, metric, handle, ef, rerank, admitted, ids, distances):
 
 
 @pytest.fixture(scope="module")
-def text() -> tuple[SpiralGraph, np.ndarray]:
+def text(medquad) -> tuple[SpiralGraph, np.ndarray]:
     """The index over real sentence embeddings, and questions."""
-    for folder in os.environ.get("ADAMEM_DATA", "").split(os.pathsep):
-        here = Path(folder) / "minilm-medquad384"
-        if folder and here.is_dir():
-            base, queries = (np.load(here / f"{name}.npy").astype(np.float32) for name in ("base", "query"))
-            rows = np.random.default_rng(0).permutation(len(queries))[:1_000]
-            built = index_class("spiral").build(
-                base, np.arange(len(base)), metric="cosine", params={"ef_construction": 240}, threads=2
-            )
-            return built, np.ascontiguousarray(queries[rows])
-    pytest.skip("minilm-medquad384 is in no folder of ADAMEM_DATA")
+    base, queries = medquad
+    rows = np.random.default_rng(0).permutation(len(queries))[:1_000]
+    built = index_class("spiral").build(
+        base, np.arange(len(base)), metric="cosine", params={"ef_construction": 240}, threads=2
+    )
+    return built, np.ascontiguousarray(queries[rows])
 
 
 def nanoseconds(act, count: int) -> float:

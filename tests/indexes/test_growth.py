@@ -7,14 +7,11 @@ largest. Not part of the ordinary run.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
-import pytest
 from threadpoolctl import threadpool_limits
 
 from adamem.index import index_class
@@ -25,19 +22,7 @@ BUILT = {
     "faiss_hnsw": ({"storage": "sq8-refine", "M": 32}, {"ef": 48}),
     "faiss_pq": ({}, {"nprobe": 24, "k_factor": 8}),
 }
-ROWS, K, ROUNDS = 30_000, 10, 7
-
-
-@pytest.fixture(scope="module")
-def passages() -> tuple[np.ndarray, np.ndarray]:
-    """Real sentence embeddings, and questions."""
-    for folder in os.environ.get("ADAMEM_DATA", "").split(os.pathsep):
-        here = Path(folder) / "minilm-medquad384"
-        if folder and here.is_dir():
-            base, queries = (np.load(here / f"{name}.npy").astype(np.float32) for name in ("base", "query"))
-            rows = np.random.default_rng(0).permutation(len(base))[:ROWS]
-            return np.ascontiguousarray(base[rows]), queries[:4_000]
-    pytest.skip("minilm-medquad384 is in no folder of ADAMEM_DATA")
+K, ROUNDS = 10, 7
 
 
 def build(name: str, vectors: np.ndarray, threads: int):

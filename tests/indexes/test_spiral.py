@@ -311,7 +311,7 @@ def test_repairs_are_saved(data, tmp_path, oracle, mmap):
     index.delete(np.arange(0, 400))
     index.save(tmp_path / "saved")
     again = index_class("spiral").load(tmp_path / "saved", mmap=mmap)
-    assert again._parted == index._parted > 300
+    assert again._detached == index._detached > 300
     np.testing.assert_array_equal(again.search(queries, 10).ids, index.search(queries, 10).ids)
     again.delete(np.arange(400, 700))
     again.insert(more, np.arange(5_000, 5_200))
@@ -416,7 +416,7 @@ def test_everything_is_compiled_once(data, tmp_path):
     vectors, queries, more = data
     build(vectors[:300])
     kinds = [one for name, one in vars(kernels).items() if name[0] != "_" and hasattr(one, "signatures")]
-    assert kernels.part in kinds
+    assert kernels.detach in kinds
     before = [len(kind.signatures) for kind in kinds]
     assert set(before) == {1}
     np.save(tmp_path / "vectors.npy", vectors[:1_000])
@@ -631,8 +631,8 @@ def test_links_lead_to_every_row_after_any_change(degree):
     def all_reached():
         body = index._body
         linked = set(np.flatnonzero(body.rows.links[: body.labels.rows, 0] != NIL).tolist())
-        parted = set(_body.parted_rows(body).tolist())
-        assert linked - parted <= reachable(index, passed_over=parted)
+        detached = set(_body.detached_rows(body).tolist())
+        assert linked - detached <= reachable(index, passed_over=detached)
 
     all_reached()
     live = list(range(4_000))
@@ -667,13 +667,13 @@ def test_an_interrupt_after_the_exchange_leaves_the_replacement_done(monkeypatch
     """What is left undone then is upkeep."""
     vectors = clustered(1_500, 16)
     index = build(vectors)
-    part = spiral_index.part_rows
+    detach = spiral_index.detach_rows
 
     def interrupted(*given):
-        part(*given)
+        detach(*given)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(spiral_index, "part_rows", interrupted)
+    monkeypatch.setattr(spiral_index, "detach_rows", interrupted)
     others = clustered(50, 16, seed=9)
     with pytest.raises(KeyboardInterrupt):
         index.replace(others, np.arange(50))
@@ -681,7 +681,7 @@ def test_an_interrupt_after_the_exchange_leaves_the_replacement_done(monkeypatch
     monkeypatch.setattr(spiral_index, "_SCAN_SHARE", 0.0)
     assert len(index) == 1_500
     assert (index.search(others, 1, params={"ef": 64}).ids[:, 0] == np.arange(50)).all()
-    assert index._parted == _body.parted_rows(index._body).size > 0
+    assert index._detached == _body.detached_rows(index._body).size > 0
 
 
 @pytest.mark.parametrize("times", [1.3, 4.0])
@@ -746,9 +746,28 @@ def test_an_insert_that_fails_leaves_what_was_there(oracle, monkeypatch, where, 
         assert len(index) == 900
     after = index.search(vectors[::50], 5)
     np.testing.assert_array_equal(before.ids, after.ids)
+    gone = np.arange(0, 900, 50)
+    index.delete(gone)
+    assert not np.isin(index.search(vectors[gone], 5).ids, gone).any()
     monkeypatch.setattr(spiral_index, where, step)
     index.insert(vectors[900:], np.arange(900, 1_200))
+    index.insert(vectors[gone], gone)
     assert recall(oracle, index, "l2", vectors, vectors[::20], params={"ef": 64}) > 0.97
+
+
+@pytest.mark.parametrize("filtered", [False, True])
+def test_a_scan_meets_no_row_that_came_after_its_body(filtered):
+    """A reader that took the index just before an insert moved its rows: of the new ones it has nothing but zeros."""
+    vectors = np.random.default_rng(0).normal(size=(200, 24)).astype(np.float32)
+    index, alone = (build(vectors[:100], scan_below=10_000) for _ in range(2))
+    former = index._body
+    index.insert(vectors[100:], np.arange(100, 200))
+    assert index._body.rows.labels is not former.rows.labels
+    index._body = former
+    wanted = IdFilter(np.arange(0, 200, 2)) if filtered else None
+    found, expected = (one.search(vectors[100:], 5, filter=wanted) for one in (index, alone))
+    np.testing.assert_array_equal(found.ids, expected.ids)
+    np.testing.assert_array_equal(found.distances, expected.distances)
 
 
 @pytest.mark.parametrize(

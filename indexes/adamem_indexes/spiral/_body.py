@@ -41,8 +41,8 @@ _GROWTH = 1.5
 _BLOCK = 1 << 18
 """Elements of the vectors that are coded at once: what is computed on the way is a multiple of that."""
 _SPIRAL_SAMPLE = 65_536
-_PART_EF, _PART_AMONG, _PART_TIES = 128, 50, 3
-"""When a node is parted: candidates held, how many of them are offered, and how many of these a neighbour gets.
+_DETACH_EF, _DETACH_AMONG, _DETACH_TIES = 128, 50, 3
+"""When a node is detached: candidates held, how many of them are offered, and how many of these a neighbour gets.
 The values are those of IP-DiskANN (arXiv 2502.13826)."""
 _LONGER = 1.1
 """Where vectors longer than all before are inserted: by so much more than they are all others are lifted."""
@@ -186,6 +186,13 @@ def stored_form(vectors: FloatArray, metric: Metric) -> FloatArray:
     return out
 
 
+def with_labels(body: Body) -> Body:
+    """A body whose kernels read the labels that count: an insert that was interrupted may have left them others."""
+    if body.rows.labels is body.labels.array:
+        return body  # what is prepared for searches in this body stays good
+    return replace(body, rows=body.rows._replace(labels=body.labels.array))
+
+
 def with_room(body: Body, total: int, *, exact: bool = False) -> Body:
     """A body with memory for `total` rows; with `exact`, for not one more.
 
@@ -197,9 +204,7 @@ def with_room(body: Body, total: int, *, exact: bool = False) -> Body:
     capacity, store = body.rows.vectors.shape[0], body.store
     foreign = body.plan.in_file and (store is None or not store.is_ours())
     if total <= capacity and not foreign:
-        if body.rows.labels is body.labels.array:
-            return body  # what is prepared for searches in this body stays good
-        return replace(body, rows=body.rows._replace(labels=body.labels.array))  # an insert was interrupted
+        return with_labels(body)
     room = total if exact else max(total, int(capacity * _GROWTH), 64)
     if foreign:
         store = VectorFile()
@@ -234,8 +239,8 @@ def lengthened(body: Body, vectors: FloatArray) -> Body:
     tails = body.rows.tails[: body.labels.rows, -kernels.TAIL_FLOATS :]
     with np.errstate(over="ignore"):
         more = np.float32(lifted**2 - body.lifted**2)
-        tails[:, kernels.LIFT] = np.sqrt(tails[:, kernels.LIFT] ** 2 + more)
-        tails[:, kernels.SQUARE] += more
+        both = np.stack([np.sqrt(tails[:, kernels.LIFT] ** 2 + more), tails[:, kernels.SQUARE] + more], axis=1)
+        tails[:, [kernels.LIFT, kernels.SQUARE]] = both  # at once: an interrupt comes before or after
     return replace(body, lifted=lifted)
 
 
@@ -316,7 +321,7 @@ def _longest_first(body: Body, nodes: AnyArray) -> AnyArray:
     return nodes[np.argsort(lifts, kind="stable")]
 
 
-def part_rows(body: Body, gone: AnyArray) -> int:
+def detach_rows(body: Body, gone: AnyArray) -> int:
     """Take rows (m,) whose ids were deleted just now out of the ways of the living; returns how many were.
 
     A node that still has a live twin stays.
@@ -327,8 +332,10 @@ def part_rows(body: Body, gone: AnyArray) -> int:
     if nodes.size == 0:
         return 0
     nearest = np.empty(nodes.size, dtype=np.uint32)
-    kernels.part(rows, body.lens, spiral, body.new_scratch(_PART_EF), nodes, _PART_EF, _PART_AMONG, _PART_TIES,
-                 how.alpha, nearest)  # fmt: skip
+    kernels.detach(
+        rows, body.lens, spiral, body.new_scratch(_DETACH_EF), nodes, _DETACH_EF, _DETACH_AMONG, _DETACH_TIES,
+        how.alpha, nearest,
+    )  # fmt: skip
     # Searches begin at their nearest neighbours from now on.
     heirs = dict(zip(nodes.tolist(), nearest.tolist(), strict=True))
     for seeds in (spiral.leaves, spiral.root):
@@ -339,23 +346,23 @@ def part_rows(body: Body, gone: AnyArray) -> int:
     return int(np.count_nonzero(nearest != NIL))
 
 
-def parted_rows(body: Body) -> AnyArray:
-    """uint32 (m,): the rows that `part_rows` has taken out of the ways."""
+def detached_rows(body: Body) -> AnyArray:
+    """uint32 (m,): the rows that `detach_rows` has taken out of the ways."""
     offsets = body.rows.tails[: body.labels.rows, kernels.OFFSET - kernels.TAIL_FLOATS]
     return np.flatnonzero(np.isposinf(offsets)).astype(np.uint32)
 
 
 def reconnect(body: Body) -> None:
-    """Let links lead to every node that is not parted: inserts and deletes may have cut some off."""
+    """Let links lead to every node that is not detached: inserts and deletes may have cut some off."""
     assert body.spiral is not None
     used = body.labels.rows
     linked = body.rows.links[:used, 0] != NIL
     twins = body.rows.twins[:used]
     linked[twins[twins != NIL]] = False  # who is found where another is needs no link of its own
-    parted = parted_rows(body)
-    linked[parted] = False
+    detached = detached_rows(body)
+    linked[detached] = False
     nodes = np.flatnonzero(linked).astype(np.uint32)
-    connect(body.rows, body.new_scratch(1), int(body.spiral.root[0]), nodes, passed_over=parted)
+    connect(body.rows, body.new_scratch(1), int(body.spiral.root[0]), nodes, passed_over=detached)
 
 
 def renewed(body: Body) -> Body:

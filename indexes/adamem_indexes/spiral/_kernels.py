@@ -32,7 +32,7 @@ SCALE = 0  # a component is scale * (code - 128)
 LIFT = 1  # under the inner product, the coordinate that makes all vectors equally long; 0 under the other metrics
 OFFSET = 2  # what the estimate of a query's distance starts from
 SQUARE = 3  # squared length of the decoded components and the lift
-# OFFSET and SQUARE are infinite where a node was parted from the graph: so is each estimate then.
+# OFFSET and SQUARE are infinite where a node was detached from the graph: so is each estimate then.
 
 CELLS = 8
 """Cells of each spiral in the recursive spiral."""
@@ -260,7 +260,7 @@ def bits_float(typing_context: Any, bits: Any) -> Any:  # noqa: ARG001 -- numba'
 def dot(typing_context: Any, row: Any, query: Any, width: Any) -> Any:  # noqa: ARG001 -- numba's signature
     """Sum of u8 * s8 over `width` bytes (a multiple of 64, at least 64) at the addresses `row` and `query`: int32.
 
-    No step saturates, and int32 holds the sum up to a width of 65,000. The instructions are chosen by the features of
+    No step saturates, and int32 holds the sum up to a width of 66,000. The instructions are chosen by the features of
     the target that is compiled for, never by the processor at hand: NUMBA_CPU_NAME may name another.
     """
 
@@ -1401,7 +1401,7 @@ def _nearest_of(rows: Any, scratch: Any, node: Any, among: Any, out: Any) -> Any
 
 
 @_kernel
-def part(
+def detach(
     rows: Any, lens: Any, spiral: Any, scratch: Any, nodes: Any, ef: Any, among: Any, ties: Any, alpha: Any,
     nearest: Any,
 ) -> None:  # fmt: skip

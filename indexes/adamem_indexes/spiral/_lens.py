@@ -31,7 +31,7 @@ _FAITHFUL = 0.9
 _PIECE = 1024
 """Rows of the sample that are in double precision at once."""
 _TOGETHER = 50
-"""Rows that ask at once: each holds as many products as the sample has rows."""
+"""Rows that a thread lets ask at once."""
 _DIRECT = 1024
 """Up to so many dimensions the principal components come from the whole covariance matrix."""
 
@@ -118,24 +118,23 @@ class _Neighbours:
         return float(np.mean([np.isin(near, found).mean() for near, found in zip(self._near, among, strict=True)]))
 
     def _least(self, parts: FloatArray, count: int) -> AnyArray:
-        last = min(count, self._squares.size) - 1
-
-        def least(asked: AnyArray) -> AnyArray:
-            # A copy of the few: a view would keep the whole.
-            return np.argpartition(self._estimates(parts, asked), last, axis=1)[:, : last + 1].copy()
-
+        count = min(count, self._squares.size)
         groups = np.array_split(self._asked, -(-self._asked.size // _TOGETHER))
-        return np.concatenate(list(in_turn(least, groups, self._threads)))
+        return np.concatenate(list(in_turn(lambda asked: self._least_to(parts, asked, count), groups, self._threads)))
 
-    def _estimates(self, parts: FloatArray, asked: AnyArray) -> DoubleArray:
+    def _least_to(self, parts: FloatArray, asked: AnyArray, count: int) -> AnyArray:
+        """Those with the least estimates to each that asks: piece by piece, for the estimates to all take much room."""
         points = parts[asked].astype(np.float64)
-        products = np.empty((asked.size, parts.shape[0]))
+        least, who = np.empty((asked.size, 0)), np.empty((asked.size, 0), dtype=np.int64)
         for some in _pieces(parts):
-            np.matmul(points, parts[some].astype(np.float64).T, out=products[:, some])
-        products *= -2.0
-        products += self._squares
-        products[np.arange(asked.size), asked] = np.inf  # not itself
-        return products
+            estimates = self._squares[some] - 2.0 * (points @ parts[some].astype(np.float64).T)
+            rows = np.arange(self._squares.size)[some]
+            estimates[asked[:, None] == rows] = np.inf  # not itself
+            least = np.concatenate([least, estimates], axis=1)
+            who = np.concatenate([who, np.broadcast_to(rows, estimates.shape)], axis=1)
+            kept = np.argpartition(least, count - 1, axis=1)[:, :count]
+            least, who = np.take_along_axis(least, kept, axis=1), np.take_along_axis(who, kept, axis=1)
+        return who
 
 
 def _centred(take: Callable[[IdArray], FloatArray], rows: IdArray, dim: int) -> tuple[FloatArray, DoubleArray]:

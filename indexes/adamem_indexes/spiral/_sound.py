@@ -53,10 +53,10 @@ def are_vectors(vectors: AnyArray, metric: Metric) -> bool:
 
 
 def _are_tails(tails: AnyArray, dead: AnyArray) -> bool:
-    """Whether all of `tails` (m, TAIL_FLOATS) is finite, but what says that a dead row was parted from the graph."""
-    parted = dead & np.isposinf(tails[:, OFFSET]) & np.isposinf(tails[:, SQUARE])
+    """Whether all of `tails` (m, TAIL_FLOATS) is finite, but what says that a dead row was detached from the graph."""
+    detached = dead & np.isposinf(tails[:, OFFSET]) & np.isposinf(tails[:, SQUARE])
     finite = np.isfinite(tails)
-    finite[:, [OFFSET, SQUARE]] |= parted[:, None]
+    finite[:, [OFFSET, SQUARE]] |= detached[:, None]
     return bool(finite.all())
 
 

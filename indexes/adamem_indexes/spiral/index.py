@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -26,14 +28,15 @@ from adamem_indexes.spiral._body import (
     Plan,
     Vectors,
     coded_body,
+    detach_rows,
+    detached_rows,
     empty_body,
     lengthened,
     link_rows,
-    part_rows,
-    parted_rows,
     reconnect,
     renewed,
     with_graph,
+    with_labels,
     with_room,
     write_rows,
 )
@@ -134,7 +137,7 @@ class SpiralGraph(IndexBase):
         Param(
             "rerank",
             0,
-            "candidates compared by their vectors, k at least; 0 takes 2 k + 10 + ef / 3, or ef if that is less",
+            "candidates compared by their vectors, k at least; 0 takes 2 k + 10 + ef / 3, or all if they are fewer",
             low=0,
             high=1_000_000,
         ),
@@ -149,7 +152,7 @@ class SpiralGraph(IndexBase):
         self._code = METRIC[body.plan.metric]
         self._counters = np.zeros(4, dtype=np.int64)
         self._free: list[_Desk] = []
-        self._parted = parted_rows(body).size
+        self._detached = detached_rows(body).size
         self._unsure = 0
         self._changing = threading.Lock()
 
@@ -189,7 +192,7 @@ class SpiralGraph(IndexBase):
             return empty_result(queries.shape[0], k)
         settled = min(among, rerank)  # of a scan, which meets none but those
         admitted = _ALL if prepared is None else prepared.admitted
-        met = labels.rows - self._parted
+        met = labels.rows - self._detached
         if among < met:
             # Tombstones and rows that are not admitted take places in the pool: it grows by their share.
             crowd = met / among
@@ -225,8 +228,9 @@ class SpiralGraph(IndexBase):
     ) -> None:
         """Answer from the codes of all live, admitted rows, the best `most` of which are compared by their vectors."""
         wanted = (prepared or body.filters.prepare(None)).rows
-        if wanted.size and wanted[-1] >= body.rows.links.shape[0]:  # rows that were inserted since
-            wanted = wanted[wanted < body.rows.links.shape[0]]
+        if body.rows.labels is not body.labels.array:  # rows have moved since: the newer ones are not in this body
+            wanted = wanted[wanted < body.rows.labels.size]
+            wanted = wanted[body.rows.labels[wanted] >= 0]
         desk = self._take(body, most)
         kernels.scan(queries, self._code, desk.handle, wanted, most, admitted, ids, distances)
         self._give_back(desk)
@@ -235,7 +239,7 @@ class SpiralGraph(IndexBase):
         return self._body.labels.rows_of(ids) >= 0
 
     def _insert(self, vectors: FloatArray, ids: IdArray) -> None:
-        with self._changing:
+        with self._turn():
             present = ids[self._contains(ids)]  # asked once more: another thread may have been faster
             if present.size:
                 raise InvalidInput(f"the id {present[0]} is already in the index; use replace, or another id")
@@ -243,21 +247,28 @@ class SpiralGraph(IndexBase):
             self._keep_whole(ids.size)
 
     def _delete(self, ids: IdArray) -> None:
-        with self._changing:
+        with self._turn():
             self._require_present(ids)
             gone = self._body.labels.rows_of(ids)
             self._body.labels.forget(gone)
-            self._part(gone)
+            self._detach(gone)
             self._keep_whole(ids.size)
 
     def _replace(self, vectors: FloatArray, ids: IdArray) -> None:
         """The new rows are there before the old ones are taken out of the graph: what fails leaves the old ones."""
-        with self._changing:
+        with self._turn():
             self._require_present(ids)
             old = self._body.labels.rows_of(ids)
             self._take_in(vectors, ids, instead_of=old)
-            self._part(old)
+            self._detach(old)
             self._keep_whole(ids.size)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One thread's turn to change the index, whatever interrupted the one before."""
+        with self._changing:
+            self._adopt_body(with_labels(self._body))
+            yield
 
     def _take_in(self, vectors: FloatArray, ids: IdArray, *, instead_of: IdArray) -> None:
         """Rows for the ids, which the rows `instead_of` bore until now: all of it, or nothing that anyone can see."""
@@ -287,15 +298,15 @@ class SpiralGraph(IndexBase):
         finally:
             self._counters[kernels.HANDOVERS] += 1
 
-    def _part(self, gone: IdArray) -> None:
+    def _detach(self, gone: IdArray) -> None:
         """Take rows whose ids were deleted just now out of the graph, unless they are so many that `maintain` will."""
         body = self._body
         if body.spiral is None or gone.size > _REPAIRED_SHARE * body.labels.rows:
             return
         try:
-            self._parted += part_rows(body, gone)
+            self._detached += detach_rows(body, gone)
         except BaseException:  # what was asked for is done all the same; the count must be right
-            self._parted = parted_rows(body).size
+            self._detached = detached_rows(body).size
             raise
 
     def _keep_whole(self, changed: int) -> None:
@@ -326,7 +337,7 @@ class SpiralGraph(IndexBase):
 
         The graph is kept, unless so many were deleted at once that a new one is better.
         """
-        with self._changing:
+        with self._turn():
             self._maintain()
 
     def _maintain(self) -> None:
@@ -334,7 +345,7 @@ class SpiralGraph(IndexBase):
         if not self.needs_maintenance() and body.labels.dead == 0:
             return
         labels = body.labels
-        in_the_way = labels.dead - self._parted
+        in_the_way = labels.dead - self._detached
         with single_threaded_blas():
             if labels.live == 0:
                 self._adopt_body(empty_body(body.plan, body.fitted, fitted_on=body.fitted_on, longest=body.longest))
@@ -342,7 +353,7 @@ class SpiralGraph(IndexBase):
                 self._adopt_body(_built_of(body))
             else:
                 self._adopt_body(renewed(body))
-        self._parted = self._unsure = 0
+        self._detached = self._unsure = 0
 
     def _has_outgrown(self) -> bool:
         body, labels = self._body, self._body.labels
@@ -397,7 +408,7 @@ class SpiralGraph(IndexBase):
         return body.new_scratch(most)
 
     def _save(self, path: Path) -> None:
-        with self._changing:  # or links and ids would be of different moments
+        with self._turn():  # or links and ids would be of different moments
             body = self._body
             save(body, path, index=self.name, metric=self.metric, dim=self.dim, params=self.params, seed=body.plan.seed)
 
