@@ -11,6 +11,7 @@ many there were.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -68,13 +69,15 @@ def resampled_log_seconds(values: DoubleArray, drawn: Draws) -> DoubleArray:
     return np.asarray(picked.mean(axis=(1, 2)))
 
 
-def resampled_log_percentiles(values: DoubleArray, drawn: Draws, percent: float, *, raw: bool) -> DoubleArray:
-    """float64 (b, p): mean over the drawn seeds of the log of a percentile over queries of `values` (s, p, r, q).
+def resampled_log_percentiles(
+    values: DoubleArray, drawn: Draws, percents: Sequence[float], *, raw: bool
+) -> list[DoubleArray]:
+    """float64 (b, p) each: mean over the drawn seeds of the log of percentiles over queries of `values` (s, p, r, q).
 
-    The percentile is that of each query's median over the rounds drawn, or with `raw` that of all (round, query) pairs.
+    The percentiles are those of each query's median over the rounds drawn, or with `raw` of all (round, query) pairs.
     NaN (not asked) is left out; a draw in which nothing was asked is NaN.
     """
-    out = np.empty((*drawn.seeds.shape, values.shape[1]))  # (b, s, p)
+    out = np.empty((len(percents), *drawn.seeds.shape, values.shape[1]))  # (percents, b, s, p)
     for seed, rounds, where in _alike(drawn):
         taken = values[seed][:, rounds]  # (p, r, q)
         weights = drawn.weights[where[0]]
@@ -84,8 +87,8 @@ def resampled_log_percentiles(values: DoubleArray, drawn: Draws, percent: float,
         else:
             taken = _median_over_rounds(taken)  # (p, q)
         for point in range(taken.shape[0]):
-            out[(*where, point)] = weighted_percentile(taken[point], weights, percent)
-    return np.asarray(np.log(out).mean(axis=1))
+            out[(slice(None), *where, point)] = weighted_percentiles(taken[point], weights, percents)
+    return list(np.log(out).mean(axis=2))
 
 
 def resampled_log_means(values: DoubleArray, drawn: Draws) -> DoubleArray:
@@ -101,18 +104,18 @@ def resampled_log_means(values: DoubleArray, drawn: Draws) -> DoubleArray:
     return np.asarray(np.log(out).mean(axis=1))
 
 
-def weighted_percentile(values: DoubleArray, weights: DoubleArray, percent: float) -> DoubleArray:
-    """float64 (m,): `np.percentile` of `values` (n,), each repeated as often as each row of `weights` (m, n) says.
+def weighted_percentiles(values: DoubleArray, weights: DoubleArray, percents: Sequence[float]) -> DoubleArray:
+    """float64 (p, m): `np.percentile` of `values` (n,), each repeated as often as each row of `weights` (m, n) says.
 
     NaN values are left out; NaN where nothing is left.
     """
-    from adamem.bench.kernels import weighted_percentiles  # noqa: PLC0415 -- brings numba, which only reports need
+    from adamem.bench import kernels  # noqa: PLC0415 -- brings numba, which only reports need
 
+    out = np.full((len(percents), weights.shape[0]), np.nan)
     order = np.argsort(values)[: np.isfinite(values).sum()]
-    if order.size == 0:
-        return np.full(weights.shape[0], np.nan)
-    out = np.empty(weights.shape[0])
-    weighted_percentiles(values[order], order, np.ascontiguousarray(weights), percent, out)
+    if order.size:
+        asked = np.asarray(percents, dtype=np.float64)
+        kernels.weighted_percentiles(values[order], order, np.ascontiguousarray(weights), asked, out)
     return out
 
 

@@ -116,24 +116,28 @@ class Curve:
         wanted = range(self.recall.shape[1]) if points is None else [int(point) for point in points]
         missing = [point for point in wanted if (id(drawn), what, point) not in self._resampled]
         if missing:
-            fresh = self.take(missing)._resample(what, drawn)
-            for column, point in enumerate(missing):
-                # The draws are kept beside, so that their id stays theirs.
-                self._resampled[id(drawn), what, point] = (drawn, fresh[:, column])
+            for each, fresh in self.take(missing)._resample(what, drawn).items():
+                for column, point in enumerate(missing):
+                    # The draws are kept beside, so that their id stays theirs.
+                    self._resampled[id(drawn), each, point] = (drawn, fresh[:, column])
         return np.stack([self._resampled[id(drawn), what, point][1] for point in wanted], axis=1)
 
-    def _resample(self, what: Quantity, drawn: Draws) -> DoubleArray:
+    def _resample(self, what: Quantity, drawn: Draws) -> dict[Quantity, DoubleArray]:
+        """The quantity; with one percentile of medians comes the other, for which the sorting is done already."""
         if what not in QUANTITIES:
             raise UnknownName.of("quantity", what, QUANTITIES)
         if what == "qps":
             if self.batch is None:
                 raise InvalidInput("qps was not measured: this index has no batch call; ask for qps_one, p50 or p99")
-            return np.asarray(np.log(self.recall.shape[2]) - resampled_log_seconds(self.batch, drawn))
+            return {what: np.log(self.recall.shape[2]) - resampled_log_seconds(self.batch, drawn)}
         if self.one is None:
             raise InvalidInput(f"{what} was not measured: no query was asked alone; ask for qps")
         if what == "qps_one":
-            return -resampled_log_means(self.one, drawn)
-        return resampled_log_percentiles(self.one, drawn, 50 if what == "p50" else 99, raw=what == "p99_raw")
+            return {what: -resampled_log_means(self.one, drawn)}
+        if what == "p99_raw":
+            return {what: resampled_log_percentiles(self.one, drawn, [99], raw=True)[0]}
+        p50, p99 = resampled_log_percentiles(self.one, drawn, [50, 99], raw=False)
+        return {"p50": p50, "p99": p99}
 
 
 def in_shared_blocks(curve: Curve, reference: Curve) -> tuple[Curve, Curve]:

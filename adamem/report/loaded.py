@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,10 @@ class Series:
     metrics: MetricSet
     stage1: Candidate | None
     """The same build as stage 1 saw it, None if it was not in the sweep."""
+    _recalls: dict[tuple[tuple[int, ...], int], DoubleArray] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """What `recall` has computed: a report asks for the same point many times."""
 
     @cached_property
     def spots(self) -> tuple[Spot, ...]:
@@ -126,7 +130,10 @@ class Series:
 
     def recall(self, spot: Spot, k: int) -> DoubleArray:
         """Primary recall at k <= spot.k, float64 (s, q)."""
-        return np.stack([self.metrics.recall(one, self.truth, k) for one in self.answers(spot)])
+        key = spot.numbers, k
+        if key not in self._recalls:
+            self._recalls[key] = np.stack([self.metrics.recall(one, self.truth, k) for one in self.answers(spot)])
+        return self._recalls[key]
 
     def curve(self, spots: Sequence[Spot]) -> Curve:
         """The statistics' view of some points of one k."""

@@ -19,10 +19,10 @@ from adamem.report.compare_text import differences
 _TEXTS = ("tables/*.csv", "figures/*.csv")
 
 
-def verify(path: Path, *, deep: bool = False, progress: Progress | None = None) -> list[str]:
+def verify(path: Path, *, deep: bool = False, pieces: bool = True, progress: Progress | None = None) -> list[str]:
     """What in a run's folder does not follow from its raw files, as sentences; empty if all does.
 
-    Of a suite, every finished data set so, and the overview from their tables.
+    Of a suite, every finished data set so (but for `pieces` false), and the overview from their tables.
 
     1. Every raw file is there and is what was written; records, keys and arrays fit together.
     2. Every table, figure value, report.md and report.html is what the raw files give, scored by the metric version
@@ -37,7 +37,7 @@ def verify(path: Path, *, deep: bool = False, progress: Progress | None = None) 
         with `deep`, if the data set cannot be had.
     """
     if is_suite(path):
-        return _suite_findings(Path(path), deep=deep, progress=progress)
+        return _suite_findings(Path(path), deep=deep, pieces=pieces, progress=progress)
     folder = RunFolder(path)
     try:
         run = folder.run()
@@ -54,7 +54,7 @@ def verify(path: Path, *, deep: bool = False, progress: Progress | None = None) 
     return out
 
 
-def _suite_findings(path: Path, *, deep: bool, progress: Progress | None) -> list[str]:
+def _suite_findings(path: Path, *, deep: bool, pieces: bool, progress: Progress | None) -> list[str]:
     # Imported here, as below.
     from adamem.report.overview.members import read_overview  # noqa: PLC0415
 
@@ -63,7 +63,7 @@ def _suite_findings(path: Path, *, deep: bool, progress: Progress | None) -> lis
     except CorruptResult as error:
         return [str(error)]
     out = []
-    for member in members:
+    for member in members if pieces else ():
         out += [f"{member.key}: {said}" for said in verify(member.folder, deep=deep, progress=progress)]
     return out + _report_findings(path, damaged=bool(out))
 

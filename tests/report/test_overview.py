@@ -11,6 +11,7 @@ import pytest
 from adamem.bench import RunFolder
 from adamem.errors import ConfigError, CorruptResult, TrialFailed
 from adamem.report import page, render, summary, write
+from adamem.report.overview.compose import answer
 from adamem.report.overview.members import read_overview
 from adamem.report.verify import verify
 from adamem.studies import study_class
@@ -139,7 +140,9 @@ def test_a_lead_that_is_a_bound_is_told_as_one(suite_run):
     """The overview's table and its sentence take the sign from the data set's own table."""
     path = suite_run / "small" / "tables" / "lead.csv"
     told = rows(path)
-    told[0] |= {"next": "late", "next_ratio": "2.5", "next_bound": "≤", "next_outcome": "ahead", "unranked": ""}
+    for which in ("next", "other"):
+        told[0] |= {which: "late", f"{which}_ratio": "2.5", f"{which}_bound": "≤", f"{which}_outcome": "ahead"}
+    told[0]["unranked"] = ""
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, told[0])
         writer.writeheader()
@@ -153,6 +156,27 @@ def test_a_lead_that_is_a_bound_is_told_as_one(suite_run):
     path.write_text(path.read_text().replace("≤", "<"))
     with pytest.raises(CorruptResult, match=r"next_bound is '<'"):
         render(suite_run)
+
+
+def test_contestants_of_one_index_lead_together(suite_run):
+    """That one's two forms are not told apart is no draw: every other index is behind both."""
+    for key, best, next_ in (("small", "graph", "graph again"), ("large", "graph again", "graph")):
+        path = suite_run / key / "tables" / "lead.csv"
+        told = rows(path)
+        for row in told:
+            row |= {"best": best, "next": next_, "next_outcome": "level", "unranked": ""}
+            row |= {"other": "exact", "other_ratio": "3", "other_bound": "", "other_outcome": "ahead"}
+        with path.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, told[0])
+            writer.writeheader()
+            writer.writerows(told)
+    overview = read_overview(suite_run)
+    named = [("exact", "exact"), ("graph", "hnsw"), ("graph again", "hnsw")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(overview), "contestants", property(lambda _: named))
+        said = answer(overview)
+    assert "graph or graph again is ahead of every other index on 2 of 2 data sets (small and large)" in said
+    assert "told apart" not in said
 
 
 def test_sizes_of_one_set_give_scaling_curves(measured_suite):

@@ -154,7 +154,7 @@ def _panel(
     axes.set_xscale("log")
     low, high = limits
     axes.set_xlim(low, high)
-    log_ticks(axes.xaxis, low, high * (20 if high / low > 30 else 1), lambda value: f"{value:g}×")
+    log_ticks(axes.xaxis, low, high * (7 if high / low > 30 else 1), lambda value: f"{value:g}×")
     axes.xaxis.set_tick_params(labelsize=8.5)
     quiet(axes, grid="x")
     axes.spines["left"].set_color(GRID)

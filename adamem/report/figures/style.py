@@ -7,6 +7,7 @@ the seventh contestant they come again with another dash and marker. Matplotlib 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,8 +31,12 @@ _OWN = {"hnsw": 0, "faiss_pq": 1, "faiss_nsg": 2, "faiss_hnsw": 5, "spiral": 3}
 _MARKERS = "osD^vPX"
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 
+_PLACES, _LONG, _SPACE = re.compile(rb' (?:d|x|y)="[^"]*"'), re.compile(rb"\d+\.\d{3,}"), re.compile(rb"\s*\n\s*")
+
 WIDTH = 8.8
 """Inches; at 100 dots an inch, what a laptop shows without scaling."""
+_MANY, _LONGEST = 16, 25
+"""More labels than that beside a figure are smaller, and so many letters of one are shown where there is room."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +102,31 @@ def export(figure: Canvas) -> tuple[bytes, bytes]:
         svg, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}, transparent=True
     )
     figure.savefig(png, format="png", dpi=150, metadata={"Software": None}, facecolor=PAPER)
-    return svg.getvalue(), png.getvalue()
+    return _short(svg.getvalue()), _few_colours(png)
 
 
-def label_right(axes: Axes, labels: Sequence[tuple[float, float, str, str]], *, size: float = 9.5) -> None:
+def _short(svg: bytes) -> bytes:
+    """Places to a hundredth of a point, which no screen shows, instead of a millionth; no indentation."""
+    svg = _PLACES.sub(lambda place: _LONG.sub(lambda number: b"%.2f" % float(number[0]), place[0]), svg)
+    return _SPACE.sub(b"\n", svg)
+
+
+def _few_colours(png: io.BytesIO) -> bytes:
+    """The picture in the 256 colours that are nearest: a third of the bytes."""
+    from PIL import Image  # noqa: PLC0415  (as matplotlib)
+
+    out = io.BytesIO()
+    with Image.open(png) as image:
+        few = image.convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        few.save(out, format="png", optimize=True)
+    return out.getvalue()
+
+
+def label_right(axes: Axes, labels: Sequence[tuple[float, float, str, str]]) -> None:
     """Name lines at the right edge, moved apart, a thin line to each; `labels` are (x, y, text, colour) of the ends."""
     if not labels:
         return
+    size = 9.5 if len(labels) <= _MANY else 8.0
     figure = axes.figure
     figure.canvas.draw()
     scale = figure.dpi / 72
@@ -114,7 +137,7 @@ def label_right(axes: Axes, labels: Sequence[tuple[float, float, str, str]], *, 
     heights = spread([float(ends[i][1]) for i in order], gap, float(box.y0), float(box.y1))
     inverse = axes.transAxes.inverted()
     for i, height in zip(order, heights, strict=True):
-        text, colour = shorten(labels[i][2], 25), labels[i][3]
+        colour = labels[i][3]
         start = inverse.transform(ends[i])
         stop = inverse.transform((box.x1 + 10 * scale, height))
         axes.plot(
@@ -127,8 +150,8 @@ def label_right(axes: Axes, labels: Sequence[tuple[float, float, str, str]], *, 
             clip_on=False,
             zorder=1,
         )
-        axes.annotate(
-            text,
+        named = axes.annotate(
+            shorten(labels[i][2], _LONGEST),
             (stop[0], stop[1]),
             xycoords="axes fraction",
             xytext=(3, 0),
@@ -139,6 +162,10 @@ def label_right(axes: Axes, labels: Sequence[tuple[float, float, str, str]], *, 
             ha="left",
             annotation_clip=False,
         )
+        length = _LONGEST
+        while named.get_window_extent().x1 > figure.bbox.x1 and length > 1:
+            length -= 1
+            named.set_text(shorten(labels[i][2], length))
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:

@@ -38,26 +38,31 @@ def compose(overview: Overview) -> Document:
 
 
 def answer(overview: Overview) -> str:
-    """At each target, on how many data sets each contestant is fastest beyond the noise."""
+    """At each target, on how many data sets each index is faster than every other one beyond the noise.
+
+    Contestants of one index count together: with its vectors in memory or in a file, it is the same index that leads.
+    """
     if not overview.members:
         return "Nothing has been measured yet."
+    index_of = dict(overview.contestants)
     said = []
     for target in overview.targets:
-        ahead: dict[str, list[str]] = {}
+        ahead: dict[str, list[tuple[str, str]]] = {}
         level, nobody, bounded = [], [], []
         for member in overview.members:
             lead = member.lead(target)
             if lead is None or not lead.best or lead.unranked:
                 nobody.append(member.key)
-            elif lead.next and lead.next_outcome == "ahead":
-                ahead.setdefault(lead.best, []).append(member.key)
-                if lead.next_bound == "≤":
-                    bounded.append(f"{member.key} ({lead.next})")
+            elif lead.other and lead.other_outcome == "ahead":
+                ahead.setdefault(index_of[lead.best], []).append((member.key, lead.best))
+                if lead.other_bound == "≤":
+                    bounded.append(f"{member.key} ({lead.other})")
             else:
-                level.append(f"{member.key} ({lead.best}{f' or {lead.next}' if lead.next else ' alone'})")
+                level.append(f"{member.key} ({lead.best}{f' or {lead.other}' if lead.other else ' alone'})")
         parts = [
-            f"{name} is ahead on {len(keys)} of {len(overview.members)} data sets ({wording.listed(keys)})"
-            for name, keys in sorted(ahead.items(), key=lambda item: (-len(item[1]), item[0]))
+            f"{' or '.join(dict.fromkeys(name for _, name in found))} is ahead of every other index on {len(found)} of "
+            f"{len(overview.members)} data sets ({wording.listed([key for key, _ in found])})"
+            for found in sorted(ahead.values(), key=len, reverse=True)
         ]
         if bounded:
             parts.append(
