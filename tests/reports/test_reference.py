@@ -241,6 +241,49 @@ def test_the_table_of_the_ablation_quotes_its_report():
         assert f"| {' | '.join(cells)} |" in text
 
 
+def test_the_table_of_growing_sizes_quotes_its_report():
+    """Who is fastest at each size, and how far ahead of the best of the other indexes, or level with it."""
+    text = (REFERENCE.parent / "README.md").read_text()
+    for line in growth_told():
+        assert line in text
+    words = " ".join(text.split())
+
+    def times(key, rival, what, target):
+        """How many times as fast as the rival SpiralGraph is, whichever of the two was the faster in one call."""
+        for row in rows(f"scaling/{key}", "duels"):
+            if row["target_recall"] == target and {row["best"], row["rival"]} == {"spiral", rival}:
+                found = float(row[f"{what}_times"])
+                return found if row["best"] == "spiral" else 1 / found
+        raise AssertionError((key, rival, target))
+
+    huge = [times(key, "hnsw-huge-pages", "qps", "0.95") for key in ("10k", "30k", "100k", "300k", "1m")]
+    told = [f"{one:.1f}" for one in huge]
+    assert f"it is {', '.join(told[:-1])} and {told[-1]} times as fast as hnswlib on huge pages" in words
+    medians, tails = (
+        [f"{times('1m', 'faiss-ivfpq-fs', what, target):.1f}" for target in ("0.9", "0.95", "0.99")]
+        for what in ("p50", "p99")
+    )
+    assert f"median query is {medians[0]}, {medians[1]} and {medians[2]} times as fast as the inverted file's" in words
+    assert f"its 99th percentile {tails[0]}, {tails[1]} and {tails[2]} times." in words
+    builds = {
+        row["dataset"]: float(row["build_ratio"])
+        for row in rows("scaling", "costs")
+        if row["contestant"] == "spiral" and row["target_recall"] == "0.95"
+    }
+    assert f"takes {builds['100k']:.2f} of hnswlib's time at 100,000 and {builds['1m']:.2f} of it at a million" in words
+
+
+def growth_told():
+    """A line a size and target."""
+    sizes = {row["dataset"]: int(row["n"]) for row in rows("scaling", "costs")}
+    for row in rows("scaling", "lead"):
+        cells = [f"{sizes[row['dataset']]:,}", f"{float(row['target_recall']):.2f}"]
+        cells.append(f"{wording.number(float(row['best_qps']))} {row['best']}")
+        level = ", not told apart" if row["other_outcome"] == "level" else ""
+        cells.append(f"{row['other_bound']}{interval(row, 'other_ratio')} {row['other']}{level}")
+        yield f"| {' | '.join(cells)} |"
+
+
 def interval(row, what):
     """A figure and its interval, if it has one: what was measured once has none."""
     value, low, high = (wording.number(float(row[f"{what}{end}"] or "nan")) for end in ("", "_low", "_high"))
