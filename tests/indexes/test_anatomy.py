@@ -28,7 +28,7 @@ def up_to(step, queries, metric, handle, ef, rerank, admitted, ids, distances):
     done = 0.0
     for i in range(queries.shape[0]):
         query = queries[i]
-        scale, correction = kernels._prepare(query, kernels._unit(query, metric), lens, scratch)
+        scale, correction = kernels._prepare(query, kernels._unit(query, metric), np.float64(1), lens, scratch)
         done += scale
         if step == 0:
             continue

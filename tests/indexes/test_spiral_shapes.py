@@ -134,6 +134,48 @@ def test_hard_shapes_under_every_metric(oracle, metric, shape):
     assert recall(oracle, build(vectors, metric), metric, vectors, queries, params={"ef": 100}) > 0.95
 
 
+@pytest.mark.parametrize("share", [0.5, 0.06])
+@pytest.mark.parametrize("order", ["close ones last", "close ones first", "mixed"])
+def test_a_part_that_lies_close_together_is_told_apart_wherever_it_is_stored(share, order):
+    """Wide data, and in it tight clusters that bytes cannot tell apart: whether they do does not hang on the order.
+
+    Compared by ids: within a cluster all distances are equal up to what other tests let pass.
+    """
+    random = np.random.default_rng(4)
+    close = int(3_000 * share)
+    centres = random.normal(size=(3, 48))
+    tight = centres[random.integers(3, size=close + 50)] + 1e-3 * random.normal(size=(close + 50, 48))
+    queries = tight[close:].astype(np.float32)
+    vectors = np.concatenate([random.normal(size=(3_000 - close, 48)), tight[:close]]).astype(np.float32)
+    if order == "close ones first":
+        vectors = vectors[::-1].copy()
+    elif order == "mixed":
+        random.shuffle(vectors)
+    index, exact = build(vectors), index_class("exact").build(vectors, np.arange(3_000), metric="l2")
+    found, spent = asked(index, queries)
+    assert spent["hops"] > 0
+    wanted = exact.search(queries, 10).ids
+    assert np.mean([np.isin(a, b).mean() for a, b in zip(wanted, found.ids, strict=True)]) > 0.95
+
+
+@pytest.mark.parametrize("scan_below", [0, 10_000])
+@pytest.mark.parametrize("codes", ["sq8", "fp32"])
+@pytest.mark.parametrize("offset", [0, 5])
+def test_under_the_inner_product_a_querys_length_makes_no_difference(oracle, offset, codes, scan_below):
+    """From 1e-30 to 1e12 times as long as the vectors, which may lie far from the origin: the same are nearest."""
+    random = np.random.default_rng(6)
+    vectors = (random.normal(size=(1_500, 40)) + offset).astype(np.float32)
+    index = build(vectors, "ip", codes=codes, scan_below=scan_below)
+    queries = random.normal(size=(40, 40)).astype(np.float32)
+    wanted = index.search(queries, 10, params={"ef": 100})
+    assert oracle.recall("ip", wanted, queries, vectors, np.arange(1_500), 10) > 0.95
+    for length in (2.0**-100, 2.0**-20, 2.0**-7, 2.0**7, 2.0**40):
+        scaled = queries * np.float32(length)
+        found = index.search(scaled, 10, params={"ef": 100})
+        np.testing.assert_array_equal(found.ids, wanted.ids)
+        np.testing.assert_array_equal(found.distances, wanted.distances * np.float32(length))
+
+
 @pytest.mark.parametrize("metric", ["l2", "cosine", "ip"])
 @pytest.mark.parametrize("dim", [2, 3, 17, 4096])
 @pytest.mark.parametrize("n", [5, 400])
@@ -309,4 +351,4 @@ def test_two_threads_fit_code_and_link_as_one_does(monkeypatch, metric, together
         *zip(one.lens, two.lens, strict=True),
         *zip(one.spiral, two.spiral, strict=True),
     ):
-        assert mine.tobytes() == other.tobytes()
+        assert np.asarray(mine).tobytes() == np.asarray(other).tobytes()

@@ -21,6 +21,7 @@ from adamem_indexes.spiral._kernels import (
     _prepare,
     _seeds,
     _settle,
+    _stretch,
     _true_distance,
     _unit,
     dot,
@@ -129,7 +130,8 @@ def search_from(
     short = 0
     for i in range(queries.shape[0]):
         query = queries[i]
-        scale, correction = _prepare(query, _unit(query, metric), lens, scratch)
+        stretch = _stretch(query, lens) if lens.reach > 0.0 else np.float64(1)
+        scale, correction = _prepare(query, _unit(query, metric), stretch, lens, scratch)
         two = np.float32(2) if metric == L2 else np.float32(1)
         factor = scale * two
         given = starts.rows[min(i, starts.rows.shape[0] - 1)]

@@ -114,7 +114,7 @@ def empty_body(plan: Plan, fitted: Fitted, *, fitted_on: int, longest: float, li
     dim = fitted.centre.size
     width = kernels.LINE if plain else code_width(fitted.basis.shape[0] or dim)
     rows = new_rows(0, dim=dim, width=width, degree=plan.degree, plain=plain)
-    lens = lens_of(fitted)
+    lens = lens_of(fitted, reach=longest if plan.metric == "ip" else 0.0)
     lifted = max(longest, lifted)
     return Body(plan, fitted, fitted_on, longest, lifted, plain, lens, rows, None, labels, FilterCache(labels))
 

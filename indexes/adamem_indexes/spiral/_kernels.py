@@ -107,6 +107,9 @@ class Lens(NamedTuple):
     the centred vector itself."""
     basis_tails: FloatArray
     """The same memory as float32."""
+    reach: float
+    """The length to which a query is brought before it is coded, so that its own makes no difference, as it does not
+    under the inner product; 0 leaves it as it is."""
 
 
 class Spiral(NamedTuple):
@@ -776,16 +779,20 @@ def _to_bytes(values: Any, code: Any) -> Any:
 
 
 @_helper
-def _prepare(query: Any, unit: Any, lens: Any, scratch: Any) -> Any:
+def _prepare(query: Any, unit: Any, stretch: Any, lens: Any, scratch: Any) -> Any:
     """The query, times `unit`, into `scratch.point`, its components as bytes into `scratch.code`; as `_to_bytes`.
 
-    The projection is done in bytes too: its error is that of the rounding which follows anyway.
+    The components are those of the point times `stretch`, float64. The projection is done in bytes too: its error is
+    that of the rounding which follows anyway.
     """
     projected, point = scratch.projected, scratch.point
     centred = scratch.centred
     for j in range(query.shape[0]):
         point[j] = unit * query[j]
         centred[j] = point[j] - lens.centre[j]
+    if stretch != 1.0:
+        for j in range(query.shape[0]):
+            centred[j] = np.float32(stretch * np.float64(point[j])) - lens.centre[j]
     if lens.basis.shape[0] == 0:
         return _to_bytes(centred, scratch.code)
     scale, correction = _to_bytes(centred, scratch.wide)
@@ -870,6 +877,15 @@ def _unit(query: Any, metric: Any) -> Any:
     return np.float32(1) / np.sqrt(square) if square > np.float32(0) else np.float32(0)
 
 
+@_helper
+def _stretch(query: Any, lens: Any) -> Any:
+    """By how much a query is made longer to be coded, float64."""
+    square = np.float64(0)
+    for j in range(query.shape[0]):
+        square += np.float64(query[j]) * np.float64(query[j])
+    return np.float64(lens.reach) / np.sqrt(square) if square > 0.0 else np.float64(1)
+
+
 @_kernel
 def new_handle(rows: Any, lens: Any, spiral: Any, scratch: Any, counters: Any) -> Any:
     """A `Handle`; counters int64 (4,) grow by the estimates and the seeds' products, the hops, the vectors compared.
@@ -896,7 +912,8 @@ def search(
         handovers = counters[HANDOVERS]
         query = queries[i]
         unit = _unit(query, metric)
-        scale, correction = _prepare(query, unit, lens, scratch)
+        stretch = _stretch(query, lens) if lens.reach > 0.0 else np.float64(1)
+        scale, correction = _prepare(query, unit, stretch, lens, scratch)
         count, products = _seeds(spiral, scratch.code, scale, correction, scratch.fresh)
         factor = scale * (np.float32(2) if metric == L2 else np.float32(1))
         found, compared, hops = _beam(
@@ -922,7 +939,8 @@ def scan(queries: Any, metric: Any, handle: Any, wanted: Any, ef: Any, admitted:
     for i in range(queries.shape[0]):
         query = queries[i]
         unit = _unit(query, metric)
-        scale, correction = _prepare(query, unit, lens, scratch)
+        stretch = _stretch(query, lens) if lens.reach > 0.0 else np.float64(1)
+        scale, correction = _prepare(query, unit, stretch, lens, scratch)
         factor = scale * (np.float32(2) if metric == L2 else np.float32(1))
         found = _scan(rows, scratch, wanted, factor, correction, metric == L2, ef)
         _settle(rows, scratch.point, metric, scratch.pool, found, np.bool_(0), admitted, ids[i], distances[i])
@@ -1052,7 +1070,7 @@ def _around(rows: Any, lens: Any, spiral: Any, scratch: Any, node: Any, ef: Any)
     """Search the graph for the nearest to a node itself: they come into the pool; returns how many."""
     at = np.uint64(rows.tails.shape[1] - TAIL_FLOATS)
     if rows.plain:
-        scale, correction = _prepare(rows.vectors[node], np.float32(1), lens, scratch)
+        scale, correction = _prepare(rows.vectors[node], np.float32(1), np.float64(1), lens, scratch)
     else:
         correction = _as_query(rows, node, scratch.projected.shape[0], scratch.code)
         scale = rows.tails[node, at]

@@ -28,10 +28,15 @@ _ENOUGH = 0.99
 keep would be a bad judge: between clusters it is large, and neighbours differ within them."""
 _FAITHFUL = 0.9
 """The same share by 8-bit codes, below which the vectors themselves are walked on."""
+_FEW, _HALF = 0.02, 0.5
+"""So are they where bytes leave more than so few of those that ask with less than half of their neighbours: a part of
+the data may lie far closer together than the rest."""
 _PIECE = 1024
 """Rows of the sample that are in double precision at once."""
 _TOGETHER = 50
 """Rows that a thread lets ask at once."""
+_FARTHEST_REACH = 1e18
+"""Beyond, products with the vectors would overflow float32."""
 _DIRECT = 1024
 """Up to so many dimensions the principal components come from the whole covariance matrix."""
 
@@ -60,7 +65,7 @@ def fit(
     random = np.random.default_rng([seed, 1])
     rows = np.sort(random.permutation(shape[0])[:_SAMPLE])
     sample, centre = _centred(take, rows, dim)
-    truth = _Neighbours(sample, threads)
+    truth = _Neighbours(sample, np.random.default_rng([seed, 2]), threads)
     basis = np.empty((0, dim), dtype=np.float32)
     parts = min(dim, width - TAIL_BYTES) if width else dim
     # With few dimensions there is nothing to gain, with few rows it cannot be known what matters.
@@ -71,7 +76,7 @@ def fit(
         sample = _turned(sample, main, threads)
         widths = [line - TAIL_BYTES for line in range(LINE, code_width(most), LINE)]
         if parts == dim:
-            parts = next((some for some in widths if truth.ranked_by(sample[:, :some]) >= _ENOUGH), dim)
+            parts = next((some for some in widths if truth.ranked_by(sample[:, :some]).mean() >= _ENOUGH), dim)
         if parts < dim:
             turn, _ = np.linalg.qr(random.normal(size=(parts, parts)))
             basis = np.ascontiguousarray((main[:, :parts] @ turn).T, dtype=np.float32)
@@ -80,7 +85,9 @@ def fit(
             del sample  # before it is taken anew
             sample, _ = _centred(take, rows, dim)
     _round_to_bytes(sample)
-    return Fitted(basis, centre.astype(np.float32), truth.ranked_by(sample) >= _FAITHFUL)
+    shares = truth.ranked_by(sample)
+    faithful = bool(shares.mean() >= _FAITHFUL and (shares < _HALF).mean() <= _FEW)
+    return Fitted(basis, centre.astype(np.float32), faithful)
 
 
 def code_width(parts: int) -> int:
@@ -94,28 +101,29 @@ def components(vectors: FloatArray, fitted: Fitted) -> FloatArray:
     return centred if fitted.basis.shape[0] == 0 else np.ascontiguousarray(centred @ fitted.basis.T)
 
 
-def lens_of(fitted: Fitted) -> Lens:
-    """The same for queries, in bytes."""
+def lens_of(fitted: Fitted, *, reach: float = 0.0) -> Lens:
+    """The same for queries, in bytes; `reach` as in `Lens`."""
     rows, dim = fitted.basis.shape
     basis = aligned((rows, code_width(dim)), np.uint8)
     nothing = np.zeros(rows, dtype=np.float32)
     encode(fitted.basis, nothing, nothing, basis, basis.view(np.float32), 0)
-    return Lens(fitted.centre, basis, basis.view(np.float32))
+    return Lens(fitted.centre, basis, basis.view(np.float32), min(reach, _FARTHEST_REACH))
 
 
 class _Neighbours:
     """Who is near whom in a sample (n, d), to judge by how well fewer components or digits tell it."""
 
-    def __init__(self, sample: FloatArray, threads: int) -> None:
+    def __init__(self, sample: FloatArray, random: np.random.Generator, threads: int) -> None:
         self._threads = threads
         self._squares = np.concatenate([np.einsum("ij,ij->i", block, block) for block in _doubles(sample)])
-        self._asked = np.arange(min(_ASKED, sample.shape[0]))
+        # From all over it: collections lie in the order of their sources, and one may be unlike the next.
+        self._asked = np.sort(random.permutation(sample.shape[0])[:_ASKED])
         self._near = self._least(sample, _NEAREST)
 
-    def ranked_by(self, parts: FloatArray) -> float:
-        """Of the nearest, the share that is among twice as many with the least estimates by `parts` (n, p)."""
+    def ranked_by(self, parts: FloatArray) -> DoubleArray:
+        """Of each one's nearest, the share that is among twice as many with the least estimates by `parts` (n, p)."""
         among = self._least(parts, 2 * _NEAREST)
-        return float(np.mean([np.isin(near, found).mean() for near, found in zip(self._near, among, strict=True)]))
+        return np.array([np.isin(near, found).mean() for near, found in zip(self._near, among, strict=True)])
 
     def _least(self, parts: FloatArray, count: int) -> AnyArray:
         count = min(count, self._squares.size)
