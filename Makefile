@@ -10,8 +10,8 @@ SOURCES := $(shell find adamem indexes datasets -name '*.py' -o -name '*.toml' -
 help:
 	@echo "make quickstart   compare exact search, HNSW, FAISS-PQ and SpiralGraph on real sentence embeddings; prints where the report is"
 	@echo "make test         lint, types, import arrows and the whole test suite, on the built wheel"
-	@echo "make bench        what the Python layer costs on top of the bare libraries, and what a second thread gains"
-	@echo "make soak         the tests that take longer: a hundred kills at random moments, 30,000 damaged saves, memory guards by four processors' code"
+	@echo "make bench        what the Python layer and the engine cost on top of the bare libraries, and what a second thread gains"
+	@echo "make soak         the tests that take longer: hundreds of kills at random moments, 30,000 damaged saves, memory guards by four processors' code"
 	@echo "make clean        remove .venv and everything built"
 
 $(BIN)/python:
@@ -53,7 +53,7 @@ test: lint
 	$(BIN)/pytest -m "not soak" -n auto --maxprocesses 4 --dist worksteal
 
 bench: $(VENV)/.wheel
-	$(BIN)/pytest --benchmark-only tests/indexes
+	$(BIN)/pytest --benchmark-only tests/indexes tests/memory
 
 soak: $(VENV)/.wheel
 	$(BIN)/pytest -m soak --timeout 7200

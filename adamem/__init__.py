@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         index_class,
         index_names,
     )
+    from adamem.memory import Hit, Memory, MemoryEngine, NewMemory
 
 __version__ = "0.1.0"
 
@@ -37,9 +38,13 @@ __all__ = [
     "Capabilities",
     "Dataset",
     "Encoder",
+    "Hit",
     "IdFilter",
     "Index",
     "IndexBase",
+    "Memory",
+    "MemoryEngine",
+    "NewMemory",
     "Param",
     "SearchResult",
     "__version__",
@@ -59,6 +64,7 @@ _HOMES = {
     "adamem.index": (
         "Capabilities", "IdFilter", "Index", "IndexBase", "Param", "SearchResult", "index_class", "index_names",
     ),
+    "adamem.memory": ("Hit", "Memory", "MemoryEngine", "NewMemory"),
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

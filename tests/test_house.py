@@ -91,6 +91,7 @@ def test_importing_adamem_does_nothing():
         "sentence_transformers",
         "pydantic",
         "rich",
+        "sqlalchemy",
     }
     assert loaded & heavy == set()
 

@@ -40,6 +40,7 @@ def _root(
     A first look:         adamem run experiments/quickstart.toml
     Your own data:        adamem compare --dataset my-vectors.npy --metric cosine --index hnsw --index faiss_pq
     What is there:        adamem index list;  adamem data list
+    Keep memories:        adamem memory add memory.db 'a fact' --encoder minilm
     Do I believe it?      adamem verify reports/quickstart
 
     Exit status: 0 all well, 1 a run or a verification failed, 2 something you can mend, 130 interrupted.

@@ -53,6 +53,8 @@ class Capabilities:
     save: bool = False
     threadsafe_search: bool = True
     """Several threads may search one index at once, each with parameters of its own."""
+    search_beside_updates: bool = False
+    """They may do so beside one that inserts, deletes, replaces or maintains, and never see a change half done."""
     deterministic: bool = True
     """Equal input, seed and one build thread give an index that answers equally."""
     seeded: bool = True
@@ -75,8 +77,8 @@ class Index(Protocol):
     * Search parameters come with each call, never as state, so that a measured point is pure.
     * One call to `search` uses one thread, the caller's; several threads may call at once where
       `Capabilities.threadsafe_search` says so. `build` uses up to `threads` threads and then gives them back.
-    * Writers (`insert`, `delete`, `replace`, `maintain`) are called by one thread at a time and not beside readers or
-      `save`, unless an index documents more.
+    * Writers (`insert`, `delete`, `replace`, `maintain`) are called by one thread at a time and not beside `save`, nor
+      beside readers but where `Capabilities.search_beside_updates` says so.
     * Bad input raises `InvalidInput` before native code sees it; what an index cannot do raises
       `UnsupportedOperation`. `adamem.index.IndexBase` does both for its subclasses.
     """

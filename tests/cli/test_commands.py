@@ -12,6 +12,8 @@ COMMANDS = [
     ("run",), ("compare",), ("report",), ("verify",), ("diff",),
     ("data",), ("index",), ("data", "list"), ("data", "show"), ("data", "fetch"), ("data", "check"), ("data", "import"),
     ("index", "list"), ("index", "show"),
+    ("memory",), ("memory", "add"), ("memory", "update"), ("memory", "search"), ("memory", "list"), ("memory", "get"),
+    ("memory", "history"), ("memory", "delete"), ("memory", "restore"),
 ]  # fmt: skip
 COMPARE = ("--metric", "l2", "--index", "hnsw", "--rounds", "1", "--threads", "1", "--queries", "40", "-k", "5")
 
@@ -38,7 +40,7 @@ def test_help_teaches_with_an_example(adamem, command):
 def test_the_first_help_names_every_command(adamem):
     """And the exit statuses."""
     told = adamem("--help").stdout
-    for command in ("run", "compare", "report", "verify", "diff", "data", "index"):
+    for command in ("run", "compare", "report", "verify", "diff", "data", "index", "memory"):
         assert f"\n  {command} " in told
     assert "Exit status" in told
 

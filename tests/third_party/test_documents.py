@@ -100,15 +100,26 @@ def test_every_experiment_is_valid_and_says_what_it_owes(name):
 def test_the_library_lines_of_the_readme_run():
     """Build by name, search with an effort: shapes as promised."""
     scope: dict = {}
-    exec(_blocks("README.md", "python")[0], scope)
+    exec(_blocks("README.md", "python")[1], scope)
     assert scope["ids"].shape == scope["distances"].shape == (5, 10)
     assert scope["ids"][:, 0].tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.minilm
+def test_the_memory_lines_of_the_readme_run(tmp_path, monkeypatch):
+    """The newer fact is found, the older one is history."""
+    monkeypatch.chdir(tmp_path)
+    scope: dict = {}
+    exec(_blocks("README.md", "python")[0], scope)
+    assert [hit.memory.text for hit in scope["hits"]] == ["Anna moved to Dallas in May"]
+    assert [one.text for one in scope["past"]] == ["Anna lives in San Francisco", "Anna moved to Dallas in May"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["memory.db", "memory.db.lock"]
 
 
 def test_every_command_of_the_readme_exists():
     """No line of the README names a command or an option that is not there."""
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"adamem (run|compare|report|verify|diff|data \w+|index \w+)", text))
+    named = set(re.findall(r"adamem (run|compare|report|verify|diff|data \w+|index \w+|memory \w+)", text))
     assert {"run", "compare", "report", "verify", "diff"} <= {one.split()[0] for one in named}
     for command in named:
         done = _adamem(REPOSITORY / "nowhere", REPOSITORY, *command.split(), "--help")

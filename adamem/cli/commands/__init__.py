@@ -1,5 +1,5 @@
 """One module a command; importing this registers them all."""
 
-from adamem.cli.commands import compare, data, diff, index, report, run, verify
+from adamem.cli.commands import compare, data, diff, index, memory, report, run, verify
 
-__all__ = ["compare", "data", "diff", "index", "report", "run", "verify"]
+__all__ = ["compare", "data", "diff", "index", "memory", "report", "run", "verify"]

@@ -94,7 +94,13 @@ class SpiralGraph(IndexBase):
     name: ClassVar[str] = "spiral"
     summary: ClassVar[str] = "SpiralGraph: graph on 8-bit codes with Fibonacci-spiral seeds, in numba"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        metrics=METRICS, insert=True, delete=True, replace=True, filter=True, save=True
+        metrics=METRICS,
+        insert=True,
+        delete=True,
+        replace=True,
+        filter=True,
+        save=True,
+        search_beside_updates=True,
     )
     build_params: ClassVar[tuple[Param, ...]] = (
         Param("R", 48, "links a node at most", low=4, high=512, sweep=(24, 32, 48, 64)),

@@ -1,0 +1,35 @@
+"""Times: aware datetimes for people, whole microseconds since 1970 in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from adamem.errors import InvalidInput
+
+Clock = Callable[[], datetime]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def system_clock() -> datetime:
+    """The machine's own time, in UTC."""
+    return datetime.now(UTC)
+
+
+def to_micros(moment: datetime, *, what: str) -> int:
+    """Microseconds since 1970. Raises `InvalidInput` where it is no datetime, or one without a time zone."""
+    if not isinstance(moment, datetime):
+        raise InvalidInput(
+            f"{what} must be a datetime, not {type(moment).__name__}; "
+            "write datetime(2026, 5, 1, tzinfo=UTC), or datetime.fromisoformat(...) for a text"
+        )
+    if moment.tzinfo is None or moment.utcoffset() is None:
+        raise InvalidInput(f"{what} is {moment}, which names no time zone; write datetime(..., tzinfo=UTC)")
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def to_datetime(micros: int) -> datetime:
+    """The moment that many microseconds after 1970, in UTC."""
+    return _EPOCH + timedelta(microseconds=micros)

@@ -1,0 +1,145 @@
+"""The shelves of a file's namespaces: opened when they are first asked for, tended, and saved."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+
+from adamem.errors import AdaMemError
+from adamem.memory.index_files import IndexFiles, SavedIndex
+from adamem.memory.indexed import IndexKind
+from adamem.memory.shelf import Shelf
+from adamem.memory.store import Drift, EncoderRow, Store
+from adamem.memory.upkeep import Upkeep
+
+_log = logging.getLogger(__name__)
+_GROWN, _CLOSED = 0.2, 0.02
+"""An index that changed by such a share since it was saved is saved again; when all is closed, by a smaller one. What
+is missing from a saved index is read from the store when it is opened."""
+
+
+class Shelves:
+    """One shelf a namespace.
+
+    Parameters
+    ----------
+    store
+        Has all vectors; a shelf is derived from it.
+    files
+        Where indexes are kept, or None.
+    kind
+        Which index.
+    room
+        Vectors that a tail may hold.
+    threads
+        For building indexes.
+    writes
+        Whether this process writes the store: else shelves are brought up to date with each question, and never saved.
+    """
+
+    def __init__(
+        self, store: Store, files: IndexFiles | None, kind: IndexKind, *, room: int, threads: int, writes: bool
+    ) -> None:
+        self._store = store
+        self._files = files
+        self._kind = kind
+        self._room = room
+        self._writes = writes
+        self._upkeep = Upkeep(threads=threads, tended=self._save_if_grown)
+        self._shelves: dict[int, tuple[Shelf, EncoderRow]] = {}
+        self._opening = threading.RLock()
+        self._saved: dict[int, int] = {}  # by namespace: of how many vectors
+
+    def get(self, namespace: int, row: EncoderRow) -> Shelf:
+        """The shelf of a namespace, with all that was written so far."""
+        found = self._shelves.get(namespace)
+        if found is not None and self._writes:
+            return found[0]
+        with self._opening:
+            found = self._shelves.get(namespace)
+            if found is None:
+                found = self._open(namespace, row), row
+                self._catch_up(namespace, *found)
+            elif found[0].sequence != self._store.sequence():
+                self._catch_up(namespace, *found)
+            self._shelves[namespace] = found
+            return found[0]
+
+    def tell(self, namespace: int, row: EncoderRow, drift: Drift) -> None:
+        """Let a namespace's shelf know what was written, in pieces for which its tail has room."""
+        shelf = self.get(namespace, row)
+        piece = max(1, self._room // 4)
+        for start in range(0, max(1, drift.ids.size), piece):
+            some = slice(start, start + piece)
+            is_last = start + piece >= drift.ids.size
+            shelf.wait_for_room(drift.ids[some].size, self._upkeep.is_alive)
+            sequence = drift.sequence if is_last else shelf.sequence
+            shelf.apply(Drift(sequence, drift.ids[some], drift.vectors[some], drift.gone))
+            self._upkeep.wake(shelf)
+
+    def refresh(self, namespace: int) -> None:
+        """Read what was written, where the namespace's shelf is open."""
+        with self._opening:
+            if (found := self._shelves.get(namespace)) is not None:
+                self._catch_up(namespace, *found)
+
+    def forget(self, namespace: int | None) -> None:
+        """Open the namespace's shelf anew when it is next asked for: an interrupt may have kept something from it."""
+        with self._opening:
+            if namespace is not None:
+                self._shelves.pop(namespace, None)
+
+    def flush(self) -> None:
+        """Return when all indexes were told of everything."""
+        self._upkeep.wait()
+
+    def close(self) -> None:
+        """End what is being done in the thread, and save."""
+        self._upkeep.close()
+        for namespace in self._shelves:
+            self._save(namespace, share=_CLOSED)
+        self._shelves.clear()
+
+    def _open(self, namespace: int, row: EncoderRow) -> Shelf:
+        reread = functools.partial(self._store.drift, namespace, row, 0)
+        shelf = Shelf(row.dim, self._kind, room=self._room, reread=reread)
+        if self._files is not None:
+            saved = self._files.load(_name(namespace, row), self._kind)
+            if saved is not None and self._store.session_of(saved.covered) == saved.session:
+                shelf.seed(saved.base, saved.covered)
+                self._saved[namespace] = len(saved.base)
+        return shelf
+
+    def _catch_up(self, namespace: int, shelf: Shelf, row: EncoderRow) -> None:
+        shelf.apply(self._store.drift(namespace, row, shelf.sequence))
+        if self._writes:
+            self._upkeep.wake(shelf)
+
+    def _save_if_grown(self, shelf: Shelf) -> None:
+        """In the upkeep's thread, which alone changes an index."""
+        for namespace, (other, _) in list(self._shelves.items()):
+            if other is shelf:
+                self._save(namespace, share=_GROWN)
+
+    def _save(self, namespace: int, *, share: float) -> None:
+        """Save an index that changed by more than such a share since it was saved."""
+        shelf, row = self._shelves[namespace]
+        covered, base = shelf.covered, shelf.base
+        if not self._writes or self._files is None or base is None or not base.can_save:
+            return
+        session = self._store.session_of(covered)
+        before = self._saved.get(namespace, 0)
+        if session is None or (before and abs(len(base) - before) <= share * before):
+            return
+        try:
+            self._files.save(_name(namespace, row), self._kind, SavedIndex(base, session, covered))
+        except (AdaMemError, OSError) as error:
+            # It costs the next opening some time, and nothing else.
+            _log.warning("an index of the memory could not be saved and will be built again: %s", error)
+        else:
+            self._saved[namespace] = len(base)
+
+
+def _name(namespace: int, row: EncoderRow) -> str:
+    return f"{namespace}-{row.id}"

@@ -1,0 +1,215 @@
+"""All that is particular to SQLite: how a memory file is opened, checked, locked and spoken of when it fails."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import QueuePool, StaticPool
+
+from adamem.errors import AdaMemError, CorruptResult, DataError, StorageError
+from adamem.memory import schema
+
+_APPLICATION = 0x41644D65  # "AdMe", in the header of every memory file
+_WAIT_MS = 10_000  # for a lock inside SQLite, which none holds for longer than a commit
+_PAGES_KEPT = -64_000  # kibibytes, as SQLite writes it
+
+
+class Database:
+    """The connections to one memory file, or to one that lives in memory (`path` None).
+
+    Readers see the state of their transaction's beginning, however much is written meanwhile. There is one writer: a
+    lock file beside the database says so to other processes, and is free again when the process ends in whatever way.
+
+    Parameters
+    ----------
+    path
+        The file; made if it is absent, unless `readonly`.
+    readonly
+        Open without the writer's lock; `write` is refused.
+    wait
+        Seconds to wait for another writer to close.
+
+    Raises
+    ------
+    StorageError
+        if the file cannot be opened or made, or another writer has it.
+    DataError
+        if the file is something else, or was written by a newer version.
+    CorruptResult
+        if it is damaged. It stays as it is.
+    """
+
+    def __init__(self, path: Path | None, *, readonly: bool, wait: float) -> None:
+        self._path = path
+        self._readonly = readonly
+        self._alone = threading.RLock() if path is None else None
+        self._lock = None if path is None or readonly else _locked(path, wait)
+        try:
+            with self.sentences():
+                if path is not None:
+                    _check_header(path, readonly=readonly)
+                self._engine = _engine(path, readonly=readonly)
+                if not readonly:
+                    self._make_tables()
+        except BaseException:
+            self._unlock()
+            raise
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that sees one state of the file."""
+        with self.sentences(), self._alone or contextlib.nullcontext(), self._engine.connect() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that is on the disk when the block ends, and as if it had never been where the block raises."""
+        if self._readonly:
+            raise StorageError(f"{self._path} was opened for reading; open it without readonly=True to change it")
+        with (
+            self.sentences(),
+            self._alone or contextlib.nullcontext(),
+            self._engine.connect() as connection,
+            connection.execution_options(adamem_writes=True).begin(),
+        ):
+            yield connection
+
+    def close(self) -> None:
+        """Bring all that is written into the one file, and let another writer have it."""
+        try:
+            if not self._readonly and self._path is not None:
+                # A reader in another process may keep the log in use: it stays then, and nothing is lost.
+                with contextlib.suppress(DBAPIError), self._engine.connect() as connection:
+                    connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._engine.dispose()
+        finally:
+            self._unlock()
+
+    @contextlib.contextmanager
+    def sentences(self) -> Iterator[None]:
+        """Errors of the database as errors of AdaMem."""
+        try:
+            yield
+        except DBAPIError as error:
+            if not isinstance(error.orig, sqlite3.Error):
+                raise
+            raise _sentence(error.orig, self._path) from error
+        except sqlite3.Error as error:
+            raise _sentence(error, self._path) from error
+
+    def _make_tables(self) -> None:
+        with self.write() as connection:
+            version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+            if version == 0:
+                schema.metadata.create_all(connection)
+                connection.exec_driver_sql(f"PRAGMA application_id = {_APPLICATION}")
+                connection.exec_driver_sql(f"PRAGMA user_version = {schema.VERSION}")
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
+
+def _locked(path: Path, wait: float) -> FileLock:
+    if not path.parent.is_dir():  # the lock's library would make it
+        raise StorageError(f"cannot write {path}: there is no folder {path.parent}; choose a folder that exists")
+    lock = FileLock(f"{path}.lock", thread_local=False, is_singleton=False)
+    try:
+        lock.acquire(timeout=wait)
+    except Timeout as error:
+        raise StorageError(
+            f"{path} is being written by another engine; close that one, open this one with readonly=True, "
+            "or say how many seconds to wait for it: wait=10"
+        ) from error
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}; "
+            "choose a folder that exists and that you may write to, or open it with readonly=True"
+        ) from error
+    return lock
+
+
+def _check_header(path: Path, *, readonly: bool) -> None:
+    """Refuse what is no memory file before anything is written to it."""
+    if not path.exists() or (not readonly and path.stat().st_size == 0):
+        if readonly:
+            raise StorageError(f"there is no memory file {path}; check the path, or open it without readonly=True")
+        return
+    if not path.is_file():
+        raise StorageError(f"{path} is no file; name the file that the memories are kept in")
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=_WAIT_MS / 1000)
+    try:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    finally:
+        connection.close()
+    if application != _APPLICATION and not (application == version == tables == 0):
+        raise DataError(f"{path} is an SQLite database, but none of AdaMem's memories; name another file")
+    if version > schema.VERSION:
+        raise DataError(
+            f"{path} was written by a newer AdaMem (its format is {version}, this one knows up to {schema.VERSION}); "
+            "upgrade: pip install -U adamem"
+        )
+
+
+def _engine(path: Path | None, *, readonly: bool) -> Engine:
+    def connect() -> sqlite3.Connection:
+        target = ":memory:" if path is None else f"{path.resolve().as_uri()}?mode={'ro' if readonly else 'rwc'}"
+        connection = sqlite3.connect(
+            target,
+            uri=path is not None,
+            timeout=_WAIT_MS / 1000,
+            check_same_thread=False,
+            isolation_level=None,  # transactions begin where `_begin` says, and nowhere by themselves
+            cached_statements=256,
+        )
+        try:
+            if not readonly:
+                # FULL: the log is flushed to the disk before a commit returns.
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute(f"PRAGMA cache_size = {_PAGES_KEPT}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    # One connection is the whole database where it lives in memory; else each thread has one while it reads.
+    pool = {"poolclass": StaticPool} if path is None else {"poolclass": QueuePool, "pool_size": 8, "max_overflow": -1}
+    engine = create_engine("sqlite://", creator=connect, **pool)
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("adamem_writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _sentence(error: sqlite3.Error, path: Path | None) -> AdaMemError:
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return CorruptResult(
+            f"{path} is not a whole memory file ({error}); it was left as it is: bring back a copy of it, "
+            "or import a package that was exported from it into a new file"
+        )
+    if name == "SQLITE_FULL":
+        return StorageError(f"cannot write {path}: the disk is full; free some space and try again, nothing is lost")
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
+        return StorageError(
+            f"cannot open or write {path}: {error}; choose a folder that exists and that you may write to"
+        )
+    if name.startswith("SQLITE_BUSY"):
+        return StorageError(f"{path} is locked by another program for over {_WAIT_MS // 1000} s; close that one")
+    if name.startswith("SQLITE_IOERR"):
+        return StorageError(f"cannot read or write {path}: {error}; check the disk and its free space")
+    return StorageError(f"the database {path} refused: {error}; check that no other program changed its tables")

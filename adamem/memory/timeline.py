@@ -1,0 +1,65 @@
+"""Supersession: of the memories of one topic, which holds when.
+
+A topic is a slot (``home.city``), or a question in its normal form. Each of its memories holds from its own
+`valid_from` until that of the next one; of two with the same, the one that arrived later holds. What arrives late and
+is older than what is known becomes history at once. Nothing is ever guessed from what sentences look like: "Loves
+hiking" and "Hates hiking" are near to each other and say the opposite.
+"""
+
+from __future__ import annotations
+
+import bisect
+import unicodedata
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Stretch:
+    """When one memory of a topic holds: from `start` up to `end`, which is not part of it; None is for ever."""
+
+    start: int
+    id: int
+    end: int | None
+
+
+class Timeline:
+    """The stretches of one topic.
+
+    Parameters
+    ----------
+    known
+        Those in the file, in any order.
+    """
+
+    def __init__(self, known: list[Stretch]) -> None:
+        self._stretches = sorted(known, key=_place)
+
+    def insert(self, fresh: Stretch) -> Stretch | None:
+        """Put one in, whose `end` is set; the one that it cuts short, which then ends where it starts, or None.
+
+        What is there is only ever cut, never made longer: where a memory was purged, the gap stays.
+        """
+        at = bisect.bisect_left(self._stretches, _place(fresh), key=_place)
+        fresh.end = self._stretches[at].start if at < len(self._stretches) else None
+        before = self._stretches[at - 1] if at else None
+        self._stretches.insert(at, fresh)
+        if before is None or (before.end is not None and before.end <= fresh.start):
+            return None
+        before.end = fresh.start
+        return before
+
+
+def slot_topic(slot: str) -> str:
+    """The topic of a slot: exactly as it is written."""
+    return f"slot:{slot}"
+
+
+def question_topic(question: str) -> str:
+    """The topic of a question: case, width, spacing and what stands around its words make no difference."""
+    folded = unicodedata.normalize("NFKC", question).casefold()
+    words = [word.strip("?!.,;:…¿¡\"'«»“”„‘’()[]") for word in folded.split()]
+    return f"question:{' '.join(word for word in words if word) or folded.strip()}"
+
+
+def _place(stretch: Stretch) -> tuple[int, int]:
+    return stretch.start, stretch.id

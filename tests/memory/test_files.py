@@ -1,0 +1,232 @@
+"""What lies on the disk: one writer, many readers, files that are foreign, damaged, derived, or on a full disk."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adamem.errors import CorruptResult, DataError, StorageError
+from adamem.memory import MemoryEngine, schema
+
+SECOND = """
+import sys
+from adamem.errors import UserError
+from adamem.memory import MemoryEngine
+try:
+    with MemoryEngine(sys.argv[1], encoder="hashing:64", wait=float(sys.argv[2])) as engine:
+        print(engine.add("from the second").id)
+except UserError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def second_writer(path: Path, wait: float = 0.0) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", SECOND, str(path), str(wait)], stdout=subprocess.PIPE, text=True)
+
+
+def test_a_second_writer_is_refused_or_waits(opened, tmp_path):
+    """In another process as in the same one, as it was asked; when the first has closed, it goes on."""
+    path = tmp_path / "memory.db"
+    engine = opened(path)
+    engine.add("from the first")
+    with pytest.raises(StorageError, match=r"is being written by another engine; .* readonly=True, .* wait=10"):
+        MemoryEngine(path, encoder="hashing:64")
+    refused = second_writer(path)
+    assert refused.communicate(timeout=120)[0].startswith(f"StorageError {path} is being written by another engine")
+    waits = second_writer(path, wait=120)
+    engine.add("the first goes on")
+    engine.close()
+    assert waits.communicate(timeout=120)[0] == "3\n"
+
+
+def test_readers_see_what_another_process_writes(opened, tmp_path):
+    """At once, and also what it deletes; they cannot write."""
+    path = tmp_path / "memory.db"
+    with opened(path) as engine:
+        engine.add("the first memory")
+        reader = opened(path, readonly=True)
+        assert [hit.memory.id for hit in reader.search("memory")] == [1]
+        engine.add("the second memory")
+        assert sorted(hit.memory.id for hit in reader.search("memory")) == [1, 2]
+        engine.delete(1)
+        assert [hit.memory.id for hit in reader.search("memory")] == [2]
+    assert second_writer(path).communicate(timeout=120)[0] == "3\n"
+    assert sorted(hit.memory.id for hit in reader.search("memory from the second")) == [2, 3]
+    for verb in (lambda: reader.add("x"), lambda: reader.delete(2)):
+        with pytest.raises(StorageError, match="was opened for reading; open it without readonly=True"):
+            verb()
+
+
+def test_a_reader_needs_a_file(tmp_path):
+    """And makes none."""
+    with pytest.raises(StorageError, match="there is no memory file"):
+        MemoryEngine(tmp_path / "none.db", readonly=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_foreign_files_are_refused_and_left_alone(tmp_path):
+    """A text, another program's database, a folder, a newer version."""
+    text = tmp_path / "notes.txt"
+    text.write_text("not a database at all, " * 100)
+    other = tmp_path / "other.db"
+    with sqlite3.connect(other) as connection:
+        connection.execute("CREATE TABLE cats (name)")
+    newer = tmp_path / "newer.db"
+    MemoryEngine(newer, encoder="hashing:64").close()
+    with sqlite3.connect(newer) as connection:
+        connection.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
+    before = {path: path.read_bytes() for path in (text, other, newer)}
+    with pytest.raises(CorruptResult, match="is not a whole memory file"):
+        MemoryEngine(text)
+    with pytest.raises(DataError, match="is an SQLite database, but none of AdaMem's memories"):
+        MemoryEngine(other)
+    with pytest.raises(DataError, match=r"was written by a newer AdaMem .* upgrade"):
+        MemoryEngine(newer)
+    with pytest.raises(StorageError, match=r"is no file|cannot"):
+        MemoryEngine(tmp_path)
+    with pytest.raises(StorageError, match="choose a folder that exists"):
+        MemoryEngine(tmp_path / "nowhere" / "memory.db")
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_damaged_database_is_told_and_left_alone(opened, tmp_path):
+    """Pages overwritten in the middle: the error is a sentence, and no byte of the file is changed."""
+    path = tmp_path / "memory.db"
+    with opened(path) as engine:
+        engine.add_many([f"memory number {i} " + "words " * 50 for i in range(400)])
+    whole = bytearray(path.read_bytes())
+    whole[4096:-4096] = b"\xa5" * (len(whole) - 8192)
+    path.write_bytes(whole)
+    with (
+        pytest.raises(CorruptResult, match=r"is not a whole memory file .* it was left as it is"),
+        opened(path) as engine,
+    ):
+        engine.search("memory")
+    assert path.read_bytes() == bytes(whole)
+
+
+def test_an_index_is_saved_and_used_again(opened, tmp_path, unit, caplog):
+    """The second opening builds none; searches answer alike."""
+    path, vectors = tmp_path / "memory.db", unit(3_000)
+    with opened(path) as engine:
+        engine.add_many([f"m{i}" for i in range(3_000)], vectors=vectors)
+        engine.flush()
+        before = [hit.memory.id for hit in engine.search(vector=vectors[5], top_k=20)]
+    (said,) = (tmp_path / "memory.db.index").glob("*/current.json")
+    (folder,) = [one for one in said.parent.iterdir() if one.is_dir()]
+    stamp = folder.stat().st_mtime_ns
+    with opened(path) as engine:
+        assert [hit.memory.id for hit in engine.search(vector=vectors[5], top_k=20)] == before
+    assert folder.stat().st_mtime_ns == stamp
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "no index", "no json", "wrong ids", "foreign json"])
+def test_a_damaged_index_is_built_again_with_a_warning(opened, tmp_path, unit, caplog, damage):
+    """Whatever happened to it, the memories are in the database."""
+    path, vectors = tmp_path / "memory.db", unit(2_500)
+    with opened(path) as engine:
+        engine.add_many([f"m{i}" for i in range(2_500)], vectors=vectors)
+        engine.flush()
+    (said,) = (tmp_path / "memory.db.index").glob("*/current.json")
+    (folder,) = [one for one in said.parent.iterdir() if one.is_dir()]
+    largest = max((one for one in folder.rglob("*") if one.is_file()), key=lambda one: one.stat().st_size)
+    if damage == "cut":
+        os.truncate(largest, largest.stat().st_size // 2)
+    elif damage == "flipped":
+        content = bytearray(largest.read_bytes())
+        content[len(content) // 2] ^= 0x10
+        largest.write_bytes(content)
+    elif damage == "no index":
+        shutil.rmtree(folder)
+    elif damage == "no json":
+        said.write_text("{")
+    elif damage == "wrong ids":
+        np.save(folder / "ids.npy", np.arange(2_500))
+    else:
+        said.write_text(json.dumps({"format": 1, "folder": "../../..", "index": "spiral"}))
+    with caplog.at_level(logging.WARNING), opened(path) as engine:
+        assert engine.search(vector=vectors[9], top_k=1)[0].memory.id == 10
+        engine.flush()
+    assert "cannot be used and is built again from the memories" in caplog.text
+    caplog.clear()
+    with opened(path) as engine:
+        assert engine.search(vector=vectors[9], top_k=1)[0].memory.id == 10
+    assert not caplog.records
+
+
+def test_the_index_of_another_past_is_not_used(opened, tmp_path, unit):
+    """An older copy of the database brought back, and gone on with: the saved index knows memories that never were."""
+    path, copy, vectors = tmp_path / "memory.db", tmp_path / "copy.db", unit(6_000)
+    with opened(path) as engine:
+        engine.add_many([f"m{i}" for i in range(2_500)], vectors=vectors[:2_500])
+        engine.flush()
+    shutil.copy(path, copy)
+    with opened(path) as engine:
+        engine.add_many([f"lost {i}" for i in range(3_000)], vectors=unit(3_000, seed=7))
+        engine.flush()
+    shutil.copy(copy, path)
+    with opened(path) as engine:
+        assert engine.search(vector=unit(3_000, seed=7)[0], top_k=1)[0].memory.id <= 2_500
+        for i in range(1_200):
+            engine.add_many([f"other {i}"], vectors=vectors[4_000 + i : 4_001 + i])
+        engine.flush()
+    with opened(path) as engine:
+        for i in range(0, 1_200, 60):
+            (hit,) = engine.search(vector=vectors[4_000 + i], top_k=1)
+            assert hit.memory.text == f"other {i}"
+
+
+def test_a_read_only_folder_is_told(opened, tmp_path, monkeypatch):
+    """Writing there is refused with the way out; nothing is left behind."""
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    folder.chmod(0o500)
+    with pytest.raises(StorageError, match="choose a folder that exists and that you may write to"):
+        MemoryEngine(folder / "memory.db")
+
+
+def _fill_up(path: str, limit: int, out: multiprocessing.Queue) -> None:
+    import resource
+    import signal
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    with MemoryEngine(path, encoder="hashing:64") as engine:
+        kept = 0
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        try:
+            while True:
+                engine.add(f"memory {kept} " + "word " * 2_000)
+                kept += 1
+        except StorageError as error:
+            out.put((kept, str(error)))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit * 8, resource.RLIM_INFINITY))
+
+
+def test_where_nothing_more_can_be_written_what_was_kept_stays(opened, tmp_path):
+    """The add that does not fit raises a sentence; every one before it is there."""
+    path = tmp_path / "memory.db"
+    context = multiprocessing.get_context("spawn")
+    out = context.Queue()
+    process = context.Process(target=_fill_up, args=(str(path), 600_000, out))
+    process.start()
+    kept, said = out.get(timeout=120)
+    process.join(60)
+    assert kept > 3
+    assert str(path) in said
+    engine = opened(path)
+    assert engine.count() == kept
+    assert engine.search(f"memory {kept - 1}")
+    engine.add("there is room again")

@@ -1,0 +1,79 @@
+"""Supersession: what holds when, whatever the order in which it arrives."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adamem.memory.timeline import Stretch, Timeline, question_topic, slot_topic
+
+
+@given(st.lists(st.integers(0, 8), max_size=12), st.integers(0, 12))
+def test_at_every_moment_the_latest_of_those_begun_holds(starts: list[int], known: int):
+    """Of equal starts the one that arrived last; nothing else holds at that moment, and nothing before the first."""
+    arrived = [Stretch(start, number, None) for number, start in enumerate(starts)]
+    first = Timeline([])
+    for one in arrived[:known]:
+        first.insert(one)
+    second = Timeline(arrived[:known][::-1])  # as it comes back from a file, in whatever order
+    for one in arrived[known:]:
+        second.insert(one)
+    for moment in range(10):
+        holding = [one.id for one in arrived if one.start <= moment and (one.end is None or one.end > moment)]
+        begun = [(one.start, one.id) for one in arrived if one.start <= moment]
+        assert holding == ([max(begun)[1]] if begun else [])
+
+
+def test_what_is_cut_short_is_told():
+    """The one that held until now; nobody, where a late arrival fills the time before all others."""
+    timeline = Timeline([])
+    old, new, late = Stretch(10, 1, None), Stretch(20, 2, None), Stretch(5, 3, None)
+    assert timeline.insert(old) is None
+    assert timeline.insert(new) is old
+    assert timeline.insert(late) is None
+    assert (late.end, old.end, new.end) == (10, 20, None)
+
+
+def test_a_gap_that_a_purge_left_stays_a_gap():
+    """What was cut once is never made longer."""
+    timeline = Timeline([Stretch(1, 1, 4), Stretch(9, 3, None)])
+    fresh = Stretch(6, 4, None)
+    assert timeline.insert(fresh) is None
+    assert fresh.end == 9
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("How do I reset the router?", "how do i reset  the ROUTER"),
+        ("«Где живёт Анна?»", "где живёт анна"),
+        ("Ｗｉｄｅ ｔｅｘｔ", "wide text"),
+        ("???", "???"),
+    ],
+)
+def test_questions_that_differ_in_form_only_are_one(one: str, other: str):
+    """Case, width, spacing, and the punctuation around words."""
+    assert question_topic(one) == question_topic(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Lives in SF", "Lives in Dallas"),
+        ("Loves hiking", "Hates hiking"),
+        ("Prefers Python over Java", "Prefers Java over Python"),
+        ("C#", "C"),
+        ("C++", "C"),
+        ("5-3", "5+3"),
+        ("???", "!"),
+    ],
+)
+def test_questions_of_different_words_are_two(one: str, other: str):
+    """However near their meaning or their spelling is."""
+    assert question_topic(one) != question_topic(other)
+
+
+def test_a_slot_and_a_question_are_never_one_topic():
+    """Nor are slots that differ in case."""
+    assert len({slot_topic("home"), slot_topic("Home"), question_topic("home")}) == 3
