@@ -11,6 +11,7 @@ Clock = Callable[[], datetime]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_FIRST, _LAST = ((edge.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND for edge in (datetime.min, datetime.max))
 
 
 def system_clock() -> datetime:
@@ -27,7 +28,10 @@ def to_micros(moment: datetime, *, what: str) -> int:
         )
     if moment.tzinfo is None or moment.utcoffset() is None:
         raise InvalidInput(f"{what} is {moment}, which names no time zone; write datetime(..., tzinfo=UTC)")
-    return (moment - _EPOCH) // _MICROSECOND
+    micros = (moment - _EPOCH) // _MICROSECOND
+    if not _FIRST <= micros <= _LAST:
+        raise InvalidInput(f"{what} is {moment}, which in UTC lies outside of the years 1 to 9999")
+    return micros
 
 
 def to_datetime(micros: int) -> datetime:

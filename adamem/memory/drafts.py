@@ -16,6 +16,7 @@ MAX_TEXT_BYTES = 1 << 20
 MAX_NAME_BYTES = 4096
 _MAX_METADATA_BYTES = 1 << 20
 _MOST = 1_000_000
+_MOST_NESTED = 50
 _MAX_ID = (1 << 63) - 1
 
 
@@ -146,6 +147,7 @@ def _metadata(given: Mapping[str, Json] | None) -> str:
         raise InvalidInput(f"metadata must be a mapping of names to JSON values, not {type(given).__name__}")
     for key in given:
         check_name(key, what="a name in metadata")
+    _check_depth(given)
     try:
         text = json.dumps(dict(given), allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -156,16 +158,33 @@ def _metadata(given: Mapping[str, Json] | None) -> str:
     return _encodable(text, what="metadata", most=_MAX_METADATA_BYTES, way_out="keep the rest elsewhere")
 
 
+def _check_depth(given: object, depth: int = 0) -> None:
+    """What is nested deeper could be written, and not always read again: reading takes as many frames."""
+    if depth > _MOST_NESTED:
+        raise InvalidInput(f"metadata is nested deeper than {_MOST_NESTED}; write it flatter")
+    if isinstance(given, Mapping):
+        given = list(given.values())
+    if isinstance(given, (list, tuple)):
+        for one in given:
+            _check_depth(one, depth + 1)
+
+
 def _keywords(given: Iterable[str]) -> str:
     if isinstance(given, str):
         raise InvalidInput(
             f"keywords must be several strings, not the one string {given[:40]!r}; write [{given[:40]!r}]"
         )
-    return json.dumps([check_name(one, what="a keyword") for one in given], ensure_ascii=False)
+    return json.dumps([check_name(one, what="a keyword") for one in _several(given, "keywords")], ensure_ascii=False)
 
 
 def _links(given: Iterable[int]) -> list[int]:
-    return [check_memory_id(one) for one in given]
+    return [check_memory_id(one) for one in _several(given, "links")]
+
+
+def _several(given: object, what: str) -> Iterable[object]:
+    if not isinstance(given, Iterable):
+        raise InvalidInput(f"{what} must be several values, not {given!r}; write a list")
+    return given
 
 
 def _credibility(given: object) -> float:

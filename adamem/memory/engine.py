@@ -30,13 +30,17 @@ from adamem.types import FloatArray, ParamValue
 DEFAULT_NAMESPACE = "global"
 """Where memories go that name no namespace, unless the environment variable DEFAULT_NS says another one."""
 _PAGE = 500
+_TRIES = 20
+"""So often a search is begun anew that a write has overtaken."""
 
 
 class MemoryEngine:
     """Keeps any number of memories in one file and finds the few that matter for a query. No server, no network.
 
     What a method that changes something returns is on the disk (synchronous=FULL), and the next search finds it. One
-    engine writes a file at a time, and any number read it; all methods may be called from several threads.
+    engine writes a file at a time, and any number read it; all methods may be called from several threads. An interrupt
+    (Ctrl-C) in the middle of a call is for the end of the program: whoever catches it opens the engine anew, and
+    ``":memory:"`` may be lost by it. What was acknowledged in a file is not.
 
     Parameters
     ----------
@@ -95,7 +99,12 @@ class MemoryEngine:
             default_namespace or os.environ.get("DEFAULT_NS", "").strip() or DEFAULT_NAMESPACE, what="namespace"
         )
         room, threads = check_whole(tail, what="tail"), check_count(threads, what="threads")
-        self._path = None if str(path) == ":memory:" else Path(path)
+        # Where it is now, and not under another name: the lock stands for the file itself.
+        self._path = (
+            None if str(path) == ":memory:" else Path(os.path.realpath(check_name(os.fspath(path), what="path")))
+        )
+        if self._path is None and readonly:
+            raise InvalidInput('":memory:" is empty when it is opened, and with readonly=True nothing could be added')
         self._readonly = readonly
         self._spec = encoder
         self._encoder: Encoder | None = None
@@ -197,8 +206,8 @@ class MemoryEngine:
     ) -> Added:
         """Remember what the answer to a question is; it takes the place of an earlier answer to the same question.
 
-        Questions are the same if they differ in case, spacing and what stands around their words at most. The answer is
-        the memory's text; question and answer are embedded together.
+        Questions are the same if they differ in case, spacing, quotes and the punctuation that ends words at most. The
+        answer is the memory's text; question and answer are embedded together.
         """
         new = NewMemory(text=answer, type="answer", question=question, metadata=metadata)
         return self.add_many([new], namespace=namespace, vectors=_one(vector))[0]
@@ -221,6 +230,8 @@ class MemoryEngine:
         vectors
             Theirs (n, d), where the caller has them already.
         """
+        if isinstance(memories, str):
+            raise InvalidInput("add_many takes several memories, not one string; write add(...), or a list")
         given = [NewMemory(text=one) if isinstance(one, str) else one for one in memories]
         drafts = [check_draft(one) for one in given]
         name = self._namespace(namespace)
@@ -247,7 +258,10 @@ class MemoryEngine:
             return [Added(one, other) for one, other in zip(kept.ids.tolist(), kept.superseded, strict=True)]
 
     def delete(self, memory: int) -> None:
-        """Hide a memory from every search; `restore` brings it back. Raises `UnknownName` if there is none."""
+        """Hide a memory from every search; `restore` brings it back. Raises `UnknownName` if there is none.
+
+        What it superseded stays superseded: the times for which facts hold are as they were when they were added.
+        """
         self._set_deleted(memory, deleted=True)
 
     def restore(self, memory: int) -> None:
@@ -295,14 +309,18 @@ class MemoryEngine:
             return []
         asked = _checked(self._open_encoder().encode_query([query or ""]) if given is None else given, 1)
         self._check_dim(asked)
-        now = self._store.now()
-        asking = wanted
-        while True:
-            ids, distances = shelf.search(asked[0], asking)
-            found = self._store.visible(number, name, ids.tolist(), now)
-            if len(found) >= wanted or ids.size < asking:
+        for _ in range(_TRIES):
+            asking, told, now = wanted, shelf.sequence, self._store.now()
+            while True:
+                ids, distances = shelf.search(asked[0], asking)
+                found = self._store.visible(number, name, ids.tolist(), now)
+                if len(found) >= wanted or ids.size < asking:
+                    break
+                asking *= 4  # some were deleted, superseded or expired since the index was told of them
+            if len(found) == ids.size or told == self._store.sequence():
                 break
-            asking *= 4  # some were deleted, superseded or expired since the index was told of them
+            # Something was written meanwhile: what took the place of one that is gone may not have been asked yet.
+            self._shelves.refresh(number)
         near = [(one, 1.0 - float(d)) for one, d in zip(ids.tolist(), distances, strict=True) if one in found][:wanted]
         return [
             Hit(memory=found[one], score=score, rank=rank, parts={"vector": score})
@@ -325,6 +343,7 @@ class MemoryEngine:
         while number is not None and (page := self._store.page(number, name, after=last, count=_PAGE, at=now)):
             yield from page
             last = page[-1].id
+            self._require_open()
 
     def history(self, slot: str, *, namespace: str | None = None) -> list[Memory]:
         """Whatever was in a slot, in the order in which it held; the last one is what holds, if it is not yet over."""

@@ -74,7 +74,7 @@ class IndexFiles:
                 if said is None or said["index"] != kind.name or said["build"] != dict(kind.build):
                     return None
                 return _loaded(home / said["folder"], kind, said)
-            except (AdaMemError, OSError, ValueError, KeyError, TypeError) as error:
+            except (AdaMemError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 # A writer may have put another one in its place meanwhile, and removed this one.
                 if said is None or said == before:
                     _log.warning("the index %s cannot be used and is built again from the memories: %s", home, error)

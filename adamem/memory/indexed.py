@@ -37,6 +37,7 @@ class Indexed:
         self._index = index
         self._ids = ids
         self._hidden = hidden or set()
+        self._leaving = 0  # of the hidden ones, those that count as held no more
         self._book = threading.Lock()  # held while `_ids` and `_hidden` are exchanged, never for long
         beside = index.capabilities.search_beside_updates and index.capabilities.threadsafe_search
         self._turn: contextlib.AbstractContextManager[object] = contextlib.nullcontext() if beside else threading.Lock()
@@ -60,7 +61,8 @@ class Indexed:
 
     def __len__(self) -> int:
         """How many ids it holds that are not hidden."""
-        return int(self._ids.size) - len(self._hidden)
+        with self._book:
+            return int(self._ids.size) - len(self._hidden) + self._leaving
 
     def __contains__(self, number: int) -> bool:
         """Whether the index holds the id, hidden or not."""
@@ -161,10 +163,12 @@ class Indexed:
             doomed = np.fromiter(sorted(gone), np.int64, count=len(gone))
             # Not held any more from here on, so that one that is restored meanwhile is put where it can be found.
             self._ids = np.setdiff1d(self._ids, doomed, assume_unique=True)
+            self._leaving = len(gone)
         with self._turn:
             self._index.delete(doomed)
         with self._book:
             self._hidden = self._hidden - gone
+            self._leaving = 0
 
     def needs_maintenance(self) -> bool:
         """Whether the index asks for its upkeep."""

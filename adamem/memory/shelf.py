@@ -125,9 +125,9 @@ class Shelf:
             fresh = np.array([self._is_new(number, base, tail) for number in drift.ids.tolist()], dtype=bool)
             if fresh.any():
                 tail.append(drift.ids[fresh], drift.vectors[fresh])
-            self._sequence = drift.sequence
+            self._sequence = max(self._sequence, drift.sequence)
             if len(tail) == 0:
-                self._covered = drift.sequence
+                self._covered = self._sequence
 
     def wait_for_room(self, count: int, alive: Callable[[], bool]) -> None:
         """Return when the tail has room for `count` more, or nobody is left who would make room."""

@@ -86,10 +86,10 @@ class Database:
         try:
             if not self._readonly and self._path is not None:
                 # A reader in another process may keep the log in use: it stays then, and nothing is lost.
-                with contextlib.suppress(DBAPIError), self._engine.connect() as connection:
+                with contextlib.suppress(DBAPIError, sqlite3.Error), self._engine.connect() as connection:
                     connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            self._engine.dispose()
         finally:
+            self._engine.dispose()
             self._unlock()
 
     @contextlib.contextmanager
@@ -138,7 +138,7 @@ def _locked(path: Path, wait: float) -> FileLock:
 
 def _check_header(path: Path, *, readonly: bool) -> None:
     """Refuse what is no memory file before anything is written to it."""
-    if not path.exists() or (not readonly and path.stat().st_size == 0):
+    if not path.exists() or (path.is_file() and path.stat().st_size == 0):
         if readonly:
             raise StorageError(f"there is no memory file {path}; check the path, or open it without readonly=True")
         return

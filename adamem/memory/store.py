@@ -103,6 +103,8 @@ class Store:
                 with self.database.write() as connection:
                     if connection.execute(select(state.c.id)).first() is None:
                         connection.execute(insert(state).values(id=1, sequence=0, last_memory=0, clock=0))
+            with self.database.read() as connection:
+                self._latest = int(connection.execute(select(state.c.clock)).scalar_one())
         except BaseException:
             self.database.close()
             raise

@@ -55,10 +55,13 @@ def slot_topic(slot: str) -> str:
 
 
 def question_topic(question: str) -> str:
-    """The topic of a question: case, width, spacing and what stands around its words make no difference."""
-    folded = unicodedata.normalize("NFKC", question).casefold()
-    words = [word.strip("?!.,;:…¿¡\"'«»“”„‘’()[]") for word in folded.split()]
-    return f"question:{' '.join(word for word in words if word) or folded.strip()}"
+    """The topic of a question: case, spacing, quotes and what ends a word or the sentence make no difference.
+
+    What might make one does: 10⁵ is not 105, != is not =, and .NET is no net.
+    """
+    words = unicodedata.normalize("NFC", question).casefold().split()
+    bare = [word.lstrip("\"'«“„‘¿¡([").rstrip("?!.,;:…\"'»”’)]") or word for word in words]
+    return f"question:{' '.join(bare)}"
 
 
 def _place(stretch: Stretch) -> tuple[int, int]:

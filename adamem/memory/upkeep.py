@@ -39,8 +39,15 @@ class Upkeep:
                 return
             self._waiting[id(shelf)] = shelf
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="adamem-upkeep", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="adamem-upkeep", daemon=True)
+                try:
+                    thread.start()
+                except (
+                    RuntimeError
+                ) as error:  # no thread to be had: the tail is scanned, and the next write tries again
+                    _log.warning("an index of the memory is not brought up to date: %s", error)
+                    return
+                self._thread = thread
 
     def is_alive(self) -> bool:
         """Whether it is at work on anything."""
@@ -58,6 +65,12 @@ class Upkeep:
         self.wait()
 
     def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            self._thread = None
+
+    def _work(self) -> None:
         while True:
             with self._lock:
                 if self._stopping or not self._waiting:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
 import pytest
@@ -427,3 +427,37 @@ def test_more_at_once_than_the_tail_may_hold(opened, unit):
     assert [engine.search(vector=vectors[i], top_k=1)[0].memory.id for i in range(0, 3_000, 97)] == list(
         range(1, 3_001, 97)
     )
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=5))),
+        datetime(9999, 12, 31, 23, tzinfo=timezone(-timedelta(hours=5))),
+    ],
+)
+def test_a_moment_that_utc_has_not_is_refused(engine, moment):
+    """Before anything that could not be read again is written."""
+    with pytest.raises(InvalidInput, match="lies outside of the years 1 to 9999"):
+        engine.add("x", valid_from=moment)
+    assert engine.count() == 0
+
+
+def test_a_fact_is_found_at_every_moment_of_its_supersession(engine):
+    """Exactly one holds, whenever it is asked for: the old one or the new one, never none and never both."""
+    vector = np.ones(64)
+    engine.add("fact 0", slot="s", vector=vector)
+    seen: list[int] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            seen.append(len(engine.search(vector=vector)))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    for turn in range(1, 200):
+        engine.add(f"fact {turn}", slot="s", vector=vector)
+    stop.set()
+    thread.join()
+    assert set(seen) == {1}

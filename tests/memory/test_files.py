@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 import os
 import shutil
 import sqlite3
@@ -198,32 +197,34 @@ def test_a_read_only_folder_is_told(opened, tmp_path, monkeypatch):
         MemoryEngine(folder / "memory.db")
 
 
-def _fill_up(path: str, limit: int, out: multiprocessing.Queue) -> None:
-    import resource
-    import signal
-
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    with MemoryEngine(path, encoder="hashing:64") as engine:
-        kept = 0
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        try:
-            while True:
-                engine.add(f"memory {kept} " + "word " * 2_000)
-                kept += 1
-        except StorageError as error:
-            out.put((kept, str(error)))
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit * 8, resource.RLIM_INFINITY))
+FILL_UP = """
+import resource, signal, sys
+from adamem.errors import StorageError
+from adamem.memory import MemoryEngine
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+with MemoryEngine(sys.argv[1], encoder="hashing:64") as engine:
+    kept = 0
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, hard))
+    try:
+        while True:
+            engine.add(f"memory {kept} " + "word " * 2_000)
+            kept += 1
+    except StorageError as error:
+        print(kept, error)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+"""
 
 
 def test_where_nothing_more_can_be_written_what_was_kept_stays(opened, tmp_path):
     """The add that does not fit raises a sentence; every one before it is there."""
     path = tmp_path / "memory.db"
-    context = multiprocessing.get_context("spawn")
-    out = context.Queue()
-    process = context.Process(target=_fill_up, args=(str(path), 600_000, out))
-    process.start()
-    kept, said = out.get(timeout=120)
-    process.join(60)
+    done = subprocess.run(
+        [sys.executable, "-c", FILL_UP, path], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    count, _, said = done.stdout.partition(" ")
+    kept = int(count)
     assert kept > 3
     assert str(path) in said
     engine = opened(path)
