@@ -119,12 +119,12 @@ class Shelf:
     def apply(self, drift: Drift) -> None:
         """Take over what was written up to `drift.sequence`."""
         with self._changed:
-            for number in drift.gone.tolist():
-                self._drop(number)
             base, tail = self._parts.base, self._parts.tail
             fresh = np.array([self._is_new(number, base, tail) for number in drift.ids.tolist()], dtype=bool)
             if fresh.any():
                 tail.append(drift.ids[fresh], drift.vectors[fresh])
+            for number in drift.gone.tolist():  # after what takes their place: a search meets one of them at least
+                self._drop(number)
             self._sequence = max(self._sequence, drift.sequence)
             if len(tail) == 0:
                 self._covered = self._sequence
