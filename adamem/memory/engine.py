@@ -346,7 +346,7 @@ class MemoryEngine:
             self._require_open()
 
     def history(self, slot: str, *, namespace: str | None = None) -> list[Memory]:
-        """Whatever was in a slot, in the order in which it held; the last one is what holds, if it is not yet over."""
+        """Whatever was in a slot and will be, in the order in which it holds: each until its `valid_to`."""
         name = self._namespace(namespace)
         self._require_open()
         number = self._store.namespace(name)

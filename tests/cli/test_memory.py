@@ -64,6 +64,10 @@ def test_namespaces_are_named(adamem):
 def test_mistakes_are_sentences(adamem, tmp_path):
     """With the way out, and exit status 2."""
     _sentence(adamem("memory", "search", "none.db", "x"), "there is no memory file")
+    for verb in ("delete", "restore"):
+        _sentence(adamem("memory", verb, "none.db", "1"), "there is no memory file none.db")
+    assert list(tmp_path.iterdir()) == []
+    _sentence(adamem("memory", "add", "m.db", "x", "--metadata", "[" * 50_000, *HASHING), "--metadata is no JSON")
     _sentence(adamem("memory", "add", "m.db", "  ", *HASHING), "there is nothing to remember")
     _sentence(adamem("memory", "add", "m.db", "x", "--metadata", "[1]", *HASHING), "must be a JSON object, not [1]")
     _sentence(adamem("memory", "add", "m.db", "x", "--metadata", "{", *HASHING), "--metadata is no JSON")

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from adamem.cli.app import app
 from adamem.cli.terminal import output
-from adamem.errors import InvalidInput
+from adamem.errors import InvalidInput, StorageError
 from adamem.memory import Hit, Memory, MemoryEngine, NewMemory
 
 memory_app = typer.Typer(
@@ -150,7 +150,7 @@ def delete(file: File, number: Number) -> None:
     \b
     adamem memory delete memory.db 1
     """
-    with MemoryEngine(file) as memory:
+    with MemoryEngine(_existing(file)) as memory:
         memory.delete(number)
 
 
@@ -161,14 +161,21 @@ def restore(file: File, number: Number) -> None:
     \b
     adamem memory restore memory.db 1
     """
-    with MemoryEngine(file) as memory:
+    with MemoryEngine(_existing(file)) as memory:
         memory.restore(number)
+
+
+def _existing(file: Path) -> Path:
+    """A file that is there: what is to be changed is not made by being mistyped."""
+    if not file.exists():
+        raise StorageError(f"there is no memory file {file}; check the path")
+    return file
 
 
 def _json_object(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(f'--metadata is no JSON ({error}); write --metadata \'{{"source": "chat"}}\'') from error
     if not isinstance(found, dict):
         raise InvalidInput(f'--metadata must be a JSON object, not {text}; write --metadata \'{{"source": "chat"}}\'')
