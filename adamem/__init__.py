@@ -29,12 +29,13 @@ if TYPE_CHECKING:
         index_class,
         index_names,
     )
-    from adamem.memory import Hit, Memory, MemoryEngine, NewMemory
+    from adamem.memory import AsyncMemoryEngine, Hit, Memory, MemoryEngine, NewMemory
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AdaMemError",
+    "AsyncMemoryEngine",
     "Capabilities",
     "Dataset",
     "Encoder",
@@ -64,7 +65,7 @@ _HOMES = {
     "adamem.index": (
         "Capabilities", "IdFilter", "Index", "IndexBase", "Param", "SearchResult", "index_class", "index_names",
     ),
-    "adamem.memory": ("Hit", "Memory", "MemoryEngine", "NewMemory"),
+    "adamem.memory": ("AsyncMemoryEngine", "Hit", "Memory", "MemoryEngine", "NewMemory"),
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

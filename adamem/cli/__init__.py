@@ -1,5 +1,5 @@
 """The command line."""
 
-from adamem.cli.entry import main
+from adamem.cli.entry import adapmem, main
 
-__all__ = ["main"]
+__all__ = ["adapmem", "main"]

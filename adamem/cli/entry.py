@@ -17,9 +17,18 @@ _INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line of this process, and end the process."""
+    """`adamem`: run the command line of this process, and end the process."""
+    _end_with("adamem")
+
+
+def adapmem() -> None:
+    """`adapmem export` and `adapmem import`: the same as `adamem memory export` and `import`."""
+    _end_with("adapmem")
+
+
+def _end_with(program: str) -> None:
     try:
-        status = _run()
+        status = _run(program)
     except KeyboardInterrupt:
         status = _INTERRUPTED
     if status == _INTERRUPTED:
@@ -28,18 +37,18 @@ def main() -> None:
     sys.exit(status)
 
 
-def _run() -> int:
+def _run(program: str) -> int:
     """Run the command and say what went wrong with it; the exit status."""
     import typer
 
-    from adamem.cli import commands  # noqa: F401 -- registers the commands on `app`
     from adamem.cli.app import app, debugging
+    from adamem.cli.commands import memory  # with it come all commands, which register themselves on `app`
     from adamem.cli.terminal import errors
     from adamem.errors import AdaMemError, UserError
 
     try:
         # An interrupt reaches us as an exception or, through typer, as the status that stands for it.
-        return app(standalone_mode=False) or 0
+        return (app if program == "adamem" else memory.package_app)(standalone_mode=False) or 0
     except typer.Abort:
         return _INTERRUPTED
     except _refusals() as error:

@@ -1,7 +1,37 @@
 """The memory engine: facts outside the context window, on disk, and the few that matter for a query."""
 
+from adamem.memory.aio import AsyncMemoryEngine
 from adamem.memory.drafts import NewMemory
 from adamem.memory.engine import DEFAULT_NAMESPACE, MemoryEngine
-from adamem.memory.records import Added, Hit, Json, Memory
+from adamem.memory.fusion import Fusion, Weighting
+from adamem.memory.records import (
+    Added,
+    Context,
+    Defragmented,
+    Hit,
+    Imported,
+    Json,
+    Memory,
+    Namespace,
+    Stats,
+    Version,
+)
 
-__all__ = ["DEFAULT_NAMESPACE", "Added", "Hit", "Json", "Memory", "MemoryEngine", "NewMemory"]
+__all__ = [
+    "DEFAULT_NAMESPACE",
+    "Added",
+    "AsyncMemoryEngine",
+    "Context",
+    "Defragmented",
+    "Fusion",
+    "Hit",
+    "Imported",
+    "Json",
+    "Memory",
+    "MemoryEngine",
+    "Namespace",
+    "NewMemory",
+    "Stats",
+    "Version",
+    "Weighting",
+]

@@ -57,8 +57,13 @@ class Draft:
 
     @property
     def embedded(self) -> str:
-        """What the encoder is given: an answer together with its question."""
-        return self.text if self.question is None else f"{self.question}\n{self.text}"
+        """What the encoder is given."""
+        return embedded_text(self.question, self.text)
+
+
+def embedded_text(question: str | None, text: str) -> str:
+    """What the encoder is given of a memory: an answer together with its question."""
+    return text if question is None else f"{question}\n{text}"
 
 
 def check_draft(new: NewMemory) -> Draft:

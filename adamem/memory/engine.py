@@ -2,45 +2,59 @@
 
 from __future__ import annotations
 
-import contextlib
+import math
 import os
-import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-import numpy as np
 import numpy.typing as npt
 
-from adamem.encoders import Encoder, open_encoder
-from adamem.errors import InvalidInput, StorageError, UnknownName
-from adamem.index import check_count, check_metric, check_params, check_vectors, index_class
-from adamem.memory.clock import Clock, system_clock
+from adamem.encoders import Encoder
+from adamem.errors import InvalidInput, UnknownName
+from adamem.index import check_count, check_metric, check_params, index_class
+from adamem.memory.caretaker import Caretaker
+from adamem.memory.clock import Clock, system_clock, to_micros
+from adamem.memory.conditions import parse_condition
+from adamem.memory.context import TokenCounter, estimated_tokens, written
+from adamem.memory.core import Core
 from adamem.memory.drafts import NewMemory, check_draft, check_memory_id, check_name, check_text, check_whole
-from adamem.memory.index_files import IndexFiles
+from adamem.memory.encoder_in_use import one_vector
+from adamem.memory.fusion import Fusion, Weighting
 from adamem.memory.indexed import IndexKind
-from adamem.memory.records import Added, Hit, Json, Memory
-from adamem.memory.shelves import Shelves
-from adamem.memory.store import Change, Drift, EncoderRow, Store
+from adamem.memory.records import (
+    Added,
+    Context,
+    Defragmented,
+    Hit,
+    Imported,
+    Json,
+    Memory,
+    Namespace,
+    Stats,
+    Version,
+)
+from adamem.memory.reembedding import Progress
+from adamem.memory.retrieval import MODES, Mode, Question, Retrieval
+from adamem.memory.scope import Scope
+from adamem.memory.store import Change
 from adamem.memory.timeline import slot_topic
-from adamem.types import FloatArray, ParamValue
+from adamem.types import ParamValue
 
 DEFAULT_NAMESPACE = "global"
 """Where memories go that name no namespace, unless the environment variable DEFAULT_NS says another one."""
 _PAGE = 500
-_TRIES = 20
-"""So often a search is begun anew that a write has overtaken."""
+_FUSION = Fusion()
 
 
 class MemoryEngine:
     """Keeps any number of memories in one file and finds the few that matter for a query. No server, no network.
 
     What a method that changes something returns is on the disk (synchronous=FULL), and the next search finds it. One
-    engine writes a file at a time, and any number read it; all methods may be called from several threads. An interrupt
-    (Ctrl-C) in the middle of a call is for the end of the program: whoever catches it opens the engine anew, and
-    ``":memory:"`` may be lost by it. What was acknowledged in a file is not.
+    engine writes a file at a time, and any number read it; all methods may be called from several threads, and are done
+    whole or not at all where an interrupt (Ctrl-C) falls into them. After a fork, each process opens its own.
 
     Parameters
     ----------
@@ -64,6 +78,8 @@ class MemoryEngine:
         How many vectors may be scanned because the index was not told of them yet; a writer waits past that.
     threads
         For building indexes, which is done beside everything else.
+    cache_bytes
+        What the open indexes of all namespaces may take together; those asked for the longest ago are closed.
     clock
         Gives the time. Where it goes back, times that are written stand still.
 
@@ -92,6 +108,7 @@ class MemoryEngine:
         wait: float = 0.0,
         tail: int = 20_000,
         threads: int = 1,
+        cache_bytes: int = 1 << 30,
         clock: Clock = system_clock,
     ) -> None:
         kind = _kind(index, index_params, search_params)
@@ -99,26 +116,25 @@ class MemoryEngine:
             default_namespace or os.environ.get("DEFAULT_NS", "").strip() or DEFAULT_NAMESPACE, what="namespace"
         )
         room, threads = check_whole(tail, what="tail"), check_count(threads, what="threads")
+        most_bytes = _check_bytes(cache_bytes, what="cache_bytes")
         # Where it is now, and not under another name: the lock stands for the file itself.
-        self._path = (
-            None if str(path) == ":memory:" else Path(os.path.realpath(check_name(os.fspath(path), what="path")))
-        )
-        if self._path is None and readonly:
+        where = None if str(path) == ":memory:" else Path(os.path.realpath(_check_path(path)))
+        if where is None and readonly:
             raise InvalidInput('":memory:" is empty when it is opened, and with readonly=True nothing could be added')
-        self._readonly = readonly
-        self._spec = encoder
-        self._encoder: Encoder | None = None
-        self._writing = threading.RLock()
-        self._opening = threading.RLock()
-        self._closed = False
-        self._store = Store(self._path, readonly=readonly, wait=wait, clock=clock)
-        try:
-            self._row = self._store.encoder()
-        except BaseException:
-            self._store.close()
-            raise
-        files = None if self._path is None else IndexFiles(Path(f"{self._path}.index"))
-        self._shelves = Shelves(self._store, files, kind, room=room, threads=threads, writes=not readonly)
+        self._core = Core(
+            where,
+            encoder=encoder,
+            kind=kind,
+            readonly=readonly,
+            wait=_check_wait(wait),
+            room=room,
+            threads=threads,
+            most_bytes=most_bytes,
+            clock=clock,
+        )
+        self._store = self._core.store
+        self._retrieval = Retrieval(self._core.store, self._core.shelves, self._core.lexicon)
+        self._caretaker = Caretaker(self._core)
 
     def __enter__(self) -> Self:
         return self
@@ -193,7 +209,7 @@ class MemoryEngine:
             valid_from=valid_from,
             ttl=ttl,
         )
-        return self.add_many([new], namespace=namespace, vectors=_one(vector))[0]
+        return self.add_many([new], namespace=namespace, vectors=one_vector(vector))[0]
 
     def update(
         self,
@@ -210,7 +226,7 @@ class MemoryEngine:
         answer is the memory's text; question and answer are embedded together.
         """
         new = NewMemory(text=answer, type="answer", question=question, metadata=metadata)
-        return self.add_many([new], namespace=namespace, vectors=_one(vector))[0]
+        return self.add_many([new], namespace=namespace, vectors=one_vector(vector))[0]
 
     def add_many(
         self,
@@ -235,37 +251,63 @@ class MemoryEngine:
         given = [NewMemory(text=one) if isinstance(one, str) else one for one in memories]
         drafts = [check_draft(one) for one in given]
         name = self._namespace(namespace)
+        self._core.require_writer()
         if not drafts:
             return []
-        with self._write():
-            if vectors is None:
-                embedded = _checked(self._open_encoder().encode_document([one.embedded for one in drafts]), len(drafts))
-            else:
-                embedded = _checked(vectors, len(drafts))
-            self._check_dim(embedded)
-            number = None
-            try:
-                with self._store.change() as change:
-                    row = self._row or self._adopt(change)
-                    number = self._store.namespace_for(change, name)
-                    kept = self._store.add(change, number, row.id, drafts, embedded)
-                self._row = row
-                there = kept.findable
-                self._shelves.tell(number, row, Drift(change.sequence, kept.ids[there], embedded[there], kept.gone))
-            except BaseException:
-                self._shelves.forget(number)
-                raise
-            return [Added(one, other) for one, other in zip(kept.ids.tolist(), kept.superseded, strict=True)]
+        embedded = self._core.embedded([one.embedded for one in drafts], vectors)
+        return self._core.write(lambda: self._core.add(name, drafts, embedded))
+
+    def supersede(
+        self,
+        memory: int,
+        text: str,
+        *,
+        type: str | None = None,  # noqa: A002 -- as in `add`
+        metadata: Mapping[str, Json] | None = None,
+        keywords: Iterable[str] = (),
+        links: Iterable[int] = (),
+        credibility: float = 1.0,
+        valid_from: datetime | None = None,
+        ttl: timedelta | None = None,
+        vector: npt.ArrayLike | None = None,
+    ) -> Added:
+        """Remember a text in the place of a memory that is known by its id, in its namespace.
+
+        It has the slot, the question and, unless another is given, the type of that one, which stays as its history.
+        The rest is as in `add`. Raises `UnknownName` if there is no such memory, `InvalidInput` if it is deleted.
+        """
+        old = self.get(memory)
+        self._core.require_writer()
+        draft = check_draft(
+            NewMemory(
+                text=text,
+                type=old.type if type is None else type,
+                slot=old.slot,
+                question=old.question,
+                metadata=metadata,
+                keywords=keywords,
+                links=links,
+                credibility=credibility,
+                valid_from=valid_from,
+                ttl=ttl,
+            )
+        )
+        embedded = self._core.embedded([draft.embedded], one_vector(vector))
+
+        def topic(change: Change) -> str:
+            return self._store.topic_of(change, old.id)
+
+        return self._core.write(lambda: self._core.add(old.namespace, [draft], embedded, topic)[0])
 
     def delete(self, memory: int) -> None:
         """Hide a memory from every search; `restore` brings it back. Raises `UnknownName` if there is none.
 
-        What it superseded stays superseded: the times for which facts hold are as they were when they were added.
+        What it superseded stays superseded; what is added from now on is neither superseded nor cut short by it.
         """
         self._set_deleted(memory, deleted=True)
 
     def restore(self, memory: int) -> None:
-        """Bring back a memory that was deleted."""
+        """Bring back a memory that was deleted, to where it stood among those of its slot."""
         self._set_deleted(memory, deleted=False)
 
     # -- reading -------------------------------------------------------------------------------------------------------
@@ -276,9 +318,16 @@ class MemoryEngine:
         *,
         namespace: str | None = None,
         top_k: int = 4,
+        mode: Mode = "vector",
+        type: str | Sequence[str] | None = None,  # noqa: A002 -- as in `add`
+        where: Mapping[str, Any] | None = None,
+        as_of: datetime | None = None,
+        min_score: float | None = None,
+        fusion: Fusion = _FUSION,
+        weighting: Weighting | None = None,
         vector: npt.ArrayLike | None = None,
     ) -> list[Hit]:
-        """The memories of a namespace that are nearest to a query, nearest first; those of equal score by id.
+        """The memories of a namespace that answer a query best, best first; those of equal score by id.
 
         Found is what holds now: neither deleted, nor superseded, nor expired. A namespace that holds nothing gives [].
 
@@ -290,47 +339,111 @@ class MemoryEngine:
             Where to search; the default one where it is None.
         top_k
             How many at most.
+        mode
+            ``vector``: by what it means. ``lexical``: by the words it has in common, in their English or Russian stems,
+            by BM25. ``hybrid``: by both.
+        type
+            One type of memory, or several; all where it is None.
+        where
+            A condition on the metadata: ``{"city": "Dallas", "age": {"gte": 18}, "NOT": {"tag": {"in": ["old"]}}}``,
+            with eq, ne, in, nin, gt, gte, lt, lte, contains, AND, OR and NOT; see `adamem.memory.conditions`.
+        as_of
+            What held at that moment, in place of now. The vectors of all that held are compared one by one.
+        min_score
+            Leave out whatever has a smaller score.
+        fusion
+            How ``hybrid`` makes one score of two.
+        weighting
+            What to add to the score of the best for being recent or credible.
         vector
             The query's vector (d,), in place of or beside `query`.
+
+        Raises
+        ------
+        InvalidInput, UnknownName
+            for a question that makes no sense.
         """
         name = self._namespace(namespace)
         wanted = check_whole(top_k, what="top_k")
-        self._require_open()
-        if vector is None and query is None:
+        if mode not in MODES:
+            raise UnknownName.of("mode", str(mode), MODES)
+        self._core.require_open()
+        if query is None and (vector is None or mode != "vector"):
             raise InvalidInput("a search needs a query; pass what is asked, or vector=... where it is embedded already")
         if query is not None:
             check_text(query, what="query")
-        given = _one(vector)
-        number, row = self._store.namespace(name), self._known_encoder()
-        if number is None or row is None:
-            return []
-        shelf = self._shelves.get(number, row)
-        if len(shelf) == 0:
-            return []
-        asked = _checked(self._open_encoder().encode_query([query or ""]) if given is None else given, 1)
-        self._check_dim(asked)
-        for _ in range(_TRIES):
-            asking, told, now = wanted, shelf.sequence, self._store.now()
-            while True:
-                ids, distances = shelf.search(asked[0], asking)
-                found = self._store.visible(number, name, ids.tolist(), now)
-                if len(found) >= wanted or ids.size < asking:
-                    break
-                asking *= 4  # some were deleted, superseded or expired since the index was told of them
-            if len(found) == ids.size or told == self._store.sequence():
-                break
-            # Something was written meanwhile: what took the place of one that is gone may not have been asked yet.
-            self._shelves.refresh(number)
-        near = [(one, 1.0 - float(d)) for one, d in zip(ids.tolist(), distances, strict=True) if one in found][:wanted]
-        return [
-            Hit(memory=found[one], score=score, rank=rank, parts={"vector": score})
-            for rank, (one, score) in enumerate(near, start=1)
-        ]
+        _check_kinds(fusion, weighting)
+        types = _types(type)
+        condition = None if where is None else parse_condition(where)
+        moment = None if as_of is None else to_micros(as_of, what="as_of")
+        least = _check_score(min_score)
+        given = one_vector(vector)
+
+        def find() -> list[Hit]:
+            row = self._core.known_encoder()
+            number = self._store.namespace(name)
+            if number is None or row is None:
+                return []
+            asked = None
+            if mode != "lexical":
+                if given is not None:
+                    asked = self._core.encoder.given(given, 1, row)[0]
+                elif query is not None:
+                    asked = self._core.encoder.query(query, row)
+            now = self._store.now()
+            question = Question(
+                namespace=number,
+                name=name,
+                text=query,
+                vector=asked,
+                encoder=row,
+                top_k=wanted,
+                mode=mode,
+                scope=Scope(now if moment is None else moment, types, condition),
+                is_past=moment is not None,
+                fusion=fusion,
+                weighting=weighting,
+                min_score=least,
+            )
+            hits = self._retrieval.search(question)
+            if not self._core.readonly and self._core.usage.note((hit.memory.id for hit in hits), now):
+                self._core.later(lambda: self._core.usage.write(self._store))
+            return hits
+
+        return self._core.read(find)
+
+    def build_context(
+        self,
+        query: str,
+        *,
+        max_tokens: int = 1_000,
+        count_tokens: TokenCounter = estimated_tokens,
+        top_k: int = 20,
+        **search: Any,
+    ) -> Context:
+        """What is known about a query, as a text for a language model, with citations.
+
+        Parameters
+        ----------
+        query
+            What is asked.
+        max_tokens
+            How long the text may be. What has no room is left out whole.
+        count_tokens
+            Gives a text's tokens, best by the model's own tokenizer; else they are estimated.
+        top_k
+            How many memories may be in it.
+        search
+            Whatever else `search` takes.
+        """
+        most = check_whole(max_tokens, what="max_tokens")
+        return written(self.search(query, top_k=top_k, **search), most=most, count=count_tokens)
 
     def get(self, memory: int) -> Memory:
         """A memory by its id, in whatever state it is. Raises `UnknownName` if there is none."""
-        self._require_open()
-        found = self._store.get(check_memory_id(memory))
+        number = check_memory_id(memory)
+        self._core.require_open()
+        found = self._core.read(lambda: self._store.get(number))
         if found is None:
             raise UnknownName(f"there is no memory {memory}; it may have been purged, or never added")
         return found
@@ -338,111 +451,255 @@ class MemoryEngine:
     def get_all(self, *, namespace: str | None = None) -> Iterator[Memory]:
         """All memories of a namespace that hold when the first is asked for, by id, read in pieces."""
         name = self._namespace(namespace)
-        self._require_open()
-        number, now, last = self._store.namespace(name), self._store.now(), 0
-        while number is not None and (page := self._store.page(number, name, after=last, count=_PAGE, at=now)):
-            yield from page
-            last = page[-1].id
-            self._require_open()
+        self._core.require_open()
+        now, last = self._store.now(), 0
 
-    def history(self, slot: str, *, namespace: str | None = None) -> list[Memory]:
-        """Whatever was in a slot and will be, in the order in which it holds: each until its `valid_to`."""
-        name = self._namespace(namespace)
-        self._require_open()
-        number = self._store.namespace(name)
-        topic = slot_topic(check_name(slot, what="slot"))
-        return [] if number is None else self._store.of_topic(number, name, topic)
+        def page() -> list[Memory]:
+            number = self._store.namespace(name)
+            return [] if number is None else self._store.page(number, name, after=last, count=_PAGE, at=now)
+
+        while found := self._core.read(page):
+            yield from found
+            last = found[-1].id
+            self._core.require_open()
+
+    def history(
+        self, slot: str | None = None, *, namespace: str | None = None, memory: int | None = None
+    ) -> list[Memory]:
+        """Whatever was in a slot and will be, in the order in which it holds: each until its `valid_to`.
+
+        In place of a slot, `memory` is the id of one of them: so the answers to a question are had, or what was
+        superseded by its id.
+        """
+        if (slot is None) == (memory is None):
+            raise InvalidInput("history takes a slot or the id of a memory: history('home.city'), history(memory=12)")
+        self._core.require_open()
+        if memory is not None:
+            number = check_memory_id(memory)
+            return self._core.read(lambda: self._history_of(number))
+        name, topic = self._namespace(namespace), slot_topic(check_name(slot, what="slot"))
+
+        def of_slot() -> list[Memory]:
+            number = self._store.namespace(name)
+            return [] if number is None else self._store.of_topic(number, name, topic)
+
+        return self._core.read(of_slot)
 
     def count(self, *, namespace: str | None = None) -> int:
         """How many memories of a namespace hold now."""
         name = self._namespace(namespace)
-        self._require_open()
-        number = self._store.namespace(name)
-        return 0 if number is None else self._store.count(number, self._store.now())
+        self._core.require_open()
+
+        def counted() -> int:
+            number = self._store.namespace(name)
+            return 0 if number is None else self._store.count(number, self._store.now())
+
+        return self._core.read(counted)
+
+    def namespaces(self) -> list[Namespace]:
+        """All namespaces, by name, with how many memories hold in each now."""
+        self._core.require_open()
+        return self._core.read(lambda: self._store.namespaces(self._store.now()))
+
+    def stats(self) -> Stats:
+        """What is in the file and what it takes."""
+        self._core.require_open()
+        row = self._core.known_encoder()
+        many, held, past, expired, deleted = self._core.read(lambda: self._store.tally(self._store.now()))
+        return Stats(
+            path=self._core.file,
+            namespaces=many,
+            memories=held,
+            history=past,
+            expired=expired,
+            deleted=deleted,
+            encoder=None if row is None else row.name,
+            dim=None if row is None else row.dim,
+            index=self._core.kind.name,
+            file_bytes=0
+            if self._core.path is None
+            else sum(_size(Path(f"{self._core.path}{end}")) for end in ("", "-wal")),
+            index_bytes=0 if self._core.path is None else _folder_size(Path(f"{self._core.path}.index")),
+            open_bytes=self._core.shelves.nbytes,
+        )
+
+    # -- keeping it in order -------------------------------------------------------------------------------------------
+
+    def purge(self, memory: int) -> None:
+        """Take a memory out for good: of the file, its log, every version, index and list of words.
+
+        Its id is never given again. The namespace's index is built anew in the background, where there is one. Raises
+        `UnknownName` if there is no such memory, `StorageError` if another process reads the log just then: the memory
+        is out of the file by then, and the log is emptied by the next purge or the next opening.
+        """
+        self._caretaker.purge(check_memory_id(memory))
+
+    def create_namespace(self, namespace: str) -> None:
+        """Make a namespace that holds nothing yet; `add` makes it as well. Raises `InvalidInput` if it is there."""
+        self._caretaker.create_namespace(check_name(namespace, what="namespace"))
+
+    def delete_namespace(self, namespace: str) -> int:
+        """Take a namespace out for good, with all it has, as `purge` does; how many memories those were.
+
+        Raises `UnknownName` if there is none.
+        """
+        return self._caretaker.delete_namespace(check_name(namespace, what="namespace"))
+
+    def copy_namespace(self, source: str, target: str) -> int:
+        """Copy all memories of a namespace, with their history, to a new one, under new ids; how many.
+
+        Raises `UnknownName` if there is no `source`, `InvalidInput` if `target` is there.
+        """
+        return self._caretaker.copy_namespace(
+            check_name(source, what="namespace"), check_name(target, what="namespace")
+        )
+
+    def defrag(
+        self, *, near: float | None = 0.95, merge: bool = False, progress: Progress | None = None
+    ) -> Defragmented:
+        """Take out what has expired and what is there twice, and link what is near to each other.
+
+        Two memories are there twice if they hold now and are alike in all that was said of them; the older one stays,
+        and `get` finds it by the other's id. Those that are only near to each other are never taken for the same,
+        because "Loves hiking" is near to "Hates hiking"; they get each other's id in `links`.
+
+        Parameters
+        ----------
+        near
+            From which cosine on two memories are linked; None links none.
+        merge
+            Take near ones for the same as well that have the same words in the same order: they differ in case,
+            punctuation or spacing only.
+        progress
+            Called with how many memories were looked at and how many there are; what it raises stops it. What was done
+            by then stays done.
+        """
+        return self._caretaker.defrag(near=_check_near(near), merge=bool(merge), progress=progress)
+
+    def reembed(self, encoder: str | Encoder, *, keep: bool = True, progress: Progress | None = None) -> int:
+        """Embed all memories anew by another encoder, and search by it from then on; how many were embedded.
+
+        Searches and writes go on meanwhile. What is stopped or killed goes on from where it was when it is called
+        again. Going back is calling it with the encoder before: its vectors are there, unless `keep` was False.
+
+        Parameters
+        ----------
+        encoder
+            As `MemoryEngine` takes it.
+        keep
+            Whether to keep the vectors of the encoder before.
+        progress
+            Called with how many are done and how many there are; what it raises stops it.
+        """
+        return self._caretaker.reembed(encoder, keep=bool(keep), progress=progress)
+
+    def snapshot(self, name: str | None = None) -> Version:
+        """Keep the whole file as it is now, in ``PATH.versions/``; by the time of day where no name is given."""
+        return self._caretaker.snapshot(name)
+
+    def versions(self) -> list[Version]:
+        """What `snapshot` has kept, by when."""
+        return self._caretaker.versions()
+
+    def rollback(self, version: str) -> None:
+        """Make the file what it was when a version was taken.
+
+        What was added since is gone, unless a version has it. Ids that were given since are not given again. Raises
+        `UnknownName` if there is no such version.
+        """
+        self._caretaker.rollback(version)
+
+    def remove_version(self, version: str) -> None:
+        """Take a version away. Raises `UnknownName` if there is none."""
+        self._caretaker.remove_version(version)
+
+    def export_package(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        namespaces: Iterable[str] | None = None,
+        licence: str | None = None,
+    ) -> int:
+        """Write memories and their history to a file to hand on; how many.
+
+        It is a zip of a manifest, of JSON lines and of vectors. Deleted memories are left out. The same memories give
+        the same bytes.
+
+        Parameters
+        ----------
+        path
+            The file, which is there whole or not at all.
+        namespaces
+            Which; all, where it is None.
+        licence
+            Under which they may be used, for whoever gets them.
+        """
+        return self._caretaker.export_package(Path(_check_path(path)), namespaces, licence)
+
+    def import_package(
+        self, path: str | os.PathLike[str], *, namespace: str | None = None, max_bytes: int = 8 << 30
+    ) -> Imported:
+        """Take in what `export_package` has written: all of it, or nothing.
+
+        Memories get new ids, which links among them follow, and take their places among those of their slots. Vectors
+        of the same encoder are taken over; else all are embedded.
+
+        Parameters
+        ----------
+        path
+            The file.
+        namespace
+            One to put all of them into; else each goes where it was.
+        max_bytes
+            What the package may unpack to.
+
+        Raises
+        ------
+        DataError
+            if it is no package, of a newer version, or larger than allowed.
+        CorruptResult
+            if it is not what was written.
+        """
+        into = None if namespace is None else check_name(namespace, what="namespace")
+        return self._caretaker.import_package(Path(_check_path(path)), into, _check_bytes(max_bytes, what="max_bytes"))
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def flush(self) -> None:
         """Return when the indexes have all that was added. Nothing waits for this: searches find it all anyway."""
-        self._require_open()
-        self._shelves.flush()
+        self._core.require_open()
+        self._core.shelves.flush()
 
     def close(self) -> None:
         """Save the indexes and let another engine write the file. Nothing that was acknowledged depends on it."""
-        with self._writing:
-            if self._closed:
-                return
-            self._closed = True
-            try:
-                self._shelves.close()
-            finally:
-                self._store.close()
+        self._core.close()
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
     def _namespace(self, namespace: str | None) -> str:
         return self._default if namespace is None else check_name(namespace, what="namespace")
 
-    def _require_open(self) -> None:
-        if self._closed:
-            raise StorageError(f"the memory {self._path or ':memory:'} is closed; open it again with MemoryEngine(...)")
-
-    @contextlib.contextmanager
-    def _write(self) -> Iterator[None]:
-        with self._writing:
-            self._require_open()
-            if self._readonly:
-                raise StorageError(f"{self._path} was opened for reading; open it without readonly=True to change it")
-            yield
-
     def _set_deleted(self, memory: int, *, deleted: bool) -> None:
         number = check_memory_id(memory)
-        with self._write():
-            namespaces: set[int] = set()
-            try:
+
+        def mark() -> None:
+            with self._core.telling() as told:
                 with self._store.change() as change:
-                    namespaces = (self._store.delete if deleted else self._store.restore)(change, [number])
-                for namespace in namespaces:
-                    self._shelves.refresh(namespace)
-            except BaseException:
-                for namespace in namespaces:
-                    self._shelves.forget(namespace)
-                raise
+                    told.about((self._store.delete if deleted else self._store.restore)(change, number))
+                for namespace in told.namespaces:
+                    self._core.shelves.refresh(namespace)
 
-    def _known_encoder(self) -> EncoderRow | None:
-        """The encoder whose vectors are in the file, if there are any yet."""
-        if self._row is None:
-            self._row = self._store.encoder()  # another process may have written it
-        return self._row
+        self._core.write(mark)
 
-    def _open_encoder(self) -> Encoder:
-        with self._opening:
-            if self._encoder is None:
-                spec = self._spec
-                if spec is None and self._row is not None:
-                    spec = self._row.name
-                encoder = open_encoder(spec) if spec is None or isinstance(spec, str) else spec
-                if self._row is not None and encoder.fingerprint != self._row.fingerprint:
-                    raise InvalidInput(
-                        f"{self._path} holds vectors of the encoder {self._row.name} ({self._row.fingerprint[:12]}), "
-                        f"which cannot be compared with those of {encoder.name} ({encoder.fingerprint[:12]}); "
-                        f"open it with encoder={self._row.name!r}"
-                    )
-                self._encoder = encoder
-            return self._encoder
-
-    def _adopt(self, change: Change) -> EncoderRow:
-        """The encoder of a file that has none yet."""
-        encoder = self._open_encoder()
-        return self._store.use_encoder(change, encoder.fingerprint, encoder.name, encoder.dim)
-
-    def _check_dim(self, vectors: FloatArray) -> None:
-        dim = self._open_encoder().dim if self._row is None else self._row.dim
-        if vectors.shape[1] != dim:
-            raise InvalidInput(
-                f"the vectors have {vectors.shape[1]} dimensions, but the encoder of {self._path or ':memory:'} "
-                f"makes {dim}; embed them with the same one"
-            )
+    def _history_of(self, number: int) -> list[Memory]:
+        found = self._store.topic(number)
+        if found is None:
+            raise UnknownName(f"there is no memory {number}; it may have been purged, or never added")
+        namespace, name, topic = found
+        if topic is None:
+            memory = self._store.get(number)
+            return [] if memory is None or memory.deleted is not None else [memory]
+        return self._store.of_topic(namespace, name, topic)
 
 
 def _kind(name: str, build: Mapping[str, ParamValue] | None, search: Mapping[str, ParamValue] | None) -> IndexKind:
@@ -454,19 +711,63 @@ def _kind(name: str, build: Mapping[str, ParamValue] | None, search: Mapping[str
     return IndexKind(name, dict(build or {}), dict(search or {}))
 
 
-def _one(vector: npt.ArrayLike | None) -> npt.NDArray[np.generic] | None:
-    if vector is None:
+def _types(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    if given is None:
+        return ()
+    several = [given] if isinstance(given, str) else given
+    if not isinstance(several, Iterable):
+        raise InvalidInput(f"type must be a string or several, not {given!r}")
+    names = tuple(check_name(one, what="type") for one in several)
+    if not names:
+        raise InvalidInput("type is an empty list, which nothing is of; leave it out for all types")
+    return names
+
+
+def _check_kinds(fusion: object, weighting: object) -> None:
+    if not isinstance(fusion, Fusion) or not (weighting is None or isinstance(weighting, Weighting)):
+        raise InvalidInput("fusion takes a Fusion, and weighting a Weighting; both are in adamem.memory")
+
+
+def _check_path(path: object) -> str:
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        raise InvalidInput(f"{path!r} is no path; name the file that the memories are kept in, or ':memory:'")
+    return check_name(os.fspath(path), what="path")
+
+
+def _check_wait(wait: object) -> float:
+    if isinstance(wait, bool) or not isinstance(wait, (int, float)) or not 0 <= wait < math.inf:
+        raise InvalidInput(f"wait must be a number of seconds from 0 on, not {wait!r}")
+    return float(wait)
+
+
+def _check_score(score: object) -> float | None:
+    if score is None:
         return None
-    given = np.asarray(vector)
-    if given.ndim != 1:
-        raise InvalidInput(f"vector must have the shape (d,), not {given.shape}; pass several to add_many(vectors=...)")
-    return given[None, :]
+    if isinstance(score, bool) or not isinstance(score, (int, float)) or not math.isfinite(score):
+        raise InvalidInput(f"min_score must be a finite number, not {score!r}")
+    return float(score)
 
 
-def _checked(vectors: npt.ArrayLike, count: int) -> FloatArray:
-    """Vectors as float32 (count, d), scaled to length 1."""
-    found = check_vectors(vectors, metric="cosine")
-    if found.shape[0] != count:
-        raise InvalidInput(f"{count} memories came with {found.shape[0]} vectors; pass one a memory")
-    lengths = np.sqrt(np.einsum("ij,ij->i", found, found, dtype=np.float64))[:, None]
-    return np.asarray(found / lengths, dtype=np.float32)
+def _check_near(near: object) -> float | None:
+    if near is None:
+        return None
+    if isinstance(near, bool) or not isinstance(near, (int, float)) or not 0 < near <= 1:
+        raise InvalidInput(f"near must be a cosine above 0, up to 1, or None, not {near!r}")
+    return float(near)
+
+
+def _check_bytes(size: object, *, what: str) -> int:
+    if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+        raise InvalidInput(f"{what} must be a whole number of bytes from 0 on, not {size!r}")
+    return size
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # it went meanwhile
+        return 0
+
+
+def _folder_size(path: Path) -> int:
+    return sum(_size(one) for one in path.rglob("*") if one.is_file()) if path.is_dir() else 0

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from adamem.errors import AdaMemError, CorruptResult
-from adamem.files import atomic_folder, sha256_file, write_json
+from adamem.files import atomic_folder, content_key, sha256_file, storage_error, write_json
 from adamem.memory.indexed import Indexed, IndexKind
 
-_FORMAT = 1
+_FORMAT = 2
 _CURRENT = "current.json"
 _log = logging.getLogger(__name__)
 
@@ -59,10 +59,18 @@ class IndexFiles:
             "covered": saved.covered,
             "sha256": {part: sha256_file(home / inner / part) for part in ("ids.npy", "hidden.npy")},
         }
-        write_json(home / _CURRENT, said)
+        write_json(home / _CURRENT, {**said, "key": content_key(said)})
         for other in home.iterdir():
             if other.name not in {inner, _CURRENT}:
                 shutil.rmtree(other, ignore_errors=True)
+
+    def remove(self, namespace: int, encoder: int | None = None) -> None:
+        """Remove what was saved of a namespace, of one encoder or of all. Raises `StorageError` if it cannot."""
+        for home in self._folder.glob(f"{namespace}-{'*' if encoder is None else encoder}"):
+            try:
+                shutil.rmtree(home)
+            except OSError as error:
+                raise storage_error(error, home) from error
 
     def load(self, name: str, kind: IndexKind) -> SavedIndex | None:
         """What was saved, or None where there is none that can be used."""
@@ -94,6 +102,6 @@ def _read(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     said = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(said, dict) or said.get("format") != _FORMAT or "/" in str(said.get("folder")):
+    if not isinstance(said, dict) or said.get("format") != _FORMAT or said.pop("key", "") != content_key(said):
         raise CorruptResult(f"{path} is not what was written")
     return said

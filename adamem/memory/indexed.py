@@ -36,6 +36,8 @@ class Indexed:
     def __init__(self, index: Index, ids: IdArray, hidden: set[int] | None = None) -> None:
         self._index = index
         self._ids = ids
+        # Ids come and go in place; where many leave at once it is another set, so that a search that found them before
+        # they left the index still knows that they are hidden.
         self._hidden = hidden or set()
         self._leaving = 0  # of the hidden ones, those that count as held no more
         self._book = threading.Lock()  # held while `_ids` and `_hidden` are exchanged, never for long
@@ -72,12 +74,18 @@ class Indexed:
     def visible(self, ids: IdArray) -> IdArray:
         """Which of these ids the index holds and does not hide."""
         held = ids[np.isin(ids, self._ids)]
-        return held[~np.isin(held, np.fromiter(self._hidden, np.int64))]
+        return held[[number not in self._hidden for number in held.tolist()]] if held.size else held
 
     @property
     def hidden(self) -> frozenset[int]:
         """The ids that are hidden and still in the index."""
-        return frozenset(self._hidden)
+        with self._book:
+            return frozenset(self._hidden)
+
+    @property
+    def hidden_count(self) -> int:
+        """How many ids are hidden and still in the index."""
+        return len(self._hidden)
 
     @property
     def ids(self) -> IdArray:
@@ -134,7 +142,7 @@ class Indexed:
         with self._book:
             if number not in self:
                 return False
-            self._hidden = self._hidden | {number}
+            self._hidden.add(number)
             return True
 
     def show(self, number: int) -> bool:
@@ -142,7 +150,7 @@ class Indexed:
         with self._book:
             if number not in self:
                 return False
-            self._hidden = self._hidden - {number}
+            self._hidden.discard(number)
             return True
 
     def insert(self, ids: IdArray, vectors: FloatArray) -> None:
@@ -154,12 +162,12 @@ class Indexed:
             self._index.insert(vectors, ids)
         with self._book:
             self._ids = np.union1d(self._ids, ids)
-            self._hidden = self._hidden - set(ids.tolist())
+            self._hidden = self._hidden.difference(ids.tolist())
 
     def purge_hidden(self) -> None:
         """Take the hidden ids out of the index."""
         with self._book:
-            gone = self._hidden
+            gone = frozenset(self._hidden)
             doomed = np.fromiter(sorted(gone), np.int64, count=len(gone))
             # Not held any more from here on, so that one that is restored meanwhile is put where it can be found.
             self._ids = np.setdiff1d(self._ids, doomed, assume_unique=True)

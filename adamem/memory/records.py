@@ -47,6 +47,10 @@ class Memory:
     deleted: datetime | None
     revision: int
     """1 when added, and one more with each change."""
+    calls: int
+    """How many searches found it, as far as they were counted: readers of the file are not, and a kill takes some."""
+    last_access: datetime | None
+    """When a search found it last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ class Added:
 
     id: int
     superseded: int | None = None
-    """The id of the memory in whose place this one stands now."""
+    """The id of the memory whose place this one takes, from its own `valid_from` on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +68,89 @@ class Hit:
 
     memory: Memory
     score: float
-    """Larger is nearer; from search to search comparable for one encoder only."""
+    """Larger is better; from search to search comparable for one encoder, mode and weighting only."""
     rank: int
     """From 1."""
     parts: Mapping[str, float] = field(hash=False)
-    """What the score is made of: ``vector``, the cosine of the angle to the query."""
+    """What the score is made of. ``vector`` is the cosine of the angle to the query, ``lexical`` BM25's score: either
+    is the score where the search asks for it alone, and a hybrid search fuses both (see `Fusion`); one that is not
+    there did not find it. ``recency`` and ``credibility`` are what a `Weighting` has added."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What `MemoryEngine.build_context` gives to a language model."""
+
+    text: str
+    """One memory a paragraph, best first, each after its citation: ``[12] Anna moved to Dallas in May``."""
+    hits: tuple[Hit, ...]
+    """Those that are in the text, in its order; their ids are its citations."""
+    tokens: int
+    """How many the text has, by whatever counted them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """One namespace and what it holds."""
+
+    name: str
+    memories: int
+    """How many hold now."""
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What is in a memory file, and what it takes."""
+
+    path: str
+    namespaces: int
+    memories: int
+    """How many hold now, in all namespaces."""
+    history: int
+    """Superseded ones."""
+    expired: int
+    deleted: int
+    encoder: str | None
+    """Whose vectors are searched."""
+    dim: int | None
+    index: str
+    file_bytes: int
+    """Of the database and its log; 0 in memory."""
+    index_bytes: int
+    """Of the folder of what is derived."""
+    open_bytes: int
+    """In memory, for the namespaces that are open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A whole copy of the file, as it was once."""
+
+    name: str
+    created: datetime
+    memories: int
+    """How many held then, in all namespaces."""
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Defragmented:
+    """What `MemoryEngine.defrag` has done."""
+
+    expired: int
+    """Memories that were past their time, and are taken out."""
+    duplicates: int
+    """Memories that said the very same as an older one, to which their ids lead now."""
+    linked: int
+    """Pairs of memories that are near to each other and link to each other now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What came in with a package."""
+
+    memories: int
+    namespaces: tuple[str, ...]
+    ids: Mapping[int, int] = field(hash=False)
+    """By its id in the package: each memory's id here."""

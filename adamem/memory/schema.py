@@ -19,7 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION = 1
+VERSION = 2
 
 metadata = MetaData()
 
@@ -67,6 +67,7 @@ memories = Table(
     Column("revision", Integer, nullable=False),
     Column("sequence", Integer, nullable=False),
     Index("memories_by_change", "namespace", "sequence"),
+    Index("memories_by_namespace", "namespace"),  # in the order of their ids, which every index of SQLite ends with
 )
 Index(
     "memories_by_topic",
@@ -85,6 +86,30 @@ vectors = Table(
     Column("vector", LargeBinary, nullable=False),
     UniqueConstraint("memory", "encoder"),
 )
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("memory", ForeignKey("memories.id", ondelete="CASCADE"), primary_key=True),
+    Column("calls", Integer, nullable=False),
+    Column("last_access", Integer, nullable=False),
+)
+"""How often a memory was found, and when last. Written now and then: nothing that was acknowledged depends on it."""
+
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("memory", ForeignKey("memories.id", ondelete="CASCADE"), nullable=False, index=True),
+)
+"""Ids of memories that were taken out because another one says the very same, and which."""
+
+unscrubbed = Table(
+    "unscrubbed",
+    metadata,
+    Column("namespace", Integer, primary_key=True, autoincrement=False),
+)
+"""Namespaces that something was purged from, until no derived file and no log has anything left of it."""
 
 state = Table(
     "state",
@@ -108,3 +133,16 @@ sessions = Table(
     Column("first", Integer, primary_key=True),
     Column("name", Text, nullable=False),
 )
+
+MIGRATIONS = {
+    1: (
+        "CREATE INDEX memories_by_namespace ON memories (namespace)",
+        "CREATE TABLE usage (memory INTEGER NOT NULL, calls INTEGER NOT NULL, last_access INTEGER NOT NULL, "
+        "PRIMARY KEY (memory), FOREIGN KEY(memory) REFERENCES memories (id) ON DELETE CASCADE)",
+        "CREATE TABLE aliases (id INTEGER NOT NULL, memory INTEGER NOT NULL, PRIMARY KEY (id), "
+        "FOREIGN KEY(memory) REFERENCES memories (id) ON DELETE CASCADE)",
+        "CREATE INDEX ix_aliases_memory ON aliases (memory)",
+        "CREATE TABLE unscrubbed (namespace INTEGER NOT NULL, PRIMARY KEY (namespace))",
+    ),
+}
+"""By version: what makes a file of it one of the next."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from adamem.index import IdFilter
 from adamem.memory.indexed import Indexed, IndexKind
 from adamem.memory.store import Drift
 from adamem.memory.tail import Tail
@@ -55,12 +56,12 @@ class Shelf:
         self._reread = reread
         self._parts = _Parts(None, Tail(dim))
         self._changed = threading.Condition()
-        self._dropped: set[int] | None = (
-            None  # while vectors are on their way into an index: what was dropped meanwhile
-        )
+        # While vectors are on their way into an index: what was dropped meanwhile.
+        self._dropped: set[int] | None = None
         self._sequence = 0
         self._covered = 0
         self._failed: Exception | None = None
+        self._purged = self._purged_in_base = 0  # how often; and up to which time of these the index is without it
 
     def __len__(self) -> int:
         """How many vectors can be found; while some are on their way, those restored meanwhile may count twice."""
@@ -83,6 +84,16 @@ class Shelf:
         return self._parts.base
 
     @property
+    def is_stained(self) -> bool:
+        """Whether the index has something in it that must not be saved."""
+        return self._purged != self._purged_in_base
+
+    def expunge(self) -> None:
+        """Something was purged: build the index anew from what is left."""
+        with self._changed:
+            self._purged += 1
+
+    @property
     def tail_length(self) -> int:
         """How many vectors the index was not told of."""
         return len(self._parts.tail)
@@ -100,13 +111,22 @@ class Shelf:
 
     # -- searching -----------------------------------------------------------------------------------------------------
 
-    def search(self, query: FloatArray, k: int) -> tuple[IdArray, FloatArray]:
-        """The k nearest to `query` (d,), of length 1, by (distance, id): ids, distances 1 - cos; fewer if there are."""
+    @property
+    def can_filter(self) -> bool:
+        """Whether a search can be among some ids only."""
+        base = self._parts.base
+        return base is None or base.can_filter
+
+    def search(self, query: FloatArray, k: int, admitted: IdFilter | None = None) -> tuple[IdArray, FloatArray]:
+        """The k nearest to `query` (d,), of length 1, by (distance, id): ids, distances 1 - cos; fewer if there are.
+
+        `admitted` are the ids in question, or None for all; only where `can_filter`.
+        """
         parts = self._parts  # once: another may be put in its place meanwhile
-        ids, distances = parts.tail.search(query, k)
+        ids, distances = parts.tail.search(query, k, None if admitted is None else admitted.ids)
         if parts.base is None:
             return ids, distances
-        base_ids, base_distances = parts.base.search(query, k, self._kind.search)
+        base_ids, base_distances = parts.base.search(query, k, self._kind.search, admitted)
         if ids.size:
             fresh = ~np.isin(base_ids, ids)
             base_ids = np.concatenate([base_ids[fresh], ids])
@@ -128,6 +148,13 @@ class Shelf:
             self._sequence = max(self._sequence, drift.sequence)
             if len(tail) == 0:
                 self._covered = self._sequence
+
+    def forget(self, ids: IdArray, sequence: int) -> None:
+        """Let go of ids (m,) that after the write `sequence` could not be found any more, nor at any later time."""
+        with self._changed:
+            if self._sequence <= sequence:  # else one may have been restored since
+                for number in ids.tolist():
+                    self._drop(number)
 
     def wait_for_room(self, count: int, alive: Callable[[], bool]) -> None:
         """Return when the tail has room for `count` more, or nobody is left who would make room."""
@@ -180,10 +207,12 @@ class Shelf:
         half = max(1, self._room // 2)
         if base is None:
             return "build" if len(tail) >= min(_INDEXED_FROM, half) else None
+        if self.is_stained:
+            return "build"
         if len(tail) >= min(_MOVED_FROM, half):
             # Building in bulk takes less time a vector than adding one after the other.
             return "move" if base.can_insert and len(tail) < len(base) else "build"
-        if len(base.hidden) > _HIDDEN_SHARE * base.ids.size:
+        if base.hidden_count > _HIDDEN_SHARE * base.ids.size:
             if len(base) == 0:
                 return "build"
             return "clear" if base.can_delete else "build"
@@ -191,11 +220,13 @@ class Shelf:
 
     def _build(self, threads: int) -> None:
         with self._noting_drops() as dropped:
+            purged = self._purged
             drift = self._reread()
             base = Indexed.build(self._kind, drift.ids, drift.vectors, threads=threads) if drift.ids.size else None
             with self._changed:
                 self._arrive(base, drift.ids, dropped)
                 self._cover(drift.sequence)
+                self._purged_in_base = purged
 
     def _move(self) -> None:
         base = self._parts.base

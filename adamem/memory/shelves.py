@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import logging
 import threading
+import time
+from collections.abc import Sequence
 
 from adamem.errors import AdaMemError
 from adamem.memory.index_files import IndexFiles, SavedIndex
@@ -34,37 +36,58 @@ class Shelves:
         Vectors that a tail may hold.
     threads
         For building indexes.
+    most_bytes
+        What all of them may hold together; those least recently asked are closed, up to the one in use.
     writes
         Whether this process writes the store: else shelves are brought up to date with each question, and never saved.
     """
 
     def __init__(
-        self, store: Store, files: IndexFiles | None, kind: IndexKind, *, room: int, threads: int, writes: bool
+        self,
+        store: Store,
+        files: IndexFiles | None,
+        kind: IndexKind,
+        *,
+        room: int,
+        threads: int,
+        most_bytes: int,
+        writes: bool,
     ) -> None:
         self._store = store
         self._files = files
         self._kind = kind
         self._room = room
         self._writes = writes
+        self._most_bytes = most_bytes
         self._upkeep = Upkeep(threads=threads, tended=self._save_if_grown)
         self._shelves: dict[int, tuple[Shelf, EncoderRow]] = {}
+        self._asked: dict[int, float] = {}  # by namespace: when last
+        self._bytes: dict[int, int] = {}
         self._opening = threading.RLock()
+        self._saving = threading.Lock()
         self._saved: dict[int, int] = {}  # by namespace: of how many vectors
 
     def get(self, namespace: int, row: EncoderRow) -> Shelf:
         """The shelf of a namespace, with all that was written so far."""
         found = self._shelves.get(namespace)
-        if found is not None and self._writes:
+        self._asked[namespace] = time.monotonic()
+        if found is not None and self._writes and found[1] == row:
             return found[0]
         with self._opening:
             found = self._shelves.get(namespace)
-            if found is None:
+            if found is None or found[1] != row:
                 found = self._open(namespace, row), row
                 self._catch_up(namespace, *found)
             elif found[0].sequence != self._store.sequence():
                 self._catch_up(namespace, *found)
             self._shelves[namespace] = found
+            self._make_room(namespace)
             return found[0]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by all that are open."""
+        return sum(shelf.nbytes for shelf, _ in list(self._shelves.values()))
 
     def tell(self, namespace: int, row: EncoderRow, drift: Drift) -> None:
         """Let a namespace's shelf know what was written, in pieces for which its tail has room."""
@@ -77,6 +100,14 @@ class Shelves:
             sequence = drift.sequence if is_last else shelf.sequence
             shelf.apply(Drift(sequence, drift.ids[some], drift.vectors[some], drift.gone))
             self._upkeep.wake(shelf)
+        self._bytes[namespace] = shelf.nbytes
+
+    def let_go(self, namespace: int, ids: Sequence[int] | None, now: int) -> None:
+        """Let the shelf forget those of these ids, or of all, that have expired or been superseded meanwhile."""
+        found = self._shelves.get(namespace)
+        if found is not None:
+            found[0].forget(*self._store.lapsed(namespace, ids, now))
+            self._upkeep.wake(found[0])
 
     def refresh(self, namespace: int) -> None:
         """Read what was written, where the namespace's shelf is open."""
@@ -85,10 +116,33 @@ class Shelves:
                 self._catch_up(namespace, *found)
 
     def forget(self, namespace: int | None) -> None:
-        """Open the namespace's shelf anew when it is next asked for: an interrupt may have kept something from it."""
+        """Open the namespace's shelf anew when it is next asked for: an error may have kept something from it."""
         with self._opening:
             if namespace is not None:
                 self._shelves.pop(namespace, None)
+                self._bytes.pop(namespace, None)
+
+    def expunge(self, namespace: int) -> None:
+        """Something was purged from a namespace: leave nothing of it on the disk, whatever it costs to save it anew."""
+        with self._saving:
+            if (found := self._shelves.get(namespace)) is not None:
+                found[0].expunge()
+            self._saved.pop(namespace, None)
+            if self._files is not None:
+                self._files.remove(namespace)
+        if found is not None:
+            self.refresh(namespace)
+
+    def remove_saved(self, namespace: int, row: EncoderRow) -> None:
+        """Remove what was saved of vectors that are not searched any more."""
+        with self._saving:
+            if self._files is not None:
+                self._files.remove(namespace, row.id)
+
+    def forget_all(self) -> None:
+        """Open every shelf anew when it is next asked for."""
+        for namespace in list(self._shelves):
+            self.forget(namespace)
 
     def flush(self) -> None:
         """Return when all indexes were told of everything."""
@@ -112,33 +166,51 @@ class Shelves:
         return shelf
 
     def _catch_up(self, namespace: int, shelf: Shelf, row: EncoderRow) -> None:
-        shelf.apply(self._store.drift(namespace, row, shelf.sequence))
-        if self._writes:
+        try:
+            shelf.apply(self._store.drift(namespace, row, shelf.sequence))
+        except BaseException:  # an interrupt, of who reads only
+            self._shelves.pop(namespace, None)
+            raise
+        self._bytes[namespace] = shelf.nbytes
+        # Who only reads has the index that the writer has saved, and makes one of its own where that is far behind.
+        if self._writes or shelf.tail_length > self._room:
             self._upkeep.wake(shelf)
+
+    def _make_room(self, kept: int) -> None:
+        """Close the shelves that were asked for the longest ago; what is not saved of them is in the store."""
+        spare = sum(self._bytes.values()) - self._most_bytes
+        if spare <= 0:
+            return
+        for namespace in sorted(self._bytes, key=lambda one: self._asked.get(one, 0.0)):
+            if namespace != kept and spare > 0:
+                spare -= self._bytes[namespace]
+                self.forget(namespace)
 
     def _save_if_grown(self, shelf: Shelf) -> None:
         """In the upkeep's thread, which alone changes an index."""
         for namespace, (other, _) in list(self._shelves.items()):
-            if other is shelf:
+            if other is shelf:  # else it was closed meanwhile
+                self._bytes[namespace] = shelf.nbytes
                 self._save(namespace, share=_GROWN)
 
     def _save(self, namespace: int, *, share: float) -> None:
         """Save an index that changed by more than such a share since it was saved."""
-        shelf, row = self._shelves[namespace]
-        covered, base = shelf.covered, shelf.base
-        if not self._writes or self._files is None or base is None or not base.can_save:
-            return
-        session = self._store.session_of(covered)
-        before = self._saved.get(namespace, 0)
-        if session is None or (before and abs(len(base) - before) <= share * before):
-            return
-        try:
-            self._files.save(_name(namespace, row), self._kind, SavedIndex(base, session, covered))
-        except (AdaMemError, OSError) as error:
-            # It costs the next opening some time, and nothing else.
-            _log.warning("an index of the memory could not be saved and will be built again: %s", error)
-        else:
-            self._saved[namespace] = len(base)
+        with self._saving:
+            shelf, row = self._shelves[namespace]
+            covered, base = shelf.covered, shelf.base
+            if not self._writes or self._files is None or base is None or not base.can_save or shelf.is_stained:
+                return
+            session = self._store.session_of(covered)
+            before = self._saved.get(namespace, 0)
+            if session is None or (before and abs(len(base) - before) <= share * before):
+                return
+            try:
+                self._files.save(_name(namespace, row), self._kind, SavedIndex(base, session, covered))
+            except (AdaMemError, OSError) as error:
+                # It costs the next opening some time, and nothing else.
+                _log.warning("an index of the memory could not be saved and will be built again: %s", error)
+            else:
+                self._saved[namespace] = len(base)
 
 
 def _name(namespace: int, row: EncoderRow) -> str:

@@ -50,6 +50,9 @@ class Database:
         self._path = path
         self._readonly = readonly
         self._alone = threading.RLock() if path is None else None
+        self._readers = 0
+        self._closed = False
+        self._reading = threading.Condition()
         self._lock = None if path is None or readonly else _locked(path, wait)
         try:
             with self.sentences():
@@ -65,8 +68,17 @@ class Database:
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of the file."""
-        with self.sentences(), self._alone or contextlib.nullcontext(), self._engine.connect() as connection:
-            yield connection
+        with self._reading:
+            if self._closed:
+                raise StorageError(f"{self._path or ':memory:'} was closed meanwhile; open it again")
+            self._readers += 1
+        try:
+            with self.sentences(), self._alone or contextlib.nullcontext(), self._engine.connect() as connection:
+                yield connection
+        finally:
+            with self._reading:
+                self._readers -= 1
+                self._reading.notify_all()
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
@@ -81,13 +93,31 @@ class Database:
         ):
             yield connection
 
+    @contextlib.contextmanager
+    def raw(self) -> Iterator[sqlite3.Connection]:
+        """The writer's connection itself, outside of any transaction, for what cannot be said in one."""
+        with self.sentences(), self._alone or contextlib.nullcontext(), self._engine.connect() as connection:
+            found = connection.connection.driver_connection
+            assert isinstance(found, sqlite3.Connection)
+            yield found
+
+    def empty_log(self) -> bool:
+        """Bring the log into the file and cut it off, with all that was ever in it; False where a reader needs it."""
+        with self.raw() as connection:
+            (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
+
     def close(self) -> None:
-        """Bring all that is written into the one file, and let another writer have it."""
+        """Bring all that is written into the one file, and let another writer have it; after the reads under way."""
+        with self._reading:
+            self._closed = True
+            # An interrupt may have kept a reader from saying that it is done: none takes as long as this.
+            self._reading.wait_for(lambda: self._readers == 0, timeout=_WAIT_MS / 1000)
         try:
             if not self._readonly and self._path is not None:
                 # A reader in another process may keep the log in use: it stays then, and nothing is lost.
-                with contextlib.suppress(DBAPIError, sqlite3.Error), self._engine.connect() as connection:
-                    connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                with contextlib.suppress(AdaMemError):
+                    self.empty_log()
         finally:
             self._engine.dispose()
             self._unlock()
@@ -107,10 +137,15 @@ class Database:
     def _make_tables(self) -> None:
         with self.write() as connection:
             version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+            if version == schema.VERSION:
+                return
             if version == 0:
                 schema.metadata.create_all(connection)
                 connection.exec_driver_sql(f"PRAGMA application_id = {_APPLICATION}")
-                connection.exec_driver_sql(f"PRAGMA user_version = {schema.VERSION}")
+            for older in range(version, schema.VERSION) if version else ():
+                for statement in schema.MIGRATIONS[older]:
+                    connection.exec_driver_sql(statement)
+            connection.exec_driver_sql(f"PRAGMA user_version = {schema.VERSION}")
 
     def _unlock(self) -> None:
         if self._lock is not None:
@@ -158,6 +193,11 @@ def _check_header(path: Path, *, readonly: bool) -> None:
             f"{path} was written by a newer AdaMem (its format is {version}, this one knows up to {schema.VERSION}); "
             "upgrade: pip install -U adamem"
         )
+    if readonly and 0 < version < schema.VERSION:
+        raise DataError(
+            f"{path} was written by an older AdaMem (its format is {version}, this one's {schema.VERSION}); "
+            "open it once without readonly=True, which brings it up to date"
+        )
 
 
 def _engine(path: Path | None, *, readonly: bool) -> Engine:
@@ -176,6 +216,7 @@ def _engine(path: Path | None, *, readonly: bool) -> Engine:
                 # FULL: the log is flushed to the disk before a commit returns.
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("PRAGMA secure_delete = ON")  # what is purged is written over
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute(f"PRAGMA cache_size = {_PAGES_KEPT}")
         except BaseException:

@@ -12,26 +12,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Row,
-    and_,
-    bindparam,
-    func,
-    insert,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Row, and_, bindparam, case, func, insert, select, update
 
 from adamem.errors import InvalidInput, UnknownName
 from adamem.memory.clock import Clock, to_datetime, to_micros
 from adamem.memory.drafts import Draft
-from adamem.memory.records import Memory
-from adamem.memory.schema import encoders, memories, namespaces, sessions, state, vectors
+from adamem.memory.records import Memory, Namespace
+from adamem.memory.rows import select_memories, to_memory, to_row
+from adamem.memory.schema import aliases, encoders, memories, namespaces, sessions, state, vectors
+from adamem.memory.scope import Scope, findable, may_be_found
 from adamem.memory.sqlite import Database
-from adamem.memory.timeline import Stretch, Timeline
+from adamem.memory.timeline import Stretch, Timeline, memory_topic
 from adamem.types import FloatArray, IdArray
 
 _PIECE = 500
@@ -96,7 +87,8 @@ class Store:
         self._clock = clock
         self._latest = 0
         self._session = ""
-        self._namespaces: dict[str, int] = {}
+        # Only by who writes: elsewhere a namespace may be taken out and made anew, of another number.
+        self._namespaces: dict[str, int] | None = None if readonly else {}
         self.database = Database(path, readonly=readonly, wait=wait)
         try:
             if not readonly:
@@ -117,7 +109,8 @@ class Store:
 
     def now(self) -> int:
         """Microseconds since 1970, as `Change.now`, for a read."""
-        return max(self._clocked(), self._latest)
+        self._latest = max(self._clocked(), self._latest)
+        return self._latest
 
     def session_of(self, sequence: int) -> str | None:
         """A name for the engine that wrote that write, other than all others', or None if it was not written yet."""
@@ -134,34 +127,45 @@ class Store:
             row = connection.execute(query).first()
         return None if row is None else EncoderRow(row.id, row.fingerprint, row.name, row.dim)
 
-    def use_encoder(self, change: Change, fingerprint: str, name: str, dim: int) -> EncoderRow:
-        """Search this encoder's vectors from now on."""
+    def encoder_for(self, change: Change, fingerprint: str, name: str, dim: int) -> EncoderRow:
+        """The row of an encoder, made if need be."""
         found = change.connection.execute(select(encoders.c.id).where(encoders.c.fingerprint == fingerprint)).scalar()
         if found is None:
             row = insert(encoders).values(fingerprint=fingerprint, name=name, dim=dim)
             found = change.connection.execute(row.returning(encoders.c.id)).scalar_one()
-        change.connection.execute(update(state).values(encoder=found))
         return EncoderRow(int(found), fingerprint, name, dim)
+
+    def use_encoder(self, change: Change, row: EncoderRow) -> None:
+        """Search this encoder's vectors from now on."""
+        change.connection.execute(update(state).values(encoder=row.id))
 
     def namespace(self, name: str) -> int | None:
         """The number of a namespace, or None if there is none of that very name."""
-        found = self._namespaces.get(name)
-        if found is None:
-            with self.database.read() as connection:
-                found = connection.execute(select(namespaces.c.id).where(namespaces.c.name == name)).scalar()
-            if found is not None:
-                self._namespaces[name] = found
+        known = self._namespaces or {}
+        if name in known:
+            return known[name]
+        with self.database.read() as connection:
+            found = connection.execute(select(namespaces.c.id).where(namespaces.c.name == name)).scalar()
+        if found is not None and self._namespaces is not None:
+            self._namespaces[name] = found
         return found
 
     def namespace_for(self, change: Change, name: str) -> int:
         """The number of a namespace, made if need be."""
-        if name in self._namespaces:
-            return self._namespaces[name]
         found = change.connection.execute(select(namespaces.c.id).where(namespaces.c.name == name)).scalar()
         if found is None:
             row = insert(namespaces).values(name=name, created=change.now)
             found = change.connection.execute(row.returning(namespaces.c.id)).scalar_one()
         return int(found)
+
+    def forget_namespaces(self) -> None:
+        """Ask for all numbers anew: some may have changed."""
+        if self._namespaces is not None:
+            self._namespaces = {}
+
+    def forget_session(self) -> None:
+        """Begin another session with the next write: what was written before is not this file's past any more."""
+        self._session = ""
 
     # -- writes --------------------------------------------------------------------------------------------------------
 
@@ -182,64 +186,106 @@ class Store:
 
     def add(self, change: Change, namespace: int, encoder: int, drafts: Sequence[Draft], embedded: FloatArray) -> Kept:
         """Add drafts (n,) with their vectors (n, d)."""
+        rows = [to_row(draft, now=change.now) for draft in drafts]
+        return self.insert(change, namespace, encoder, rows, embedded)
+
+    def insert(
+        self, change: Change, namespace: int, encoder: int, rows: Sequence[dict[str, Any]], embedded: FloatArray
+    ) -> Kept:
+        """Insert rows of `memories` (n,), as they are but for id, namespace and sequence, and their vectors (n, d).
+
+        Each takes its place among those of its topic, and holds no longer than it says.
+        """
         first = change.last_memory + 1
-        ids = np.arange(first, first + len(drafts), dtype=np.int64)
-        rows = [_row(draft, first + place, namespace, change) for place, draft in enumerate(drafts)]
-        superseded, cut = self._supersede(change, namespace, rows)
-        change.connection.execute(insert(memories), rows)
+        ids = np.arange(first, first + len(rows), dtype=np.int64)
+        whole = [
+            row | {"id": number, "namespace": namespace, "sequence": change.sequence}
+            for number, row in zip(ids.tolist(), rows, strict=True)
+        ]
+        superseded, cut = self._supersede(change, namespace, whole)
+        change.connection.execute(insert(memories), whole)
         little = np.ascontiguousarray(embedded, dtype=_LITTLE)
         change.connection.execute(
             insert(vectors),
             [
-                {"memory": row["id"], "encoder": encoder, "vector": vector.tobytes()}
-                for row, vector in zip(rows, little, strict=True)
+                {"memory": number, "encoder": encoder, "vector": vector.tobytes()}
+                for number, vector in zip(ids.tolist(), little, strict=True)
             ],
         )
-        change.last_memory += len(drafts)
+        change.last_memory += len(rows)
         return Kept(
             ids=ids,
             superseded=superseded,
-            findable=np.array([row["valid_to"] is None or row["valid_to"] > change.now for row in rows], dtype=bool),
+            findable=np.array([_may_be_found(row, change.now) for row in whole], dtype=bool),
             gone=np.array([one.id for one in cut if one.end is not None and one.end <= change.now], dtype=np.int64),
         )
 
-    def delete(self, change: Change, ids: Sequence[int]) -> set[int]:
-        """Hide memories until they are restored; the namespaces they are of.
+    def delete(self, change: Change, number: int) -> int:
+        """Hide a memory until it is restored; the namespace it is of.
 
-        Raises `UnknownName` for one that is not there, `InvalidInput` for one that is hidden.
+        Raises `UnknownName` if it is not there, `InvalidInput` if it is hidden.
         """
-        return self._mark(change, ids, deleted=change.now, was_deleted=False)
+        row = self._one(change, number)
+        if row.deleted is not None:
+            raise InvalidInput(f"the memory {number} is deleted already; get({number}) shows it")
+        self._touch(change, row.id, deleted=change.now)
+        return int(row.namespace)
 
-    def restore(self, change: Change, ids: Sequence[int]) -> set[int]:
-        """Show hidden memories again; the namespaces they are of.
+    def restore(self, change: Change, number: int) -> int:
+        """Show a hidden memory again; the namespace it is of.
 
-        Raises `UnknownName` for one that is not there, `InvalidInput` for one that is not hidden.
+        It takes its place among those of its topic as one that arrives now, and never holds for longer than before.
+        Raises `UnknownName` if it is not there, `InvalidInput` if it is not hidden.
         """
-        return self._mark(change, ids, deleted=None, was_deleted=True)
+        row = self._one(change, number)
+        if row.deleted is None:
+            raise InvalidInput(f"the memory {number} is not deleted; get({number}) shows it")
+        end = row.valid_to
+        if row.topic is not None:
+            fresh = Stretch(row.valid_from, row.id, None)
+            before = self._timelines(change, row.namespace, [row.topic])[row.topic].insert(fresh)
+            self._cut(change, [] if before is None else [before])
+            end = _earlier(end, fresh.end)
+        self._touch(change, row.id, deleted=None, valid_to=end)
+        return int(row.namespace)
 
-    def _mark(self, change: Change, ids: Sequence[int], *, deleted: int | None, was_deleted: bool) -> set[int]:
-        found: dict[int, tuple[bool, int]] = {}
-        for piece in _pieces(ids):
-            query = select(memories.c.id, memories.c.deleted, memories.c.namespace).where(memories.c.id.in_(piece))
-            found |= {row.id: (row.deleted is not None, row.namespace) for row in change.connection.execute(query)}
-        for one in ids:
-            if one not in found:
-                raise UnknownName(f"there is no memory {one}; it may have been purged, or never added")
-            if found[one][0] != was_deleted:
-                how_it_is = "is not deleted" if was_deleted else "is deleted already"
-                raise InvalidInput(f"the memory {one} {how_it_is}; get({one}) shows it")
-        for piece in _pieces(ids):
-            change.connection.execute(
-                update(memories)
-                .where(memories.c.id.in_(piece))
-                .values(
-                    deleted=deleted,
-                    updated=change.now,
-                    revision=memories.c.revision + 1,
-                    sequence=change.sequence,
-                )
+    def topic_of(self, change: Change, number: int) -> str:
+        """The topic of a memory that is to be superseded; it is given one if it has none.
+
+        Raises `UnknownName` if it is not there, `InvalidInput` if it is hidden.
+        """
+        row = self._one(change, number)
+        if row.deleted is not None:
+            raise InvalidInput(f"the memory {number} is deleted; restore({number}) brings it back")
+        if row.topic is None:
+            self._touch(change, row.id, topic=memory_topic(row.id))
+            return memory_topic(row.id)
+        return str(row.topic)
+
+    def _one(self, change: Change, number: int) -> Row[Any]:
+        query = select(memories).where(memories.c.id == number)
+        row = change.connection.execute(query).first()
+        if row is None:
+            query = select(memories).join(aliases, aliases.c.memory == memories.c.id).where(aliases.c.id == number)
+            row = change.connection.execute(query).first()
+        if row is None:
+            raise UnknownName(f"there is no memory {number}; it may have been purged, or never added")
+        return row
+
+    def _touch(self, change: Change, number: int, **values: Any) -> None:
+        row = {"updated": change.now, "revision": memories.c.revision + 1, "sequence": change.sequence, **values}
+        change.connection.execute(update(memories).where(memories.c.id == number).values(row))
+
+    def _timelines(self, change: Change, namespace: int, topics: Sequence[str]) -> dict[str, Timeline]:
+        """By topic, of what is not deleted."""
+        known: dict[str, list[Stretch]] = {topic: [] for topic in topics}
+        for piece in _pieces(topics):
+            query = select(memories.c.topic, memories.c.id, memories.c.valid_from, memories.c.valid_to).where(
+                memories.c.namespace == namespace, memories.c.topic.in_(piece), memories.c.deleted.is_(None)
             )
-        return {namespace for _, namespace in found.values()}
+            for found in change.connection.execute(query):
+                known[found.topic].append(Stretch(found.valid_from, found.id, found.valid_to))
+        return {topic: Timeline(stretches) for topic, stretches in known.items()}
 
     def _supersede(
         self, change: Change, namespace: int, rows: list[dict[str, Any]]
@@ -248,34 +294,30 @@ class Store:
 
         Returns whom each row superseded, and what was cut.
         """
-        topics = {row["topic"] for row in rows if row["topic"] is not None}
         superseded: list[int | None] = [None] * len(rows)
+        topics = sorted({row["topic"] for row in rows if row["topic"] is not None and row["deleted"] is None})
         if not topics:
             return superseded, []
-        known: dict[str, list[Stretch]] = {topic: [] for topic in topics}
-        hidden = set()
-        for piece in _pieces(sorted(topics)):
-            columns = (memories.c.topic, memories.c.id, memories.c.valid_from, memories.c.valid_to, memories.c.deleted)
-            query = select(*columns).where(memories.c.namespace == namespace, memories.c.topic.in_(piece))
-            for found in change.connection.execute(query):
-                known[found.topic].append(Stretch(found.valid_from, found.id, found.valid_to))
-                if found.deleted is not None:
-                    hidden.add(found.id)
-        timelines = {topic: Timeline(stretches) for topic, stretches in known.items()}
+        timelines = self._timelines(change, namespace, topics)
         added: dict[int, Stretch] = {}
         cut: dict[int, Stretch] = {}
         for place, row in enumerate(rows):
-            if row["topic"] is not None:
+            if row["topic"] is not None and row["deleted"] is None:
                 fresh = Stretch(row["valid_from"], row["id"], None)
                 before = timelines[row["topic"]].insert(fresh)
                 added[fresh.id] = fresh
                 if before is not None:
-                    superseded[place] = None if before.id in hidden else before.id
+                    superseded[place] = before.id
                     if before.id not in added:
                         cut[before.id] = before
         for row in rows:
             if row["id"] in added:
-                row["valid_to"] = added[row["id"]].end
+                row["valid_to"] = _earlier(row["valid_to"], added[row["id"]].end)
+        self._cut(change, list(cut.values()))
+        return superseded, list(cut.values())
+
+    def _cut(self, change: Change, cut: Sequence[Stretch]) -> None:
+        """Write where stretches end now."""
         if cut:
             change.connection.execute(
                 update(memories)
@@ -286,56 +328,142 @@ class Store:
                     revision=memories.c.revision + 1,
                     sequence=change.sequence,
                 ),
-                [{"cut": one.id, "end": one.end} for one in cut.values()],
+                [{"cut": one.id, "end": one.end} for one in cut],
             )
-        return superseded, list(cut.values())
 
     # -- reads ---------------------------------------------------------------------------------------------------------
 
     def get(self, number: int) -> Memory | None:
-        """A memory in whatever state it is, or None."""
-        query = select(memories, namespaces.c.name).join(namespaces).where(memories.c.id == number)
+        """A memory in whatever state it is, or None; for the id of one that was merged, the one that stayed."""
         with self.database.read() as connection:
-            row = connection.execute(query).first()
-        return None if row is None else _memory(row, row.name)
+            query = select_memories().add_columns(namespaces.c.name).join(namespaces)
+            row = connection.execute(query.where(memories.c.id == number)).first()
+            if row is None:
+                other = select(aliases.c.memory).where(aliases.c.id == number).scalar_subquery()
+                row = connection.execute(query.where(memories.c.id == other)).first()
+        return None if row is None else to_memory(row, row.name)
 
-    def visible(self, namespace: int, name: str, ids: Sequence[int], at: int) -> dict[int, Memory]:
-        """Of these ids, the memories of the namespace that can be found at a time."""
-        found: dict[int, Memory] = {}
+    def visible(self, namespace: int, ids: Sequence[int], scope: Scope) -> dict[int, Row[Any]]:
+        """Of these ids, the rows of memories of the namespace that may be found, for `to_memory`."""
+        found: dict[int, Row[Any]] = {}
         with self.database.read() as connection:
             for piece in _pieces(ids):
-                query = select(memories).where(
-                    memories.c.id.in_(piece), memories.c.namespace == namespace, _findable(at)
+                query = select_memories().where(
+                    memories.c.id.in_(piece), memories.c.namespace == namespace, scope.holds()
                 )
-                found |= {row.id: _memory(row, name) for row in connection.execute(query)}
+                found |= {row.id: row for row in connection.execute(query)}
         return found
+
+    def matching(self, namespace: int, scope: Scope) -> IdArray:
+        """int64, sorted: the memories of the namespace that may be found."""
+        query = select(memories.c.id).where(memories.c.namespace == namespace, scope.holds()).order_by(memories.c.id)
+        with self.database.read() as connection:
+            return np.fromiter(connection.execute(query).scalars(), dtype=np.int64)
+
+    def lapsed(self, namespace: int, ids: Sequence[int] | None, now: int) -> tuple[IdArray, int]:
+        """Of these ids, or of all, int64: those that are not found any more; and up to which write that was read."""
+        query = select(memories.c.id).where(memories.c.namespace == namespace, ~may_be_found(now))
+        gone: list[int] = []
+        with self.database.read() as connection:
+            sequence = int(connection.execute(select(state.c.sequence)).scalar_one())
+            if ids is None:
+                gone += connection.execute(query).scalars()
+            for piece in _pieces(ids or ()):
+                gone += connection.execute(query.where(memories.c.id.in_(piece))).scalars()
+        return np.array(gone, dtype=np.int64), sequence
+
+    def vectors(self, ids: IdArray, encoder: EncoderRow) -> Iterator[tuple[IdArray, FloatArray]]:
+        """Vectors of ids (n,), in pieces: ids int64 (m,), vectors float32 (m, d); those that have none are left out."""
+        for piece in _pieces(ids.tolist()):
+            query = select(vectors.c.memory, vectors.c.vector).where(
+                vectors.c.memory.in_(piece), vectors.c.encoder == encoder.id
+            )
+            with self.database.read() as connection:
+                yield _vectors(connection.execute(query).all(), encoder.dim)
 
     def page(self, namespace: int, name: str, *, after: int, count: int, at: int) -> list[Memory]:
         """The next `count` memories with ids above `after` that can be found at a time, by id."""
         query = (
-            select(memories)
-            .where(memories.c.namespace == namespace, memories.c.id > after, _findable(at))
+            select_memories()
+            .where(memories.c.namespace == namespace, memories.c.id > after, findable(at))
             .order_by(memories.c.id)
             .limit(count)
         )
         with self.database.read() as connection:
-            return [_memory(row, name) for row in connection.execute(query)]
+            return [to_memory(row, name) for row in connection.execute(query)]
 
     def of_topic(self, namespace: int, name: str, topic: str) -> list[Memory]:
         """All memories of a topic that are not deleted, in the order in which they hold."""
         query = (
-            select(memories)
+            select_memories()
             .where(memories.c.namespace == namespace, memories.c.topic == topic, memories.c.deleted.is_(None))
             .order_by(memories.c.valid_from, memories.c.id)
         )
         with self.database.read() as connection:
-            return [_memory(row, name) for row in connection.execute(query)]
+            return [to_memory(row, name) for row in connection.execute(query)]
+
+    def topic(self, number: int) -> tuple[int, str, str | None] | None:
+        """The namespace of a memory, its number and name, and its topic; None if there is no such memory."""
+        query = select(memories.c.namespace, namespaces.c.name, memories.c.topic).join(namespaces)
+        with self.database.read() as connection:
+            row = connection.execute(query.where(memories.c.id == number)).first()
+        return None if row is None else (row.namespace, row.name, row.topic)
+
+    def texts(self, namespace: int, *, after: int, count: int) -> list[tuple[int, str]]:
+        """What can be read in the next `count` memories with ids above `after`, whatever state they are in, by id."""
+        query = (
+            select(memories.c.id, memories.c.question, memories.c.text, memories.c.keywords)
+            .where(memories.c.namespace == namespace, memories.c.id > after)
+            .order_by(memories.c.id)
+            .limit(count)
+        )
+        with self.database.read() as connection:
+            return [
+                (row.id, "\n".join([row.question or "", row.text, *json.loads(row.keywords)]))
+                for row in connection.execute(query)
+            ]
+
+    def has_more_than(self, namespace: int, count: int) -> bool:
+        """Whether a namespace has more memories, in whatever state."""
+        query = select(memories.c.id).where(memories.c.namespace == namespace).limit(1).offset(count)
+        with self.database.read() as connection:
+            return connection.execute(query).first() is not None
 
     def count(self, namespace: int, at: int) -> int:
         """How many memories can be found at a time."""
-        query = select(func.count()).select_from(memories).where(memories.c.namespace == namespace, _findable(at))
+        query = select(func.count()).select_from(memories).where(memories.c.namespace == namespace, findable(at))
         with self.database.read() as connection:
             return int(connection.execute(query).scalar_one())
+
+    def namespaces(self, at: int) -> list[Namespace]:
+        """All of them, by name, with how many memories can be found at a time."""
+        found = (
+            select(memories.c.namespace, func.count().label("held"))
+            .where(findable(at))
+            .group_by(memories.c.namespace)
+            .subquery()
+        )
+        query = select(namespaces, found.c.held).outerjoin(found, found.c.namespace == namespaces.c.id)
+        with self.database.read() as connection:
+            return [
+                Namespace(row.name, row.held or 0, to_datetime(row.created))
+                for row in connection.execute(query.order_by(namespaces.c.name))
+            ]
+
+    def tally(self, at: int) -> tuple[int, ...]:
+        """How many namespaces there are, and memories: found at a time, superseded, expired, deleted."""
+        is_expired = and_(memories.c.expires.is_not(None), memories.c.expires <= at)
+        is_past = and_(memories.c.valid_to.is_not(None), memories.c.valid_to <= at)
+        kinds = (
+            findable(at),
+            and_(memories.c.deleted.is_(None), is_past, ~is_expired),
+            and_(memories.c.deleted.is_(None), is_expired),
+            memories.c.deleted.is_not(None),
+        )
+        with self.database.read() as connection:
+            many = connection.execute(select(func.count()).select_from(namespaces)).scalar_one()
+            found: Any = connection.execute(select(*(func.count(case((kind, 1))) for kind in kinds))).one()
+        return (many, *found)
 
     def sequence(self) -> int:
         """The number of the last write."""
@@ -347,8 +475,9 @@ class Store:
         with self.database.read() as connection:
             row = connection.execute(select(state.c.sequence, state.c.clock)).one()
             self._latest = max(self._latest, row.clock)
+            now = self.now()
             changed = (memories.c.namespace == namespace, memories.c.sequence > since)
-            stays = _may_be_found(row.clock)
+            stays = may_be_found(now)
             query = (
                 select(memories.c.id, vectors.c.vector)
                 .join(vectors, and_(vectors.c.memory == memories.c.id, vectors.c.encoder == encoder.id))
@@ -359,85 +488,29 @@ class Store:
             gone: list[int] = []
             if since:
                 gone = list(connection.execute(select(memories.c.id).where(*changed, ~stays)).scalars())
-        flat = np.frombuffer(b"".join(blob for _, blob in found), dtype=_LITTLE)
-        return Drift(
-            sequence=row.sequence,
-            ids=np.fromiter((number for number, _ in found), dtype=np.int64, count=len(found)),
-            vectors=flat.reshape(len(found), encoder.dim).astype(np.float32, copy=False),
-            gone=np.array(gone, dtype=np.int64),
-        )
+        ids, found_vectors = _vectors(found, encoder.dim)
+        return Drift(sequence=row.sequence, ids=ids, vectors=found_vectors, gone=np.array(gone, dtype=np.int64))
 
     def _clocked(self) -> int:
         return to_micros(self._clock(), what="what the clock gives")
 
 
-def _findable(at: int) -> ColumnElement[bool]:
-    """Of a memory: whether a search finds it that asks what holds at a time."""
-    return and_(
-        memories.c.deleted.is_(None),
-        memories.c.valid_from <= at,
-        or_(memories.c.valid_to.is_(None), memories.c.valid_to > at),
-        or_(memories.c.expires.is_(None), memories.c.expires > at),
-    )
+def _earlier(one: int | None, other: int | None) -> int | None:
+    """Of two ends, the first; None is for ever."""
+    return min((end for end in (one, other) if end is not None), default=None)
 
 
-def _may_be_found(now: int) -> ColumnElement[bool]:
-    """Whether a search for what holds now finds it, or one at a later time will."""
-    return and_(
-        memories.c.deleted.is_(None),
-        or_(memories.c.valid_to.is_(None), memories.c.valid_to > now),
-        or_(memories.c.expires.is_(None), memories.c.expires > now),
-    )
+def _may_be_found(row: dict[str, Any], now: int) -> bool:
+    """As `scope.may_be_found`, of a row that is being written."""
+    ends = (row["valid_to"], row["expires"])
+    return row["deleted"] is None and all(end is None or end > now for end in ends)
 
 
-def _row(draft: Draft, number: int, namespace: int, change: Change) -> dict[str, Any]:
-    return {
-        "id": number,
-        "namespace": namespace,
-        "text": draft.text,
-        "type": draft.type,
-        "slot": draft.slot,
-        "question": draft.question,
-        "topic": draft.topic,
-        "metadata": draft.metadata,
-        "keywords": draft.keywords,
-        "links": draft.links,
-        "credibility": draft.credibility,
-        "created": change.now,
-        "updated": change.now,
-        "valid_from": change.now if draft.valid_from is None else draft.valid_from,
-        "valid_to": None,
-        "expires": None if draft.ttl is None else change.now + draft.ttl,
-        "deleted": None,
-        "revision": 1,
-        "sequence": change.sequence,
-    }
-
-
-def _memory(row: Row[Any], namespace: str) -> Memory:
-    return Memory(
-        id=row.id,
-        text=row.text,
-        namespace=namespace,
-        type=row.type,
-        slot=row.slot,
-        question=row.question,
-        metadata=json.loads(row.metadata),
-        keywords=tuple(json.loads(row.keywords)),
-        links=tuple(json.loads(row.links)),
-        credibility=row.credibility,
-        created=to_datetime(row.created),
-        updated=to_datetime(row.updated),
-        valid_from=to_datetime(row.valid_from),
-        valid_to=_moment(row.valid_to),
-        expires=_moment(row.expires),
-        deleted=_moment(row.deleted),
-        revision=row.revision,
-    )
-
-
-def _moment(micros: int | None) -> Any:
-    return None if micros is None else to_datetime(micros)
+def _vectors(rows: Sequence[Any], dim: int) -> tuple[IdArray, FloatArray]:
+    """Rows (id, bytes) as ids int64 (m,) and vectors float32 (m, d)."""
+    ids = np.fromiter((number for number, _ in rows), dtype=np.int64, count=len(rows))
+    flat = np.frombuffer(b"".join(blob for _, blob in rows), dtype=_LITTLE)
+    return ids, flat.reshape(len(rows), dim).astype(np.float32, copy=False)
 
 
 def _pieces(values: Sequence[Any]) -> Iterable[Sequence[Any]]:

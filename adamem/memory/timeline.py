@@ -1,9 +1,10 @@
 """Supersession: of the memories of one topic, which holds when.
 
-A topic is a slot (``home.city``), or a question in its normal form. Each of its memories holds from its own
-`valid_from` until that of the next one; of two with the same, the one that arrived later holds. What arrives late and
-is older than what is known becomes history at once. Nothing is ever guessed from what sentences look like: "Loves
-hiking" and "Hates hiking" are near to each other and say the opposite.
+A topic is a slot (``home.city``), a question in its normal form, or whatever a memory said that was superseded by its
+id. Each of its memories holds from its own `valid_from` until that of the next one; of two with the same, the one that
+arrived later holds. What arrives late and is older than what is known becomes history at once; what is deleted takes no
+part. Nothing is ever guessed from what sentences look like: "Loves hiking" and "Hates hiking" are near to each other
+and say the opposite.
 """
 
 from __future__ import annotations
@@ -52,6 +53,11 @@ class Timeline:
 def slot_topic(slot: str) -> str:
     """The topic of a slot: exactly as it is written."""
     return f"slot:{slot}"
+
+
+def memory_topic(number: int) -> str:
+    """The topic of a memory that had none until another one was to supersede it."""
+    return f"memory:{number}"
 
 
 def question_topic(question: str) -> str:

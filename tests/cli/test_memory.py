@@ -76,3 +76,62 @@ def test_mistakes_are_sentences(adamem, tmp_path):
     _sentence(adamem("memory", "add", "m.db", "y", "--encoder", "hashing:32"), "open it with encoder='hashing:64'")
     (tmp_path / "text.db").write_text("not a database" * 100)
     _sentence(adamem("memory", "list", "text.db"), "is not a whole memory file")
+
+
+def test_a_search_is_narrowed_from_the_command_line(adamem):
+    """By words, type, condition and time."""
+    adamem("memory", "add", "m.db", "Anna lives in Boston", "--slot", "city", "--metadata", '{"page": 3}', *HASHING)
+    adamem("memory", "add", "m.db", "the office closes", "--type", "event")
+
+    def found(*options: str) -> list[str]:
+        lines = adamem("memory", "search", "m.db", "Boston office", "--json", *options).stdout.splitlines()
+        return [json.loads(line)["text"] for line in lines]
+
+    assert found("--mode", "lexical", "--type", "event") == ["the office closes"]
+    assert found("--where", '{"page": {"gte": 3}}') == ["Anna lives in Boston"]
+    assert found("--as-of", "2001-01-01") == []
+    assert len(found("--as-of", "2100-01-01T00:00:00+02:00", "--mode", "hybrid")) == 2
+    _sentence(adamem("memory", "search", "m.db", "x", "--where", "[1]"), "--where must be a JSON object")
+    _sentence(adamem("memory", "search", "m.db", "x", "--as-of", "today"), "--as-of is no date")
+    _sentence(adamem("memory", "search", "m.db", "x", "--mode", "lexicl"), "did you mean 'lexical'")
+
+
+def test_a_file_is_kept_in_order_from_the_command_line(adamem, tmp_path):
+    """Superseded, purged, defragmented, embedded anew, kept as a version and brought back."""
+    adamem("memory", "add", "m.db", "the key is here", *HASHING)
+    assert adamem("memory", "supersede", "m.db", "1", "the key is there").stdout == "2\n"
+    adamem("memory", "add", "m.db", "a secret xylophone", "-n", "b")
+    assert adamem("memory", "snapshot", "m.db", "first").stdout == "first\n"
+    assert adamem("memory", "purge", "m.db", "3").returncode == 0
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"xylophone" in path.read_bytes()]
+    adamem("memory", "add", "m.db", "the key is there")
+    assert "1 double ones taken out" not in adamem("memory", "defrag", "m.db").stdout  # one of them has a history
+    adamem("memory", "add", "m.db", "twice")
+    adamem("memory", "add", "m.db", "twice")
+    assert "0 expired and 1 double ones taken out" in adamem("memory", "defrag", "m.db", "--near", "0").stdout
+    assert "memories embedded by hashing:32" in adamem("memory", "reembed", "m.db", "hashing:32").stdout
+    stats = json.loads(adamem("memory", "stats", "m.db", "--json").stdout)
+    assert (stats["memories"], stats["history"], stats["encoder"]) == (3, 1, "hashing:32")
+    assert "encoder      hashing:32" in adamem("memory", "stats", "m.db").stdout
+    assert "first" in adamem("memory", "versions", "m.db").stdout
+    assert adamem("memory", "rollback", "m.db", "first").returncode == 0
+    listed = adamem("memory", "namespaces", "m.db", "--json").stdout.splitlines()
+    assert [(json.loads(line)["name"], json.loads(line)["memories"]) for line in listed] == [("b", 0), ("global", 1)]
+    _sentence(adamem("memory", "rollback", "m.db", "frist"), "did you mean 'first'")
+
+
+def test_memories_are_handed_on_from_the_command_line(adamem, tmp_path):
+    """By `adamem memory export` and `import`, and by the same under the name of `adapmem`."""
+    adamem("memory", "add", "m.db", "a stone", *HASHING)
+    assert "1 memories written to p.zip" in adamem("memory", "export", "m.db", "p.zip", "--licence", "CC0-1.0").stdout
+    assert "1 memories taken in" in adamem("memory", "import", "other.db", "p.zip", "-n", "new", *HASHING).stdout
+    assert "a stone" in adamem("memory", "list", "other.db", "-n", "new").stdout
+
+    def adapmem(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-P", "-c", "from adamem.cli import adapmem; adapmem()", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    assert adapmem("export", "m.db", "q.zip", "--licence", "CC0-1.0").returncode == 0
+    assert (tmp_path / "q.zip").read_bytes() == (tmp_path / "p.zip").read_bytes()
+    assert adapmem("import", "other.db", "q.zip").returncode == 0
+    _sentence(adapmem("import", "other.db", "m.db"), "is no package of memories")

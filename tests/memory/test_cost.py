@@ -53,7 +53,7 @@ def test_search(benchmark, filled, vectors, tail):
         shelf = None
         engine.search(vector=vectors[0])
         if tail == "a full tail":
-            (shelf, _) = next(iter(engine._shelves._shelves.values()))
+            (shelf, _) = next(iter(engine._core.shelves._shelves.values()))
             shelf._parts.tail.append(np.arange(1_000_000, 1_020_000), vectors[N:])
         benchmark.pedantic(engine.search, setup=in_turn(vectors), rounds=3_000, warmup_rounds=50)
     times = 1e3 * np.array(benchmark.stats.stats.data)

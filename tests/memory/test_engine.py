@@ -10,7 +10,7 @@ import pytest
 
 from adamem.encoders import open_encoder
 from adamem.errors import InvalidInput, StorageError, UnknownName
-from adamem.memory import Hit, Memory, NewMemory
+from adamem.memory import Hit, Memory, MemoryEngine, NewMemory
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -335,6 +335,10 @@ def test_bad_questions_are_refused(engine):
         ({"search_params": {"ef": 0}}, InvalidInput, "ef"),
         ({"tail": 0}, InvalidInput, "tail"),
         ({"default_namespace": "a\0"}, InvalidInput, "NUL"),
+        ({"wait": "x"}, InvalidInput, "wait must be a number of seconds from 0 on, not 'x'"),
+        ({"wait": -1}, InvalidInput, "wait must be a number of seconds"),
+        ({"wait": float("nan")}, InvalidInput, "wait must be a number of seconds"),
+        ({"cache_bytes": -1}, InvalidInput, "cache_bytes must be a whole number"),
     ],
 )
 def test_an_engine_that_makes_no_sense_is_not_opened(opened, tmp_path, settings, error, said):
@@ -342,6 +346,13 @@ def test_an_engine_that_makes_no_sense_is_not_opened(opened, tmp_path, settings,
     with pytest.raises(error, match=said):
         opened(**settings)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["", None, 5, "a\0b"])
+def test_what_is_no_path_is_refused(path):
+    """With the way out."""
+    with pytest.raises(InvalidInput, match=r"is no path; name the file|NUL"):
+        MemoryEngine(path)
 
 
 def test_a_closed_engine_says_so(engine):
@@ -358,12 +369,16 @@ def test_vectors_of_another_encoder_are_never_compared(opened):
     """Neither of another dimension nor of the same one."""
     with opened() as engine:
         engine.add("x")
-    engine = opened(encoder=open_encoder("hashing:128"))
+    said = r"holds vectors of the encoder hashing:64 .* open it with encoder='hashing:64'"
+    with pytest.raises(InvalidInput, match=said):
+        opened(encoder=open_encoder("hashing:128"))
+    engine = opened(encoder="hashing:128")
     for verb in (lambda: engine.search("x"), lambda: engine.add("y")):
-        with pytest.raises(
-            InvalidInput, match=r"holds vectors of the encoder hashing:64 .* open it with encoder='hashing:64'"
-        ):
+        with pytest.raises(InvalidInput, match=said):
             verb()
+    reader = opened(readonly=True, encoder="hashing:128")
+    with pytest.raises(InvalidInput, match=said):
+        reader.search("x")
 
 
 def test_without_an_encoder_the_files_own_is_used(opened, monkeypatch):

@@ -130,11 +130,14 @@ def test_an_index_is_saved_and_used_again(opened, tmp_path, unit, caplog):
     assert not caplog.records
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "no index", "no json", "wrong ids", "foreign json"])
-def test_a_damaged_index_is_built_again_with_a_warning(opened, tmp_path, unit, caplog, damage):
+@pytest.mark.parametrize(
+    "damage", ["cut", "flipped", "no index", "no json", "wrong ids", "foreign json", "wrong write"]
+)
+@pytest.mark.parametrize("index", ["spiral", "hnsw"])
+def test_a_damaged_index_is_built_again_with_a_warning(opened, tmp_path, unit, caplog, damage, index):
     """Whatever happened to it, the memories are in the database."""
     path, vectors = tmp_path / "memory.db", unit(2_500)
-    with opened(path) as engine:
+    with opened(path, index=index) as engine:
         engine.add_many([f"m{i}" for i in range(2_500)], vectors=vectors)
         engine.flush()
     (said,) = (tmp_path / "memory.db.index").glob("*/current.json")
@@ -152,14 +155,16 @@ def test_a_damaged_index_is_built_again_with_a_warning(opened, tmp_path, unit, c
         said.write_text("{")
     elif damage == "wrong ids":
         np.save(folder / "ids.npy", np.arange(2_500))
+    elif damage == "wrong write":
+        said.write_text(said.read_text().replace('"covered": ', '"covered": 1'))
     else:
-        said.write_text(json.dumps({"format": 1, "folder": "../../..", "index": "spiral"}))
-    with caplog.at_level(logging.WARNING), opened(path) as engine:
+        said.write_text(json.dumps({"format": 2, "folder": "../../..", "index": "spiral"}))
+    with caplog.at_level(logging.WARNING), opened(path, index=index) as engine:
         assert engine.search(vector=vectors[9], top_k=1)[0].memory.id == 10
         engine.flush()
     assert "cannot be used and is built again from the memories" in caplog.text
     caplog.clear()
-    with opened(path) as engine:
+    with opened(path, index=index) as engine:
         assert engine.search(vector=vectors[9], top_k=1)[0].memory.id == 10
     assert not caplog.records
 

@@ -53,6 +53,9 @@ def test_a_search_meets_every_vector(n, dim, k, spread, seed, dropped):
     found, distances = tail.search(query, k)
     wanted, expected = by_force(ids[~gone], vectors[~gone], query, k)
     np.testing.assert_allclose(distances, expected, atol=2e-6)
+    places = {number: place for place, number in enumerate(ids.tolist())}
+    own = np.float32(1) - vectors[[places[number] for number in found.tolist()]] @ query
+    np.testing.assert_allclose(distances, own, atol=2e-6)  # each id with its own distance
     clear = np.abs(distances - expected) == 0
     assert set(found) <= set(ids[~gone].tolist())
     assert found.size == np.unique(found).size == wanted.size

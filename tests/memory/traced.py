@@ -1,7 +1,8 @@
-"""A program: the system calls of another one's main thread, by ptrace; Linux on x86-64 and no tool besides.
+"""A program: the system calls of another one's threads, by ptrace; Linux on x86-64 and no tool besides.
 
 ``python traced.py PROGRAM [ARGUMENT ...]`` runs the Python text PROGRAM to its end and prints, in order, what it calls
-that writes or flushes: a line each, the call and the file it went to.
+that writes or flushes: a line each, the call and the file it went to. A write stands where it began, a flush where it
+was done.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import sys
 from pathlib import Path
 
 _TRACEME, _GETREGS, _SYSCALL, _SETOPTIONS = 0, 12, 24, 0x4200
-_SYSGOOD = 1
-_SIGTRAP = 5
+_SYSGOOD, _TRACECLONE = 1, 8
+_ALL = 0x40000000  # __WALL: threads as well
+_SIGTRAP, _SIGSTOP = 5, 19
 _CALLS = {
     1: "write",
     18: "pwrite64",
@@ -42,32 +44,48 @@ def trace(program: str, *arguments: str) -> list[tuple[str, str]]:
     _, status = os.waitpid(child, 0)
     if not os.WIFSTOPPED(status):
         raise RuntimeError("the program could not be traced")
-    _libc.ptrace(_SETOPTIONS, child, None, ctypes.c_void_p(_SYSGOOD))
-    registers = (ctypes.c_ulonglong * _WORDS)()
+    _libc.ptrace(_SETOPTIONS, child, None, ctypes.c_void_p(_SYSGOOD | _TRACECLONE))
     calls: list[tuple[str, str]] = []
-    entering, signal = True, 0
+    inside: dict[int, tuple[str, str] | None] = {}  # by thread: the call that it is in
+    known, thread, signal = {child}, child, 0
     while True:
-        if _libc.ptrace(_SYSCALL, child, None, ctypes.c_void_p(signal)) < 0:
-            raise OSError(ctypes.get_errno(), "ptrace")
-        _, status = os.waitpid(child, 0)
-        if os.WIFEXITED(status) or os.WIFSIGNALED(status):
-            if os.waitstatus_to_exitcode(status):
-                raise RuntimeError(f"the program ended with {os.waitstatus_to_exitcode(status)}")
-            return calls
-        signal = os.WSTOPSIG(status)
-        if signal != _SIGTRAP | 0x80:
-            signal = 0 if signal == _SIGTRAP else signal
-            continue
+        _libc.ptrace(_SYSCALL, thread, None, ctypes.c_void_p(signal))  # fails for a thread that has just ended
+        thread, status = os.waitpid(-1, _ALL)
         signal = 0
-        if entering:
-            _libc.ptrace(_GETREGS, child, None, ctypes.byref(registers))
-            name = _CALLS.get(registers[_ORIG_RAX])
-            if name is not None:
-                file = ""
-                with contextlib.suppress(OSError):
-                    file = str(Path(f"/proc/{child}/fd/{registers[_RDI]}").readlink())
-                calls.append((name, file))
-        entering = not entering
+        if os.WIFEXITED(status) or os.WIFSIGNALED(status):
+            if thread == child:
+                if os.waitstatus_to_exitcode(status):
+                    raise RuntimeError(f"the program ended with {os.waitstatus_to_exitcode(status)}")
+                return calls
+            inside.pop(thread, None)
+            continue
+        stopped_by = os.WSTOPSIG(status)
+        if stopped_by == _SIGTRAP | 0x80:
+            if thread in inside:
+                done = inside.pop(thread)
+                if done is not None and "sync" in done[0]:
+                    calls.append(done)
+            else:
+                inside[thread] = begun = _call(thread)
+                if begun is not None and "sync" not in begun[0]:
+                    calls.append(begun)
+        elif stopped_by == _SIGSTOP and thread not in known:
+            known.add(thread)  # a thread begins stopped
+        elif stopped_by != _SIGTRAP:
+            signal = stopped_by
+
+
+def _call(thread: int) -> tuple[str, str] | None:
+    """What a thread is calling, and the file, if it is one of those."""
+    registers = (ctypes.c_ulonglong * _WORDS)()
+    _libc.ptrace(_GETREGS, thread, None, ctypes.byref(registers))
+    name = _CALLS.get(registers[_ORIG_RAX])
+    if name is None:
+        return None
+    file = ""
+    with contextlib.suppress(OSError):
+        file = str(Path(f"/proc/{thread}/fd/{registers[_RDI]}").readlink())
+    return name, file
 
 
 if __name__ == "__main__":

@@ -1,0 +1,373 @@
+"""Keeping a memory file in order: namespaces, versions, packages, another encoder, and taking out for good."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import select
+
+from adamem.encoders import Encoder, open_encoder
+from adamem.errors import InvalidInput, StorageError, UnknownName
+from adamem.files import storage_error
+from adamem.memory import defragmentation, removal
+from adamem.memory.clock import to_datetime
+from adamem.memory.copying import copy_namespace, follow
+from adamem.memory.core import Core
+from adamem.memory.drafts import check_name, embedded_text
+from adamem.memory.packages import Package, Packed, write_package
+from adamem.memory.records import Defragmented, Imported, Version
+from adamem.memory.reembedding import Progress, Reembedding
+from adamem.memory.schema import memories, namespaces, vectors
+from adamem.memory.scope import Scope
+from adamem.memory.snapshots import Snapshots, no_versions
+from adamem.memory.store import EncoderRow
+from adamem.types import FloatArray
+
+_PIECE = 1_000
+_NEIGHBOURS = 8
+"""So many of the nearest are looked at for those that are near enough to be linked."""
+
+
+class Caretaker:
+    """The verbs of `MemoryEngine` that keep order; see there."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._store = core.store
+        self._snapshots = None if core.path is None else Snapshots(core.store, Path(f"{core.path}.versions"))
+
+    # -- taking out for good -------------------------------------------------------------------------------------------
+
+    def purge(self, number: int) -> None:
+        """See `MemoryEngine.purge`."""
+
+        def work() -> None:
+            found = self._store.get(number)
+            if found is None:
+                raise UnknownName(f"there is no memory {number}; it may have been purged already, or never added")
+            # In an older version those that were merged since are rows of their own.
+            every = [found.id, *removal.other_ids(self._store, found.id)]
+            for one in every:
+                self._purge_versions("DELETE FROM memories WHERE id = ?", one)
+            with self._core.telling() as told:
+                with self._store.change() as change:
+                    space = told.about(removal.purge(change, found.id))
+                self._core.tell_gone(change.sequence, space, [found.id])
+            self._scrub()
+
+        self._core.write(work)
+
+    def delete_namespace(self, name: str) -> int:
+        """See `MemoryEngine.delete_namespace`."""
+
+        def work() -> int:
+            number = self._number(name)
+            self._purge_versions("DELETE FROM memories WHERE namespace = ?", number)
+            self._purge_versions("DELETE FROM namespaces WHERE id = ?", number)
+            try:
+                with self._store.change() as change:
+                    count = removal.purge_namespace(change, number)
+            finally:
+                self._store.forget_namespaces()
+                self._core.shelves.forget(number)
+            self._scrub()
+            return count
+
+        return self._core.write(work)
+
+    def _purge_versions(self, statement: str, number: int) -> None:
+        if self._snapshots is not None:
+
+            def delete(connection: sqlite3.Connection) -> bool:
+                return connection.execute(statement, (number,)).rowcount > 0
+
+            self._snapshots.purge(delete)
+
+    def _scrub(self) -> None:
+        if not self._core.scrub():
+            raise StorageError(
+                f"it is out of {self._core.file}, but another process reads just now, so that the log that has it "
+                "cannot be emptied; close that one, and open this one again"
+            )
+
+    # -- namespaces ----------------------------------------------------------------------------------------------------
+
+    def create_namespace(self, name: str) -> None:
+        """See `MemoryEngine.create_namespace`."""
+
+        def work() -> None:
+            self._require_none(name)
+            with self._store.change() as change:
+                self._store.namespace_for(change, name)
+
+        self._core.write(work)
+
+    def copy_namespace(self, source: str, target: str) -> int:
+        """See `MemoryEngine.copy_namespace`."""
+
+        def work() -> int:
+            number = self._number(source)
+            self._require_none(target)
+            with self._store.change() as change:
+                return copy_namespace(change, number, self._store.namespace_for(change, target))
+
+        return self._core.write(work)
+
+    def _number(self, name: str) -> int:
+        number = self._store.namespace(name)
+        if number is None:
+            known = [one.name for one in self._store.namespaces(self._store.now())]
+            raise UnknownName.of("namespace", name, known)
+        return number
+
+    def _require_none(self, name: str) -> None:
+        if self._store.namespace(name) is not None:
+            raise InvalidInput(f"there is a namespace {name!r} already; choose another name")
+
+    # -- order ---------------------------------------------------------------------------------------------------------
+
+    def defrag(self, *, near: float | None, merge: bool, progress: Progress | None) -> Defragmented:
+        """See `MemoryEngine.defrag`."""
+        self._core.require_writer()
+        now = self._store.now()
+        gone = 0
+        for some in defragmentation.expired(self._store, now):
+            self._core.write(lambda some=some: self._take_out(some))  # type: ignore[misc]
+            gone += len(some)
+        merged = 0
+        for one in self._core.read(lambda: defragmentation.exact_twins(self._store, now)):
+            merged += self._core.write(lambda one=one: self._merge(one))  # type: ignore[misc]
+        linked = 0
+        if near is not None:
+            for twins, pairs in self._near(near, merge=merge, progress=progress):
+                for some_twins in twins:
+                    merged += self._core.write(lambda one=some_twins: self._merge(one))  # type: ignore[misc]
+                if pairs:
+                    linked += self._core.write(lambda pairs=pairs: self._link(pairs))  # type: ignore[misc]
+        return Defragmented(gone, merged, linked)
+
+    def _take_out(self, some: Sequence[tuple[int, int]]) -> None:
+        with self._core.telling() as told:
+            with self._store.change() as change:
+                defragmentation.take_out_expired(change, some)
+            for space in sorted({space for space, _ in some}):
+                self._core.tell_gone(change.sequence, told.about(space), [one for other, one in some if other == space])
+
+    def _merge(self, twins: defragmentation.Twins) -> int:
+        with self._core.telling() as told:
+            # Some may have been changed meanwhile.
+            there = self._store.visible(twins.namespace, [twins.stays, *twins.others], Scope(self._store.now()))
+            others = [one for one in twins.others if one in there]
+            if twins.stays not in there or not others:
+                return 0
+            with self._store.change() as change:
+                defragmentation.merge(change, defragmentation.Twins(twins.namespace, twins.stays, tuple(others)))
+            self._core.tell_gone(change.sequence, told.about(twins.namespace), others)
+        return len(others)
+
+    def _link(self, pairs: Sequence[tuple[int, int]]) -> int:
+        with self._store.change() as change:
+            return defragmentation.link(change, pairs)
+
+    def _near(
+        self, near: float, *, merge: bool, progress: Progress | None
+    ) -> Iterator[tuple[list[defragmentation.Twins], list[tuple[int, int]]]]:
+        """Piece by piece: what says the same, and pairs that are near to each other."""
+        row = self._core.known_encoder()
+        if row is None:
+            return
+        scope = Scope(self._store.now())
+        spaces = [one.name for one in self._store.namespaces(scope.at)]
+        total, done = sum(one.memories for one in self._store.namespaces(scope.at)), 0
+        for name in spaces:
+            number = self._store.namespace(name)
+            if number is None:
+                continue
+            ids = self._store.matching(number, scope)
+            for start in range(0, ids.size, _PIECE):
+                piece = ids[start : start + _PIECE]
+                groups: list[set[int]] = []
+                pairs: set[tuple[int, int]] = set()
+                for some, found in self._store.vectors(piece, row):
+                    shelf = self._core.shelves.get(number, row)
+                    for one, vector in zip(some.tolist(), found, strict=True):
+                        others, distances = shelf.search(vector, _NEIGHBOURS)
+                        close = [int(other) for other in others[1.0 - distances >= near].tolist() if other != one]
+                        pairs |= {(min(one, other), max(one, other)) for other in close}
+                        if close:
+                            groups.append({one, *close})
+                twins: list[defragmentation.Twins] = []
+                if merge and groups:
+                    twins = defragmentation.wordwise_twins(self._store, number, sorted(set().union(*groups)))
+                taken = {other for one in twins for other in one.others}
+                yield twins, sorted(pair for pair in pairs if not taken & set(pair))
+                done += piece.size
+                if progress is not None:
+                    progress(min(done, total), total)
+
+    # -- another encoder -----------------------------------------------------------------------------------------------
+
+    def reembed(self, encoder: str | Encoder, *, keep: bool, progress: Progress | None) -> int:
+        """See `MemoryEngine.reembed`."""
+        self._core.require_writer()
+        new = open_encoder(encoder) if isinstance(encoder, str) else encoder
+        old = self._core.known_encoder()
+        if old is not None and old.fingerprint == new.fingerprint:
+            return 0
+
+        def begin() -> EncoderRow:
+            with self._store.change() as change:
+                return self._store.encoder_for(change, new.fingerprint, new.name, new.dim)
+
+        row = self._core.write(begin)
+        work = Reembedding(self._store, new, row)
+        count = work.embed(self._core.write, progress)
+
+        def swap() -> int:
+            with self._store.change() as change:
+                more = work.finish(change.connection)
+                self._store.use_encoder(change, row)
+            self._core.encoder.become(new)
+            self._core.row = row
+            self._core.shelves.forget_all()
+            return more
+
+        count += self._core.write(swap)
+        if not keep:
+            work.drop_others(self._core.write)
+            if old is not None:
+                for one in self._store.namespaces(self._store.now()):
+                    number = self._store.namespace(one.name)
+                    if number is not None:
+                        self._core.shelves.remove_saved(number, old)
+        return count
+
+    # -- versions ------------------------------------------------------------------------------------------------------
+
+    def snapshot(self, name: str | None) -> Version:
+        """See `MemoryEngine.snapshot`."""
+        if name is not None and not isinstance(name, str):
+            raise InvalidInput(f"a version's name must be a string, not {type(name).__name__}")
+
+        def work() -> Version:
+            now = self._store.now()
+            created = to_datetime(now)
+            _, held, *_ = self._store.tally(now)
+            return self._kept().take(name or f"{created:%Y-%m-%dT%H-%M-%S-%f}", created=created, memories=held)
+
+        return self._core.write(work)
+
+    def versions(self) -> list[Version]:
+        """See `MemoryEngine.versions`."""
+        self._core.require_open()
+        return self._kept().all()
+
+    def rollback(self, name: str) -> None:
+        """See `MemoryEngine.rollback`."""
+
+        def work() -> None:
+            try:
+                self._kept().restore(name)
+            finally:
+                self._store.forget_namespaces()
+                self._store.forget_session()
+                self._core.shelves.forget_all()
+                self._core.lexicon.forget_all()
+                self._core.row = self._store.encoder()
+
+        self._core.write(work)
+
+    def remove_version(self, name: str) -> None:
+        """See `MemoryEngine.remove_version`."""
+        self._core.write(lambda: self._kept().remove(name))
+
+    def _kept(self) -> Snapshots:
+        if self._snapshots is None:
+            raise no_versions()
+        return self._snapshots
+
+    # -- packages ------------------------------------------------------------------------------------------------------
+
+    def export_package(self, path: Path, names: Iterable[str] | None, licence: str | None) -> int:
+        """See `MemoryEngine.export_package`."""
+        if isinstance(names, str):
+            raise InvalidInput(f"namespaces must be several names, not the one string {names[:40]!r}; write a list")
+        if licence is not None and not isinstance(licence, str):
+            raise InvalidInput(f"licence must be a string such as 'CC-BY-4.0', not {type(licence).__name__}")
+        wanted = None if names is None else [check_name(one, what="namespace") for one in names]
+
+        def work() -> int:
+            numbers = None if wanted is None else [self._number(name) for name in wanted]
+            row = self._store.encoder()
+            try:
+                return write_package(path, self._exported(numbers, row), encoder=row, licence=licence)
+            except OSError as error:
+                if isinstance(error, StorageError):
+                    raise
+                raise storage_error(error, path) from error
+
+        return self._core.read(work)
+
+    def _exported(self, numbers: Sequence[int] | None, row: EncoderRow | None) -> Iterator[tuple[str, Any, bytes]]:
+        if row is None:
+            return
+        query = (
+            select(memories, namespaces.c.name.label("space"), vectors.c.vector)
+            .join(namespaces, namespaces.c.id == memories.c.namespace)
+            .join(vectors, vectors.c.memory == memories.c.id)
+            .where(memories.c.deleted.is_(None), vectors.c.encoder == row.id)
+            .order_by(memories.c.id)
+        )
+        if numbers is not None:
+            query = query.where(memories.c.namespace.in_(numbers))
+        # In one transaction: whatever is written meanwhile is not in it.
+        with self._store.database.read() as connection:
+            for found in connection.execution_options(yield_per=_PIECE).execute(query):
+                yield found.space, found, found.vector
+
+    def import_package(self, path: Path, into: str | None, most_bytes: int) -> Imported:
+        """See `MemoryEngine.import_package`."""
+        self._core.require_writer()
+        package = Package(path, most_bytes=most_bytes)
+        try:
+            packed = list(package.memories())
+            if not packed:
+                return Imported(0, (), {})
+            embedded = self._vectors_of(package, packed)
+            return self._core.write(lambda: self._bring_in(packed, embedded, into))
+        finally:
+            package.close()
+
+    def _vectors_of(self, package: Package, packed: Sequence[Packed]) -> tuple[FloatArray, str | None]:
+        row = self._core.known_encoder()
+        wanted = self._core.encoder.open(None).fingerprint if row is None else row.fingerprint
+        if package.fingerprint == wanted:
+            return self._core.embedded([""] * len(packed), np.concatenate(list(package.vectors())))
+        return self._core.embedded([embedded_text(one.row["question"], one.row["text"]) for one in packed], None)
+
+    def _bring_in(
+        self, packed: Sequence[Packed], embedded: tuple[FloatArray, str | None], into: str | None
+    ) -> Imported:
+        given, by = embedded
+        ids: dict[int, int] = {}
+        places: dict[str, list[int]] = {}
+        for place, one in enumerate(packed):
+            places.setdefault(one.namespace if into is None else into, []).append(place)
+        with self._core.telling() as told:
+            told_later = []
+            with self._store.change() as change:
+                row = self._core.row_for(change, by)
+                for name, some in places.items():
+                    space = told.about(self._store.namespace_for(change, name))
+                    kept = self._store.insert(change, space, row.id, [packed[place].row for place in some], given[some])
+                    ids |= {packed[place].number: one for place, one in zip(some, kept.ids.tolist(), strict=True)}
+                    told_later.append((space, kept, given[some]))
+                follow(change, ids)
+            self._core.row = row
+            for space, kept, made in told_later:
+                self._core.tell(change, space, kept, made)
+        return Imported(len(packed), tuple(places), ids)

@@ -1,0 +1,233 @@
+"""What all verbs of the engine share: an opened file, what is derived from it, and who may do what when."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from adamem.encoders import Encoder
+from adamem.errors import StorageError
+from adamem.memory import removal
+from adamem.memory.clock import Clock
+from adamem.memory.drafts import Draft
+from adamem.memory.encoder_in_use import EncoderInUse
+from adamem.memory.index_files import IndexFiles
+from adamem.memory.indexed import IndexKind
+from adamem.memory.lexicon import Lexicon
+from adamem.memory.records import Added
+from adamem.memory.scribe import Scribe
+from adamem.memory.shelves import Shelves
+from adamem.memory.store import Change, Drift, EncoderRow, Kept, Store
+from adamem.memory.usage import Usage
+from adamem.types import FloatArray, IdArray
+
+T = TypeVar("T")
+
+
+class Core:
+    """An opened memory file.
+
+    Whatever writes is done by one thread, one after the other (`write`); reads are done by whoever asks (`read`).
+
+    Parameters
+    ----------
+    path, encoder, kind, readonly, wait, room, threads, most_bytes, clock
+        As `MemoryEngine` has them, checked.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        encoder: str | Encoder | None,
+        kind: IndexKind,
+        readonly: bool,
+        wait: float,
+        room: int,
+        threads: int,
+        most_bytes: int,
+        clock: Clock,
+    ) -> None:
+        self.path = path
+        self.file = str(path or ":memory:")
+        self.kind = kind
+        self.readonly = readonly
+        self.clock = clock
+        self._process = os.getpid()
+        self._closed = False
+        self._writer = Scribe()
+        # One connection is all of what is in memory: an interrupt in the middle of a read would lose it.
+        self._reader = Scribe() if path is None else None
+        self.encoder = EncoderInUse(encoder, file=self.file)
+        self.usage = Usage()
+        self.store = Store(path, readonly=readonly, wait=wait, clock=clock)
+        try:
+            self.row = self.store.encoder()
+            if self.row is not None and encoder is not None and not isinstance(encoder, str):
+                self.encoder.open(self.row)
+            folder = None if path is None else Path(f"{path}.index")
+            files = None if folder is None else IndexFiles(folder)
+            self.shelves = Shelves(
+                self.store, files, kind, room=room, threads=threads, most_bytes=most_bytes, writes=not readonly
+            )
+            self.lexicon = Lexicon(self.store, folder)
+            if not readonly and removal.to_scrub(self.store):
+                self.scrub()  # a purge was killed
+        except BaseException:
+            self.store.close()
+            raise
+
+    # -- who may do what -----------------------------------------------------------------------------------------------
+
+    def require_open(self) -> None:
+        """Raises `StorageError` after `close`, and in a process that was forked."""
+        if self._closed:
+            raise StorageError(f"the memory {self.file} is closed; open it again with MemoryEngine(...)")
+        if self._process != os.getpid():
+            raise StorageError(f"the memory {self.file} was opened before a fork; open it in this process as well")
+
+    def require_writer(self) -> None:
+        """Raises `StorageError` where nothing may be changed."""
+        self.require_open()
+        if self.readonly:
+            raise StorageError(f"{self.path} was opened for reading; open it without readonly=True to change it")
+
+    def read(self, work: Callable[[], T]) -> T:
+        """What `work` returns, which reads."""
+        self.require_open()
+        return work() if self._reader is None else self._reader.do(work)
+
+    def write(self, work: Callable[[], T]) -> T:
+        """What `work` returns, which writes: nothing else does meanwhile, and no interrupt falls into it."""
+
+        def unless_closed() -> T:
+            self.require_writer()
+            return work()
+
+        self.require_writer()
+        return self._writer.do(unless_closed)
+
+    def later(self, work: Callable[[], object]) -> None:
+        """Have something written that nobody waits for."""
+        self._writer.later(work)
+
+    def close(self) -> None:
+        """Save what is derived, and let another one write the file."""
+        if self._process == os.getpid():
+            self._writer.do(self._close)
+            self._writer.close()
+            if self._reader is not None:
+                self._reader.close()
+
+    def _close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if not self.readonly:
+                self.usage.write(self.store)
+            self.lexicon.close()
+            self.shelves.close()
+        finally:
+            self.store.close()
+
+    # -- what everybody does -------------------------------------------------------------------------------------------
+
+    def known_encoder(self) -> EncoderRow | None:
+        """The encoder whose vectors are in the file, if there are any yet."""
+        if self.row is None or self.readonly:  # another process may have written it
+            self.row = self.read(self.store.encoder)
+        return self.row
+
+    def embedded(self, texts: Sequence[str], vectors: npt.ArrayLike | None) -> tuple[FloatArray, str | None]:
+        """Vectors (n, d) of length 1, those given or the texts' own; and the encoder that the file had meanwhile."""
+        row = self.known_encoder()
+        by = None if row is None else row.fingerprint
+        if vectors is not None:
+            return self.encoder.given(vectors, len(texts), row), by
+        return self.encoder.documents(texts, row), by
+
+    def row_for(self, change: Change, by: str | None) -> EncoderRow:
+        """The encoder of vectors that are to be added; a file that has none yet gets it."""
+        if self.row is None:
+            encoder = self.encoder.open(None)
+            row = self.store.encoder_for(change, encoder.fingerprint, encoder.name, encoder.dim)
+            self.store.use_encoder(change, row)
+            return row
+        if by is not None and by != self.row.fingerprint:
+            raise StorageError(f"the memories of {self.file} were embedded anew meanwhile; add them again")
+        return self.row
+
+    def add(
+        self,
+        name: str,
+        drafts: Sequence[Draft],
+        embedded: tuple[FloatArray, str | None],
+        topic: Callable[[Change], str] | None = None,
+    ) -> list[Added]:
+        """Add drafts (n,) to a namespace; `topic` gives them one other than their own. To be called in `write`."""
+        vectors, by = embedded
+        with self.telling() as told:
+            with self.store.change() as change:
+                row = self.row_for(change, by)
+                number = told.about(self.store.namespace_for(change, name))
+                if topic is not None:
+                    instead = topic(change)
+                    drafts = [dataclasses.replace(one, topic=instead) for one in drafts]
+                kept = self.store.add(change, number, row.id, drafts, vectors)
+            self.row = row
+            self.tell(change, number, kept, vectors)
+        return [Added(one, other) for one, other in zip(kept.ids.tolist(), kept.superseded, strict=True)]
+
+    def tell(self, change: Change, namespace: int, kept: Kept, vectors: FloatArray) -> None:
+        """Let the namespace's index know what was added."""
+        assert self.row is not None
+        there = kept.findable
+        self.shelves.tell(namespace, self.row, Drift(change.sequence, kept.ids[there], vectors[there], kept.gone))
+
+    def tell_gone(self, sequence: int, namespace: int, numbers: Sequence[int]) -> None:
+        """Let the namespace's index know what was taken out."""
+        if self.row is not None:
+            none: tuple[IdArray, FloatArray] = np.empty(0, np.int64), np.empty((0, self.row.dim), np.float32)
+            self.shelves.tell(namespace, self.row, Drift(sequence, *none, np.array(numbers, dtype=np.int64)))
+
+    @contextlib.contextmanager
+    def telling(self) -> Iterator[Told]:
+        """Around a write and what the indexes are told of it: where that fails, they are read anew."""
+        told = Told()
+        try:
+            yield told
+        except BaseException:
+            for namespace in told.namespaces:
+                self.shelves.forget(namespace)
+            raise
+
+    def scrub(self) -> bool:
+        """Leave nothing of what was purged in what is derived, nor in the log; False where a reader needs the log."""
+        spaces = removal.to_scrub(self.store)
+        for space in spaces:
+            self.shelves.expunge(space)
+            self.lexicon.forget(space)
+        if not self.store.database.empty_log():
+            return False
+        removal.scrubbed(self.store, spaces)
+        return True
+
+
+class Told:
+    """The namespaces that a write is about."""
+
+    def __init__(self) -> None:
+        self.namespaces: set[int] = set()
+
+    def about(self, namespace: int) -> int:
+        """Count this one among them."""
+        self.namespaces.add(namespace)
+        return namespace

@@ -1,0 +1,125 @@
+"""All memories embedded anew by another encoder, in the shadow: the old vectors are searched until all are there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
+from sqlalchemy.dialects.sqlite import insert
+
+from adamem.encoders import Encoder
+from adamem.memory.drafts import embedded_text
+from adamem.memory.encoder_in_use import checked
+from adamem.memory.schema import memories, vectors
+from adamem.memory.store import EncoderRow, Store
+from adamem.types import FloatArray
+
+Progress = Callable[[int, int], object]
+"""Called with how many are done and how many there are."""
+Do = Callable[[Callable[[], object]], object]
+"""Has something done in the writer's thread."""
+_PIECE = 256
+_ROUNDS = 20
+"""So often what was added meanwhile is embedded beside everything else; then it is while nothing is written."""
+
+
+class Reembedding:
+    """Vectors by a new encoder, a piece at a time: what is stopped goes on from there.
+
+    Parameters
+    ----------
+    store
+        Where they go.
+    encoder
+        What makes them.
+    row
+        Its row in the store.
+    """
+
+    def __init__(self, store: Store, encoder: Encoder, row: EncoderRow) -> None:
+        self._store = store
+        self._encoder = encoder
+        self._row = row
+
+    def embed(self, do: Do, progress: Progress | None) -> int:
+        """Embed whatever has no vector yet; how many. Raises whatever `progress` raises, which stops it."""
+        with self._store.database.read() as connection:
+            total = int(connection.execute(select(func.count()).select_from(memories)).scalar_one())
+            missing = int(
+                connection.execute(select(func.count()).select_from(memories).where(self._lacks())).scalar_one()
+            )
+        done, last, count = total - missing, 0, 0
+        for _ in range(_ROUNDS):
+            found_any = False
+            while True:
+                with self._store.database.read() as connection:
+                    some = self._next(connection, last)
+                if not some:
+                    break
+                found_any = True
+                last = some[-1][0]
+                made = self._made([text for _, text in some])
+                do(lambda some=some, made=made: self._write([number for number, _ in some], made))  # type: ignore[misc]
+                done, count = done + len(some), count + len(some)
+                if progress is not None:
+                    progress(min(done, total), total)
+            if not found_any:
+                break
+            last = 0
+        return count
+
+    def finish(self, connection: Connection) -> int:
+        """Embed the last ones, inside of a write: nothing is added meanwhile; how many."""
+        count = 0
+        while some := self._next(connection, 0):
+            self._insert(connection, [number for number, _ in some], self._made([text for _, text in some]))
+            count += len(some)
+        return count
+
+    def drop_others(self, do: Do) -> None:
+        """Delete all other encoders' vectors, a piece at a time."""
+        while True:
+            with self._store.database.read() as connection:
+                query = select(vectors.c.memory).where(vectors.c.encoder != self._row.id).distinct().limit(_PIECE)
+                some = list(connection.execute(query).scalars())
+            if not some:
+                return
+            do(lambda some=some: self._delete(some))  # type: ignore[misc]
+
+    def _lacks(self) -> ColumnElement[bool]:
+        return ~exists().where(vectors.c.memory == memories.c.id, vectors.c.encoder == self._row.id)
+
+    def _next(self, connection: Connection, after: int) -> list[tuple[int, str]]:
+        query = (
+            select(memories.c.id, memories.c.question, memories.c.text)
+            .where(memories.c.id > after, self._lacks())
+            .order_by(memories.c.id)
+            .limit(_PIECE)
+        )
+        return [(row.id, embedded_text(row.question, row.text)) for row in connection.execute(query)]
+
+    def _made(self, texts: list[str]) -> FloatArray:
+        return checked(self._encoder.encode_document(texts), len(texts))
+
+    def _write(self, numbers: list[int], made: FloatArray) -> None:
+        with self._store.database.write() as connection:
+            # Some may have been purged meanwhile.
+            there = set(connection.execute(select(memories.c.id).where(memories.c.id.in_(numbers))).scalars())
+            stays = np.array([number in there for number in numbers], dtype=bool)
+            self._insert(connection, [number for number in numbers if number in there], made[stays])
+
+    def _insert(self, connection: Connection, numbers: list[int], made: FloatArray) -> None:
+        if numbers:
+            little = np.ascontiguousarray(made, dtype="<f4")
+            connection.execute(
+                insert(vectors).on_conflict_do_nothing(),
+                [
+                    {"memory": number, "encoder": self._row.id, "vector": vector.tobytes()}
+                    for number, vector in zip(numbers, little, strict=True)
+                ],
+            )
+
+    def _delete(self, numbers: list[int]) -> None:
+        with self._store.database.write() as connection:
+            connection.execute(delete(vectors).where(vectors.c.memory.in_(numbers), vectors.c.encoder != self._row.id))

@@ -1,0 +1,221 @@
+"""From a question to hits: what is near by its vector, what shares words with it, or both; among what may be found."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from sqlalchemy import Row
+
+from adamem.index import IdFilter
+from adamem.memory.fusion import Fusion, Weighting
+from adamem.memory.lexicon import Lexicon
+from adamem.memory.records import Hit
+from adamem.memory.rows import to_memory
+from adamem.memory.scope import Scope
+from adamem.memory.shelves import Shelves
+from adamem.memory.store import EncoderRow, Store
+from adamem.types import DoubleArray, FloatArray, IdArray
+
+_log = logging.getLogger(__name__)
+
+Mode = Literal["vector", "lexical", "hybrid"]
+MODES: tuple[Mode, ...] = ("vector", "lexical", "hybrid")
+_DEEP = 50
+"""So many of each ranking are fused or weighted, or four times as many as are wanted."""
+_ASKED = 1_000
+"""Where the nearest so many do not hold enough that a condition admits, it is asked of all of them first."""
+_SCANNED = 2_000
+"""So few that are admitted are compared one by one: no index is faster."""
+_TRIES = 20
+"""So often a search is begun anew that a write has overtaken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, checked."""
+
+    namespace: int
+    name: str
+    text: str | None
+    vector: FloatArray | None
+    """float32 (d,), of length 1; None for lexical search."""
+    encoder: EncoderRow
+    top_k: int
+    mode: Mode
+    scope: Scope
+    is_past: bool
+    """Whether `scope` asks what held at another time than now."""
+    fusion: Fusion
+    weighting: Weighting | None
+    min_score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The best of one ranking that may be found."""
+
+    scores: dict[int, float]
+    """By id, best first."""
+    rows: dict[int, Row[Any]]
+
+
+class _Ranking(Protocol):
+    """What gives ids with scores, best first."""
+
+    sequence: int
+    """All that was written up to here is in it."""
+
+    def ask(self, k: int, admitted: IdArray | None) -> tuple[IdArray, DoubleArray]:
+        """The k best, among `admitted`; fewer if there are."""
+
+    def renew(self) -> None:
+        """Take in what was written since."""
+
+    def lapse(self, ids: Sequence[int] | None, now: int) -> None:
+        """Those ids could not be found; None stands for many."""
+
+
+class Retrieval:
+    """Answers questions from a store, its shelves and its words."""
+
+    def __init__(self, store: Store, shelves: Shelves, lexicon: Lexicon) -> None:
+        self._store = store
+        self._shelves = shelves
+        self._lexicon = lexicon
+
+    def search(self, asked: Question) -> list[Hit]:
+        """At most `top_k` hits, best first, ties by id."""
+        depth = asked.top_k
+        if asked.mode == "hybrid" or asked.weighting is not None:
+            depth = max(_DEEP, 4 * asked.top_k)
+        found: dict[str, _Found] = {}
+        if asked.mode != "lexical":
+            found["vector"] = self._best(_ByVector(self._store, self._shelves, asked), asked, depth)
+        if asked.mode != "vector":
+            found["lexical"] = self._best(_ByWords(self._lexicon, asked), asked, depth)
+        scores = next(iter(found.values())).scores
+        if asked.mode == "hybrid":
+            scores = asked.fusion.scores({name: one.scores for name, one in found.items()})
+        rows = {number: row for one in found.values() for number, row in one.rows.items()}
+        extra: dict[int, dict[str, float]] = {}
+        if asked.weighting is not None:
+            extra = {
+                number: asked.weighting.parts(
+                    (asked.scope.at - rows[number].valid_from) / 1e6, rows[number].credibility
+                )
+                for number in scores
+            }
+            scores = {number: score + sum(extra[number].values()) for number, score in scores.items()}
+        best = sorted(scores, key=lambda number: (-scores[number], number))[: asked.top_k]
+        if asked.min_score is not None:
+            best = [number for number in best if scores[number] >= asked.min_score]
+        return [
+            Hit(
+                memory=to_memory(rows[number], asked.name),
+                score=scores[number],
+                rank=rank,
+                parts={name: one.scores[number] for name, one in found.items() if number in one.scores}
+                | extra.get(number, {}),
+            )
+            for rank, number in enumerate(best, start=1)
+        ]
+
+    def _best(self, ranking: _Ranking, asked: Question, wanted: int) -> _Found:
+        """The best `wanted` of a ranking that may be found; fewer if there are."""
+        for turn in range(_TRIES):
+            # What was written since the last turn holds from later on.
+            scope = asked.scope if asked.is_past else replace(asked.scope, at=self._store.now())
+            admitted = self._store.matching(asked.namespace, scope) if asked.is_past else None
+            asking = wanted
+            while True:
+                ids, scores = ranking.ask(asking, admitted)
+                rows = self._store.visible(asked.namespace, ids.tolist(), scope)
+                if len(rows) >= wanted or ids.size < asking:
+                    break
+                asking *= 4  # some are not what is asked for, or can be found no more
+                if asking > _ASKED and admitted is None:
+                    admitted = self._store.matching(asked.namespace, scope)
+            missing = [number for number in ids.tolist() if number not in rows]
+            overtaken = bool(missing) and not asked.is_past and ranking.sequence != self._store.sequence()
+            if not overtaken or turn == _TRIES - 1:
+                break
+            # What took the place of one that is gone may not have been asked yet.
+            ranking.renew()
+        if not asked.is_past and not scope.is_narrowed:
+            if admitted is not None:
+                ranking.lapse(None, scope.at)  # more than a few have expired
+            elif missing:
+                ranking.lapse(missing, scope.at)
+        best = [(number, score) for number, score in zip(ids.tolist(), scores.tolist(), strict=True) if number in rows]
+        return _Found(dict(best[:wanted]), rows)
+
+
+class _ByVector:
+    """By the cosine, from the shelf; or from the store, where few are in question or what held in the past."""
+
+    def __init__(self, store: Store, shelves: Shelves, asked: Question) -> None:
+        assert asked.vector is not None
+        self._store, self._shelves, self._asked, self._query = store, shelves, asked, asked.vector
+        self.sequence = 0
+        if not asked.is_past:
+            self._take()
+
+    def renew(self) -> None:
+        self._shelves.refresh(self._asked.namespace)  # whoever wrote may not have come to tell it yet
+        self._take()
+
+    def _take(self) -> None:
+        self._shelf = self._shelves.get(self._asked.namespace, self._asked.encoder)
+        self.sequence = self._shelf.sequence
+
+    def ask(self, k: int, admitted: IdArray | None) -> tuple[IdArray, DoubleArray]:
+        if admitted is None:
+            ids, distances = self._shelf.search(self._query, k)
+        elif self._asked.is_past or admitted.size <= _SCANNED or not self._shelf.can_filter:
+            ids, distances = self._scanned(k, admitted)
+        else:
+            ids, distances = self._shelf.search(self._query, k, IdFilter(admitted))
+        return ids, 1.0 - distances.astype(np.float64)
+
+    def lapse(self, ids: Sequence[int] | None, now: int) -> None:
+        self._shelves.let_go(self._asked.namespace, ids, now)
+
+    def _scanned(self, k: int, admitted: IdArray) -> tuple[IdArray, FloatArray]:
+        ids, distances = np.empty(0, np.int64), np.empty(0, np.float32)
+        for some, vectors in self._store.vectors(admitted, self._asked.encoder):
+            ids = np.concatenate([ids, some])
+            distances = np.concatenate([distances, np.float32(1) - vectors @ self._query])
+            best = np.lexsort((ids, distances))[:k]
+            ids, distances = ids[best], distances[best]
+        return ids, distances
+
+
+class _ByWords:
+    """By BM25."""
+
+    def __init__(self, lexicon: Lexicon, asked: Question) -> None:
+        self._lexicon, self._asked = lexicon, asked
+        self.renew()
+
+    def renew(self) -> None:
+        self._words, self.sequence = self._lexicon.get(self._asked.namespace)
+
+    def ask(self, k: int, admitted: IdArray | None) -> tuple[IdArray, DoubleArray]:
+        text = self._asked.text or ""
+        try:
+            return self._words.search(text, k, admitted)
+        except sqlite3.ProgrammingError:  # closed meanwhile, for others that were asked since
+            self.renew()
+        except sqlite3.DatabaseError as error:
+            _log.warning("the words of %s cannot be used and are made again: %s", self._asked.name, error)
+            self._lexicon.forget(self._asked.namespace)
+            self.renew()
+        return self._words.search(text, k, admitted)
+
+    def lapse(self, ids: Sequence[int] | None, now: int) -> None:
+        """It keeps them, for what held in the past."""

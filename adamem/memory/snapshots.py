@@ -1,0 +1,154 @@
+"""Versions of a memory file: whole copies of the database, each in a folder of its own beside it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+import shutil
+import sqlite3
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from adamem.errors import AdaMemError, CorruptResult, InvalidInput, StorageError, UnknownName
+from adamem.files import atomic_folder, storage_error, write_json
+from adamem.memory import schema
+from adamem.memory.records import Version
+from adamem.memory.sqlite import Database
+from adamem.memory.store import Store
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_DATABASE, _ABOUT = "memory.db", "version.json"
+_RESTORED = (schema.namespaces, schema.memories, schema.vectors, schema.usage, schema.aliases)
+_log = logging.getLogger(__name__)
+
+
+class Snapshots:
+    """The versions of one memory file.
+
+    Parameters
+    ----------
+    store
+        The file.
+    folder
+        Where they are kept.
+    """
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        self._store = store
+        self._folder = folder
+
+    def take(self, name: str, *, created: datetime, memories: int) -> Version:
+        """Keep the file as it is now. Raises `InvalidInput` for a name that is taken or that no folder may have."""
+        if not _NAME.fullmatch(name):
+            raise InvalidInput(
+                f"a version's name has letters, digits, points, dashes and underscores, up to 100, not {name[:120]!r}"
+            )
+        home = self._folder / name
+        if home.exists():
+            raise InvalidInput(f"there is a version {name} already; choose another name, or remove that one")
+        with atomic_folder(home) as scratch:
+            with self._store.database.raw() as connection:
+                connection.execute("VACUUM INTO ?", (str(scratch / _DATABASE),))
+            about = {"created": created.isoformat(), "memories": memories, "bytes": _size(scratch / _DATABASE)}
+            write_json(scratch / _ABOUT, about)
+        return self._version(name)
+
+    def all(self) -> list[Version]:
+        """By when they were taken; what is damaged is left out, and told in the log."""
+        found = []
+        for home in sorted(self._folder.iterdir()) if self._folder.is_dir() else []:
+            if _NAME.fullmatch(home.name) and (home / _ABOUT).exists():
+                try:
+                    found.append(self._version(home.name))
+                except AdaMemError as error:
+                    _log.warning("%s", error)
+        return sorted(found, key=lambda version: (version.created, version.name))
+
+    def remove(self, name: str) -> None:
+        """Take a version away."""
+        home = self._home(name)
+        try:
+            shutil.rmtree(home)
+        except OSError as error:
+            raise storage_error(error, home) from error
+
+    def restore(self, name: str) -> None:
+        """Make the file what it was then: in one transaction, whole or not at all.
+
+        Numbers of memories that were given since are never given again.
+        """
+        source = self._home(name) / _DATABASE
+        Database(source, readonly=False, wait=0.0).close()  # brings one of an older format up to date
+        with self._store.database.raw() as connection:
+            connection.execute("ATTACH DATABASE ? AS version", (f"{source.resolve().as_uri()}?mode=rw",))
+            try:
+                self._copy(connection)
+            finally:
+                connection.execute("DETACH DATABASE version")
+        _tidy(source)
+
+    def purge(self, statement: Callable[[sqlite3.Connection], bool]) -> None:
+        """Run what deletes rows in every version; what it returns says whether there were any."""
+        for home in sorted(self._folder.glob(f"*/{_DATABASE}")):
+            database = Database(home, readonly=False, wait=10.0)
+            try:
+                with database.raw() as connection:
+                    connection.execute("PRAGMA secure_delete = ON")
+                    if statement(connection):
+                        # What a page had that rows moved away from is only gone when the page is.
+                        connection.execute("VACUUM")
+            finally:
+                database.close()
+            _tidy(home)
+
+    def _copy(self, connection: sqlite3.Connection) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for table in reversed(_RESTORED):
+                connection.execute(f"DELETE FROM main.{table.name}")
+            for table, verb in [(schema.encoders, "INSERT OR IGNORE"), *((one, "INSERT") for one in _RESTORED)]:
+                names = ", ".join(f'"{column.name}"' for column in table.columns)
+                connection.execute(f"{verb} INTO main.{table.name} ({names}) SELECT {names} FROM version.{table.name}")
+            # To whoever has read the file before, every memory has changed; no index that was saved before is used.
+            connection.execute(
+                "UPDATE main.state SET sequence = sequence + 1, encoder = (SELECT encoder FROM version.state)"
+            )
+            connection.execute("UPDATE main.memories SET sequence = (SELECT sequence FROM main.state)")
+            connection.execute("DELETE FROM main.sessions")
+            connection.execute("INSERT INTO main.sessions VALUES (0, ?)", (secrets.token_hex(8),))
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+    def _home(self, name: str) -> Path:
+        known = [version.name for version in self.all()]
+        if name not in known:
+            raise UnknownName.of("version", name, known)
+        return self._folder / name
+
+    def _version(self, name: str) -> Version:
+        path = self._folder / name / _ABOUT
+        try:
+            about = json.loads(path.read_text(encoding="utf-8"))
+            return Version(name, datetime.fromisoformat(about["created"]), about["memories"], about["bytes"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CorruptResult(f"{path} is not what was written ({error}); remove its folder") from error
+
+
+def _tidy(database: Path) -> None:
+    """Of a version nothing stays open."""
+    for end in ("-wal", "-shm", ".lock"):
+        database.with_name(database.name + end).unlink(missing_ok=True)
+
+
+def no_versions() -> StorageError:
+    """What is said where there is no file."""
+    return StorageError('":memory:" has no versions; open a file')
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
