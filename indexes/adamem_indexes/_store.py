@@ -1,7 +1,8 @@
 """A saved index: content files under fresh names, and a manifest that names them, replaced last and atomically.
 
 A kill at any moment leaves the former manifest and the files it names; what the killed call wrote beside them is swept
-by the next save. Every file is known by size and SHA-256, which `Snapshot.read` checks before anything is used.
+by the next save. Every file is known by size and SHA-256, and the manifest by its own, which `Snapshot.read` checks
+before anything is used.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from adamem.errors import CorruptResult, StorageError
-from adamem.files import fsync_folder, sha256_file, storage_error, write_json
+from adamem.files import content_key, fsync_folder, sha256_file, storage_error, write_json
 from adamem.types import AnyArray
 
 MANIFEST = "manifest.json"
@@ -61,13 +62,18 @@ def save_snapshot(folder: Path, *, index: str, version: int, meta: dict[str, Any
                 files[name] = {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
             fsync_folder(folder)
             manifest = {"format": _FORMAT, "index": index, "version": version, "meta": meta, "files": files}
-            write_json(folder / MANIFEST, manifest)
+            write_json(folder / MANIFEST, signed(manifest))
             _sweep(path for path in folder.iterdir() if path not in written)
     except OSError as error:
         # The manifest may be in place although something failed after that: then the files are what it names.
         if token.encode() not in (_manifest_bytes(folder) or b""):
             _sweep(written)
         raise storage_error(error, folder) from error
+
+
+def signed(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest as it is written: with the hash of what it says."""
+    return {**manifest, "sha256": content_key(manifest)}
 
 
 @contextlib.contextmanager
@@ -123,6 +129,7 @@ class Snapshot:
             raise StorageError(f"cannot read {folder}: there is no such folder; check the path, or save an index there")
         try:
             manifest = json.loads(path.read_bytes())
+            is_whole = manifest.pop("sha256", None) == content_key(manifest)
             kind, holds, found = manifest["format"], manifest["index"], manifest["version"]
             meta, entries = dict(manifest["meta"]), dict(manifest["files"])
             expected = {
@@ -145,6 +152,8 @@ class Snapshot:
                 f"{folder} was saved in format version {found}, but this {index} reads version {version}; "
                 "build the index again"
             )
+        if not is_whole:
+            raise CorruptResult(f"{path} was altered: what it says has another SHA-256; save the index again")
         for file, size, digest in expected.values():
             _check_file(file, size, digest)
         return cls(folder, meta, {name: file for name, (file, _, _) in expected.items()})

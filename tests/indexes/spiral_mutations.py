@@ -16,6 +16,7 @@ import numpy as np
 
 from adamem.errors import CorruptResult, StorageError
 from adamem.index import IdFilter, index_class
+from adamem_indexes._store import signed
 
 SPIRAL = index_class("spiral")
 NIL = 0xFFFFFFFF
@@ -59,6 +60,7 @@ class Damage:
     def __init__(self, folder: Path, others: list[Path], random: np.random.Generator) -> None:
         self.folder, self.others, self.random = folder, others, random
         self.manifest = json.loads((folder / "manifest.json").read_text())
+        self.manifest.pop("sha256")  # `write_manifest` adds the one that fits
         self.files = {name: folder / entry["file"] for name, entry in self.manifest["files"].items()}
 
     def one(self) -> str:
@@ -85,7 +87,15 @@ class Damage:
                 content = path.read_bytes()
                 entry = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
                 self.manifest["files"][name].update(entry)
-        (self.folder / "manifest.json").write_text(json.dumps(self.manifest))
+        self.write_manifest()
+
+    def write_manifest(self) -> None:
+        """With a checksum that fits, where what it says has one."""
+        try:
+            whole = signed(self.manifest)
+        except ValueError:  # not a number
+            whole = self.manifest
+        (self.folder / "manifest.json").write_text(json.dumps(whole))
 
     def maybe_seal(self) -> str:
         if self.random.random() < 0.7:
@@ -196,7 +206,7 @@ class Damage:
             del at[key]
         else:
             at[key] = value
-        (self.folder / "manifest.json").write_text(json.dumps(self.manifest))
+        self.write_manifest()
         return f"manifest's {'.'.join(path)} = {str(value)[:40]!r}"
 
     def manifest_text(self) -> str:

@@ -108,6 +108,24 @@ def test_a_foreign_manifest_is_refused(case, saved, content, message):
         case.cls.load(folder)
 
 
+def test_an_altered_manifest_is_refused(case, saved):
+    """Another metric, say, by which all would be answered wrongly: whatever it says is under its own checksum."""
+    _, folder, _ = saved
+    whole = (folder / "manifest.json").read_text()
+    manifest = json.loads(whole)
+    other = next(metric for metric in ("l2", "ip", "cosine") if metric != manifest["meta"]["metric"])
+    manifest["meta"]["metric"] = other
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CorruptResult, match="was altered"):
+        case.cls.load(folder)
+    del manifest["sha256"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CorruptResult, match="was altered"):
+        case.cls.load(folder)
+    (folder / "manifest.json").write_text(whole)
+    assert len(case.cls.load(folder)) > 0
+
+
 def test_another_version_is_refused(case, saved):
     """A snapshot of a later format says so."""
     _, folder, _ = saved

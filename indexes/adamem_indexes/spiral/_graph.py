@@ -140,7 +140,7 @@ def link_nodes(
     degree = rows.links.shape[1]
     nobody = nodes[:0]
 
-    with _Team(how.threads) as together:
+    with Team(how.threads) as together:
         done = 0
         while done < nodes.size:
             here = linked + done
@@ -166,7 +166,7 @@ def link_nodes(
                     out[piece],
                 )
 
-            together(forward, list(_pieces(batch.size, how.piece)), scratches)
+            together(forward, list(pieces(batch.size, how.piece)), scratches)
             _join_twins(rows, batch, twin_of, out)
             rows.links[batch] = out
             _link_back(rows, batch, out, together, how, scratches)
@@ -205,25 +205,25 @@ def link_together(
     columns = _new_columns(rows, stages, parts)
     order = _sorted_by(place, nodes)
     sieves = {id(scratch): _new_sieve(rows, how.near, len(samples)) for scratch in scratches}
-    with _Team(how.threads) as together:
+    with Team(how.threads) as together:
 
         def forward(piece: slice, scratch: Scratch) -> None:
             sieve = sieves[id(scratch)]
             link_among(rows, scratch, columns, order, sieve, piece.start, piece.stop, how.near, places, how.alpha)
 
-        together(forward, list(_pieces(order.size, _COMPARED)), scratches)
-        for some in _pieces(order.size, _ANSWERED):
+        together(forward, list(pieces(order.size, _COMPARED)), scratches)
+        for some in pieces(order.size, _ANSWERED):
             _link_back(rows, order[some], rows.links[order[some]], together, how, scratches)
 
 
 def mend_nodes(rows: Rows, nodes: AnyArray, *, how: Building, scratches: list[Scratch]) -> None:
     """Let the live `nodes` uint32 (m,) lead to live ones only."""
-    with _Team(how.threads) as together:
+    with Team(how.threads) as together:
 
         def work(piece: slice, scratch: Scratch) -> None:
             mend(rows, scratch, nodes[piece], how.alpha)
 
-        together(work, list(_pieces(nodes.size, how.piece)), scratches)
+        together(work, list(pieces(nodes.size, how.piece)), scratches)
 
 
 def connect(rows: Rows, scratch: Scratch, start: int, nodes: AnyArray, *, passed_over: AnyArray) -> None:
@@ -294,8 +294,8 @@ _Work = Callable[[slice, Scratch], None]
 _Together = Callable[[_Work, list[slice], list[Scratch]], None]
 
 
-class _Team:
-    """``with _Team(threads) as together: together(work, pieces, scratches)`` runs the pieces on so many threads."""
+class Team:
+    """``with Team(threads) as together: together(work, pieces, scratches)`` runs the pieces on so many threads."""
 
     def __init__(self, threads: int) -> None:
         self._executor = ThreadPoolExecutor(threads) if threads > 1 else None
@@ -327,7 +327,7 @@ class _Team:
                 pass
 
 
-def _pieces(count: int, size: int) -> Iterator[slice]:
+def pieces(count: int, size: int) -> Iterator[slice]:
     for start in range(0, count, size):
         yield slice(start, min(count, start + size))
 
