@@ -20,7 +20,8 @@ def _awaited(
 ) -> Callable[Concatenate[AsyncMemoryEngine, P], Coroutine[Any, Any, R]]:
     @functools.wraps(verb)
     async def twin(self: AsyncMemoryEngine, *given: P.args, **named: P.kwargs) -> R:
-        return await asyncio.to_thread(verb, self.engine, *given, **named)
+        # Shielded, or a call that waits for a thread would not be made at all.
+        return await asyncio.shield(asyncio.to_thread(verb, self.engine, *given, **named))
 
     return cast("Callable[Concatenate[AsyncMemoryEngine, P], Coroutine[Any, Any, R]]", twin)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from sqlalchemy import select
@@ -15,7 +17,7 @@ from adamem.errors import InvalidInput, StorageError, UnknownName
 from adamem.files import storage_error
 from adamem.memory import defragmentation, removal
 from adamem.memory.clock import to_datetime
-from adamem.memory.copying import copy_namespace, follow
+from adamem.memory.copying import copy_namespace, follow, foreign
 from adamem.memory.core import Core
 from adamem.memory.drafts import check_name, embedded_text
 from adamem.memory.packages import Package, Packed, write_package
@@ -27,6 +29,7 @@ from adamem.memory.snapshots import Snapshots, no_versions
 from adamem.memory.store import EncoderRow
 from adamem.types import FloatArray
 
+T = TypeVar("T")
 _PIECE = 1_000
 _NEIGHBOURS = 8
 """So many of the nearest are looked at for those that are near enough to be linked."""
@@ -38,6 +41,7 @@ class Caretaker:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._store = core.store
+        self._reembedding = threading.Lock()
         self._snapshots = None if core.path is None else Snapshots(core.store, Path(f"{core.path}.versions"))
 
     # -- taking out for good -------------------------------------------------------------------------------------------
@@ -47,12 +51,14 @@ class Caretaker:
 
         def work() -> None:
             found = self._store.get(number)
-            if found is None:
-                raise UnknownName(f"there is no memory {number}; it may have been purged already, or never added")
             # In an older version those that were merged since are rows of their own.
-            every = [found.id, *removal.other_ids(self._store, found.id)]
-            for one in every:
-                self._purge_versions("DELETE FROM memories WHERE id = ?", one)
+            every = [number] if found is None else [found.id, *removal.other_ids(self._store, found.id)]
+            was_kept = [self._purge_versions("DELETE FROM memories WHERE id = ?", one) for one in every]
+            if found is None:
+                if any(was_kept):  # it was rolled back, or taken out when it had expired
+                    self._scrub()
+                    return
+                raise UnknownName(f"there is no memory {number}; it may have been purged already, or never added")
             with self._core.telling() as told:
                 with self._store.change() as change:
                     space = told.about(removal.purge(change, found.id))
@@ -79,13 +85,15 @@ class Caretaker:
 
         return self._core.write(work)
 
-    def _purge_versions(self, statement: str, number: int) -> None:
-        if self._snapshots is not None:
+    def _purge_versions(self, statement: str, number: int) -> bool:
+        """Delete rows from every version; whether there were any."""
+        if self._snapshots is None:
+            return False
 
-            def delete(connection: sqlite3.Connection) -> bool:
-                return connection.execute(statement, (number,)).rowcount > 0
+        def delete(connection: sqlite3.Connection) -> bool:
+            return connection.execute(statement, (number,)).rowcount > 0
 
-            self._snapshots.purge(delete)
+        return self._snapshots.purge(delete)
 
     def _scrub(self) -> None:
         if not self._core.scrub():
@@ -135,7 +143,7 @@ class Caretaker:
         self._core.require_writer()
         now = self._store.now()
         gone = 0
-        for some in defragmentation.expired(self._store, now):
+        for some in self._stepwise(defragmentation.expired(self._store, now)):
             self._core.write(lambda some=some: self._take_out(some))  # type: ignore[misc]
             gone += len(some)
         merged = 0
@@ -143,12 +151,19 @@ class Caretaker:
             merged += self._core.write(lambda one=one: self._merge(one))  # type: ignore[misc]
         linked = 0
         if near is not None:
-            for twins, pairs in self._near(near, merge=merge, progress=progress):
+            for twins, pairs, done, total in self._stepwise(self._near(near, merge=merge)):
                 for some_twins in twins:
                     merged += self._core.write(lambda one=some_twins: self._merge(one))  # type: ignore[misc]
                 if pairs:
                     linked += self._core.write(lambda pairs=pairs: self._link(pairs))  # type: ignore[misc]
+                if progress is not None:
+                    progress(done, total)
         return Defragmented(gone, merged, linked)
+
+    def _stepwise(self, steps: Iterator[T]) -> Iterator[T]:
+        """The same, each step of which is read."""
+        while (step := self._core.read(lambda: next(steps, None))) is not None:
+            yield step
 
     def _take_out(self, some: Sequence[tuple[int, int]]) -> None:
         with self._core.telling() as told:
@@ -174,9 +189,9 @@ class Caretaker:
             return defragmentation.link(change, pairs)
 
     def _near(
-        self, near: float, *, merge: bool, progress: Progress | None
-    ) -> Iterator[tuple[list[defragmentation.Twins], list[tuple[int, int]]]]:
-        """Piece by piece: what says the same, and pairs that are near to each other."""
+        self, near: float, *, merge: bool
+    ) -> Iterator[tuple[list[defragmentation.Twins], list[tuple[int, int]], int, int]]:
+        """Piece by piece: what says the same, pairs that are near to each other; how many are done, and of how many."""
         row = self._core.known_encoder()
         if row is None:
             return
@@ -204,10 +219,8 @@ class Caretaker:
                 if merge and groups:
                     twins = defragmentation.wordwise_twins(self._store, number, sorted(set().union(*groups)))
                 taken = {other for one in twins for other in one.others}
-                yield twins, sorted(pair for pair in pairs if not taken & set(pair))
                 done += piece.size
-                if progress is not None:
-                    progress(min(done, total), total)
+                yield twins, sorted(pair for pair in pairs if not taken & set(pair)), min(done, total), total
 
     # -- another encoder -----------------------------------------------------------------------------------------------
 
@@ -215,9 +228,14 @@ class Caretaker:
         """See `MemoryEngine.reembed`."""
         self._core.require_writer()
         new = open_encoder(encoder) if isinstance(encoder, str) else encoder
-        old = self._core.known_encoder()
-        if old is not None and old.fingerprint == new.fingerprint:
-            return 0
+        if not self._reembedding.acquire(blocking=False):
+            raise StorageError(f"the memories of {self._core.file} are being embedded anew already; wait for that")
+        try:
+            return self._reembed(new, keep=keep, progress=progress)
+        finally:
+            self._reembedding.release()
+
+    def _reembed(self, new: Encoder, *, keep: bool, progress: Progress | None) -> int:
 
         def begin() -> EncoderRow:
             with self._store.change() as change:
@@ -225,26 +243,31 @@ class Caretaker:
 
         row = self._core.write(begin)
         work = Reembedding(self._store, new, row)
-        count = work.embed(self._core.write, progress)
+        self._core.encoder.know(new)
+        count = work.embed(self._core.read, self._core.write, progress)
 
         def swap() -> int:
             with self._store.change() as change:
                 more = work.finish(change.connection)
                 self._store.use_encoder(change, row)
-            self._core.encoder.become(new)
             self._core.row = row
             self._core.shelves.forget_all()
             return more
 
-        count += self._core.write(swap)
+        old = self._core.known_encoder()
+        if old != row:
+            count += self._core.write(swap)
         if not keep:
-            work.drop_others(self._core.write)
-            if old is not None:
-                for one in self._store.namespaces(self._store.now()):
-                    number = self._store.namespace(one.name)
-                    if number is not None:
-                        self._core.shelves.remove_saved(number, old)
+            work.drop_others(self._core.read, self._core.write)
+            self._core.write(lambda: self._remove_saved(row))
         return count
+
+    def _remove_saved(self, row: EncoderRow) -> None:
+        """All indexes but those of this encoder."""
+        for one in self._store.namespaces(self._store.now()):
+            number = self._store.namespace(one.name)
+            if number is not None:
+                self._core.shelves.remove_saved(number, row)
 
     # -- versions ------------------------------------------------------------------------------------------------------
 
@@ -299,6 +322,7 @@ class Caretaker:
         if licence is not None and not isinstance(licence, str):
             raise InvalidInput(f"licence must be a string such as 'CC-BY-4.0', not {type(licence).__name__}")
         wanted = None if names is None else [check_name(one, what="namespace") for one in names]
+        self._require_other(Path(os.path.realpath(path)))
 
         def work() -> int:
             numbers = None if wanted is None else [self._number(name) for name in wanted]
@@ -311,6 +335,16 @@ class Caretaker:
                 raise storage_error(error, path) from error
 
         return self._core.read(work)
+
+    def _require_other(self, path: Path) -> None:
+        """Refuse to write over the memory file, or anything that lies beside it because of it."""
+        own = self._core.path
+        if own is not None and own.parent in path.parents:
+            first = path.relative_to(own.parent).parts[0]
+            if first in {
+                f"{own.name}{end}" for end in ("", "-wal", "-shm", "-journal", ".lock", ".index", ".versions")
+            }:
+                raise InvalidInput(f"{path} belongs to the memories themselves; choose another name for the package")
 
     def _exported(self, numbers: Sequence[int] | None, row: EncoderRow | None) -> Iterator[tuple[str, Any, bytes]]:
         if row is None:
@@ -363,7 +397,8 @@ class Caretaker:
                 row = self._core.row_for(change, by)
                 for name, some in places.items():
                     space = told.about(self._store.namespace_for(change, name))
-                    kept = self._store.insert(change, space, row.id, [packed[place].row for place in some], given[some])
+                    rows = [foreign(packed[place].row, change) for place in some]
+                    kept = self._store.insert(change, space, row.id, rows, given[some])
                     ids |= {packed[place].number: one for place, one in zip(some, kept.ids.tolist(), strict=True)}
                     told_later.append((space, kept, given[some]))
                 follow(change, ids)

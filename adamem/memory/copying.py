@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from sqlalchemy import insert, select, text
 
@@ -48,6 +49,14 @@ def copy_namespace(change: Change, source: int, target: int) -> int:
         count += len(rows)
     follow(change, ids)
     return count
+
+
+def foreign(row: dict[str, Any], change: Change) -> dict[str, Any]:
+    """A row from elsewhere, whose topic is no memory's here: `follow` lets it lead to a copy."""
+    topic = row["topic"]
+    if topic is None or not topic.startswith(_BY_ID):
+        return row
+    return row | {"topic": f"{_BY_ID}{change.sequence}/{topic}"}
 
 
 def follow(change: Change, ids: dict[int, int]) -> None:

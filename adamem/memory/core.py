@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -34,7 +35,8 @@ T = TypeVar("T")
 class Core:
     """An opened memory file.
 
-    Whatever writes is done by one thread, one after the other (`write`); reads are done by whoever asks (`read`).
+    Whatever writes is done by one thread, one after the other (`write`); reads are done by whoever asks, but for the
+    main thread's (`read`).
 
     Parameters
     ----------
@@ -63,8 +65,7 @@ class Core:
         self._process = os.getpid()
         self._closed = False
         self._writer = Scribe()
-        # One connection is all of what is in memory: an interrupt in the middle of a read would lose it.
-        self._reader = Scribe() if path is None else None
+        self._reader = Scribe()
         self.encoder = EncoderInUse(encoder, file=self.file)
         self.usage = Usage()
         self.store = Store(path, readonly=readonly, wait=wait, clock=clock)
@@ -100,9 +101,9 @@ class Core:
             raise StorageError(f"{self.path} was opened for reading; open it without readonly=True to change it")
 
     def read(self, work: Callable[[], T]) -> T:
-        """What `work` returns, which reads."""
+        """What `work` returns, which reads. Where an interrupt may come, it is done by a thread that gets none."""
         self.require_open()
-        return work() if self._reader is None else self._reader.do(work)
+        return self._reader.do(work) if threading.current_thread() is threading.main_thread() else work()
 
     def write(self, work: Callable[[], T]) -> T:
         """What `work` returns, which writes: nothing else does meanwhile, and no interrupt falls into it."""
@@ -123,8 +124,7 @@ class Core:
         if self._process == os.getpid():
             self._writer.do(self._close)
             self._writer.close()
-            if self._reader is not None:
-                self._reader.close()
+            self._reader.close()
 
     def _close(self) -> None:
         if self._closed:

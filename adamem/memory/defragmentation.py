@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,9 +11,9 @@ from sqlalchemy import func, select, update
 from adamem.memory.removal import stand_in, take_out
 from adamem.memory.schema import memories
 from adamem.memory.store import Change, Store
+from adamem.memory.timeline import question_topic
 
 _PIECE = 500
-_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ def take_out_expired(change: Change, some: Sequence[tuple[int, int]]) -> None:
 
 
 def exact_twins(store: Store, now: int) -> list[Twins]:
-    """Memories that hold and are alike in text, question, type, metadata, keywords and time to live.
+    """Memories that hold and are alike in text, type, metadata, keywords, credibility and time to live.
 
     Facts of one slot, and answers to one question, supersede each other and are never here.
     """
@@ -55,6 +53,7 @@ def exact_twins(store: Store, now: int) -> list[Twins]:
         memories.c.text,
         memories.c.metadata,
         memories.c.keywords,
+        memories.c.credibility,
         memories.c.expires,
     )
     query = (
@@ -70,7 +69,7 @@ def exact_twins(store: Store, now: int) -> list[Twins]:
 def wordwise_twins(store: Store, namespace: int, numbers: Sequence[int]) -> list[Twins]:
     """Of memories that are near to each other, those that have the same words in the same order.
 
-    What differs is case, punctuation and spacing: "Prefers Python over Java" and "Prefers Java over Python" do not.
+    What differs is what makes no difference to a question either (`question_topic`): neither 5 and -5 nor two signs.
     """
     found: dict[tuple[str, ...], list[int]] = {}
     query = select(memories).where(
@@ -82,8 +81,8 @@ def wordwise_twins(store: Store, namespace: int, numbers: Sequence[int]) -> list
     )
     with store.database.read() as connection:
         for row in connection.execute(query):
-            words = _WORD.findall(unicodedata.normalize("NFKC", row.text).casefold())
-            found.setdefault((row.type, row.metadata, *words), []).append(row.id)
+            said = (row.type, row.metadata, row.keywords, str(row.credibility), question_topic(row.text))
+            found.setdefault(said, []).append(row.id)
     return [_twins(namespace, alike) for alike in found.values() if len(alike) > 1]
 
 

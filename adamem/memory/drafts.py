@@ -15,6 +15,8 @@ from adamem.memory.timeline import question_topic, slot_topic
 MAX_TEXT_BYTES = 1 << 20
 MAX_NAME_BYTES = 4096
 _MAX_METADATA_BYTES = 1 << 20
+_MAX_KEYWORDS_BYTES = 64 << 10
+_MAX_LINKS = 10_000
 _MOST = 1_000_000
 _MOST_NESTED = 50
 _MAX_ID = (1 << 63) - 1
@@ -179,11 +181,22 @@ def _keywords(given: Iterable[str]) -> str:
         raise InvalidInput(
             f"keywords must be several strings, not the one string {given[:40]!r}; write [{given[:40]!r}]"
         )
-    return json.dumps([check_name(one, what="a keyword") for one in _several(given, "keywords")], ensure_ascii=False)
+    names = [check_name(one, what="a keyword") for one in _several(given, "keywords")]
+    return _encodable(
+        json.dumps(names, ensure_ascii=False),
+        what="keywords",
+        most=_MAX_KEYWORDS_BYTES,
+        way_out="keep the best of them",
+    )
 
 
 def _links(given: Iterable[int]) -> list[int]:
-    return [check_memory_id(one) for one in _several(given, "links")]
+    links = [check_memory_id(one) for one in _several(given, "links")]
+    if len(links) > _MAX_LINKS:
+        raise InvalidInput(
+            f"a memory has {len(links):,} links, and at most {_MAX_LINKS:,} can be stored; add another one"
+        )
+    return links
 
 
 def _several(given: object, what: str) -> Iterable[object]:

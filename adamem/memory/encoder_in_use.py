@@ -29,37 +29,39 @@ class EncoderInUse:
     def __init__(self, spec: str | Encoder | None, *, file: str) -> None:
         self._spec = spec
         self._file = file
-        self._encoder: Encoder | None = None if spec is None or isinstance(spec, str) else spec
+        self._known: dict[str, Encoder] = {}  # by fingerprint: those that are open
+        self._first: Encoder | None = None
         self._opening = threading.RLock()
+        if spec is not None and not isinstance(spec, str):
+            self._first = spec
+            self.know(spec)
+
+    def know(self, encoder: Encoder) -> None:
+        """Use this one wherever the file's vectors are its own: all are, or will be, embedded anew by it."""
+        with self._opening:
+            self._known[encoder.fingerprint] = encoder
 
     def open(self, row: EncoderRow | None) -> Encoder:
-        """The encoder, where the file's vectors (`row`, None where there are none) can be compared with its own.
+        """The encoder of the file's vectors (`row`), or of those to come where there are none.
 
-        Raises `InvalidInput` where they cannot.
+        Raises `InvalidInput` where the one that was named is another one.
         """
         with self._opening:
-            if self._encoder is None:
+            if row is not None and row.fingerprint in self._known:
+                return self._known[row.fingerprint]
+            if self._first is None or (self._spec is None and row is not None):
                 spec = row.name if self._spec is None and row is not None else self._spec
                 assert spec is None or isinstance(spec, str)
-                encoder = open_encoder(spec)
-            else:
-                encoder = self._encoder
+                self._first = open_encoder(spec)
+                self.know(self._first)
+            encoder = self._first
             if row is not None and encoder.fingerprint != row.fingerprint:
-                if self._spec is None and self._encoder is not None:
-                    self._encoder = None  # the file's own has become another one
-                    return self.open(row)
                 raise InvalidInput(
                     f"{self._file} holds vectors of the encoder {row.name} ({row.fingerprint[:12]}), "
                     f"which cannot be compared with those of {encoder.name} ({encoder.fingerprint[:12]}); "
                     f"open it with encoder={row.name!r}, or embed all anew: reembed(...)"
                 )
-            self._encoder = encoder
             return encoder
-
-    def become(self, encoder: Encoder) -> None:
-        """Use another one from now on."""
-        with self._opening:
-            self._spec = self._encoder = encoder
 
     def documents(self, texts: Sequence[str], row: EncoderRow | None) -> FloatArray:
         """float32 (n, d), of length 1."""
@@ -76,7 +78,7 @@ class EncoderInUse:
         An encoder that is not open yet is not opened for them, and believed to be the one that they are from.
         """
         found = checked(vectors, count)
-        if row is None or self._encoder is not None:
+        if row is None or self._known:
             self.open(row)
         dim = self.open(None).dim if row is None else row.dim
         if found.shape[1] != dim:

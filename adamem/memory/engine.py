@@ -452,7 +452,7 @@ class MemoryEngine:
         """All memories of a namespace that hold when the first is asked for, by id, read in pieces."""
         name = self._namespace(namespace)
         self._core.require_open()
-        now, last = self._store.now(), 0
+        now, last = self._core.read(self._store.now), 0
 
         def page() -> list[Memory]:
             number = self._store.namespace(name)
@@ -559,8 +559,9 @@ class MemoryEngine:
     ) -> Defragmented:
         """Take out what has expired and what is there twice, and link what is near to each other.
 
-        Two memories are there twice if they hold now and are alike in all that was said of them; the older one stays,
-        and `get` finds it by the other's id. Those that are only near to each other are never taken for the same,
+        Two memories are there twice if they hold now and are alike in all that was said of them but links and since
+        when; the older one stays, with the links of both and the earlier `valid_from`, and is found by the other's id
+        as well. Those that are only near to each other are never taken for the same,
         because "Loves hiking" is near to "Hates hiking"; they get each other's id in `links`.
 
         Parameters
@@ -569,7 +570,7 @@ class MemoryEngine:
             From which cosine on two memories are linked; None links none.
         merge
             Take near ones for the same as well that have the same words in the same order: they differ in case,
-            punctuation or spacing only.
+            spacing, quotes and the punctuation that ends words only.
         progress
             Called with how many memories were looked at and how many there are; what it raises stops it. What was done
             by then stays done.

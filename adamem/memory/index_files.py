@@ -64,9 +64,11 @@ class IndexFiles:
             if other.name not in {inner, _CURRENT}:
                 shutil.rmtree(other, ignore_errors=True)
 
-    def remove(self, namespace: int, encoder: int | None = None) -> None:
-        """Remove what was saved of a namespace, of one encoder or of all. Raises `StorageError` if it cannot."""
-        for home in self._folder.glob(f"{namespace}-{'*' if encoder is None else encoder}"):
+    def remove(self, namespace: int, *, but: str = "") -> None:
+        """Remove what was saved of a namespace, `but` what is under one name. Raises `StorageError` if it cannot."""
+        for home in self._folder.glob(f"{namespace}-*"):
+            if home.name == but:
+                continue
             try:
                 shutil.rmtree(home)
             except OSError as error:

@@ -38,7 +38,11 @@ class Lexicon:
     def get(self, namespace: int) -> tuple[Words, int]:
         """A namespace's words, and up to which write they have all that was written."""
         with self._lock:
-            words = self._open.pop(namespace, None) or self._opened(namespace)
+            words = self._open.pop(namespace, None)
+            if words is not None and not self._is_of_this_past(words):
+                words.close()  # a rollback came between
+                words = None
+            words = words or self._opened(namespace)
             try:
                 sequence = self._catch_up(namespace, words)
             except sqlite3.Error as error:
@@ -84,8 +88,7 @@ class Lexicon:
         path = self._path(namespace)
         try:
             words = Words(path)
-            told = words.told()
-            if told.sequence == 0 or self._store.session_of(told.sequence) == told.session:
+            if self._is_of_this_past(words):
                 return words
             words.close()  # of what an older copy of this file became elsewhere
         except (sqlite3.Error, TypeError) as error:
@@ -96,6 +99,10 @@ class Lexicon:
         except (sqlite3.Error, OSError) as error:
             _log.warning("the words of %s are held in memory: %s", path, error)
             return Words(None)
+
+    def _is_of_this_past(self, words: Words) -> bool:
+        told = words.told()
+        return told.sequence == 0 or self._store.session_of(told.sequence) == told.session
 
     def _catch_up(self, namespace: int, words: Words) -> int:
         sequence = self._store.sequence()

@@ -11,6 +11,7 @@ import io
 import json
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,7 +32,7 @@ _KIND, _VERSION = "adamem memories", 1
 _MANIFEST, _MEMORIES, _VECTORS = "manifest.json", "memories.jsonl", "vectors.npy"
 _MEMBERS = (_MANIFEST, _MEMORIES, _VECTORS)
 _MOST_MANIFEST = 1 << 20
-_MOST_LINE = 8 << 20
+_MOST_LINE = 64 << 20  # far more than the limits of `drafts` allow, however it is escaped
 _TIMES = ("created", "updated", "valid_from", "valid_to", "expires")
 _COPIED = ("text", "type", "slot", "question", "topic", "credibility", "revision")
 
@@ -80,7 +81,7 @@ def write_package(
             "kind": _KIND,
             "version": _VERSION,
             "memories": count,
-            "namespaces": sorted(names),
+            "namespaces": len(names),
             "licence": licence,
             "encoder": None
             if encoder is None
@@ -228,7 +229,11 @@ class Package:
             if encoder is not None:
                 is_sound = is_sound and isinstance(encoder["dim"], int) and 0 < encoder["dim"] <= 1 << 16
                 is_sound = is_sound and isinstance(encoder["fingerprint"], str)
-            if not is_sound or set(said["files"]) != {_MEMORIES, _VECTORS}:
+            files = said["files"]
+            is_sound = is_sound and set(files) == {_MEMORIES, _VECTORS}
+            if not is_sound or not all(
+                isinstance(one, dict) and isinstance(one["bytes"], int) for one in files.values()
+            ):
                 raise CorruptResult(f"the manifest of {self._path} makes no sense; export it again")
         except (ValueError, KeyError, TypeError, RecursionError, zipfile.BadZipFile) as error:
             if isinstance(error, (DataError, CorruptResult)):
@@ -250,7 +255,15 @@ class Package:
                         if left < 0:  # more comes out than was said
                             raise CorruptResult(f"{name} in {self._path} is longer than it says; it is refused")
                         digest.update(piece)
-            except (zipfile.BadZipFile, KeyError, EOFError, OSError, ValueError) as error:
+            except (
+                zipfile.BadZipFile,
+                zlib.error,
+                KeyError,
+                EOFError,
+                OSError,
+                ValueError,
+                NotImplementedError,
+            ) as error:
                 if isinstance(error, CorruptResult):
                     raise
                 raise CorruptResult(f"{name} in {self._path} cannot be read ({error}); export it again") from error

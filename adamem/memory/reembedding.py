@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
@@ -17,8 +18,8 @@ from adamem.types import FloatArray
 
 Progress = Callable[[int, int], object]
 """Called with how many are done and how many there are."""
-Do = Callable[[Callable[[], object]], object]
-"""Has something done in the writer's thread."""
+Do = Callable[[Callable[..., Any]], Any]
+"""Has something done by whoever reads, or by whoever writes."""
 _PIECE = 256
 _ROUNDS = 20
 """So often what was added meanwhile is embedded beside everything else; then it is while nothing is written."""
@@ -42,25 +43,20 @@ class Reembedding:
         self._encoder = encoder
         self._row = row
 
-    def embed(self, do: Do, progress: Progress | None) -> int:
+    def embed(self, read: Do, write: Do, progress: Progress | None) -> int:
         """Embed whatever has no vector yet; how many. Raises whatever `progress` raises, which stops it."""
-        with self._store.database.read() as connection:
-            total = int(connection.execute(select(func.count()).select_from(memories)).scalar_one())
-            missing = int(
-                connection.execute(select(func.count()).select_from(memories).where(self._lacks())).scalar_one()
-            )
+        total, missing = read(self._counted)
         done, last, count = total - missing, 0, 0
         for _ in range(_ROUNDS):
             found_any = False
             while True:
-                with self._store.database.read() as connection:
-                    some = self._next(connection, last)
+                some = read(lambda last=last: self._read_next(last))
                 if not some:
                     break
                 found_any = True
                 last = some[-1][0]
                 made = self._made([text for _, text in some])
-                do(lambda some=some, made=made: self._write([number for number, _ in some], made))  # type: ignore[misc]
+                write(lambda some=some, made=made: self._write([number for number, _ in some], made))
                 done, count = done + len(some), count + len(some)
                 if progress is not None:
                     progress(min(done, total), total)
@@ -77,15 +73,25 @@ class Reembedding:
             count += len(some)
         return count
 
-    def drop_others(self, do: Do) -> None:
+    def drop_others(self, read: Do, write: Do) -> None:
         """Delete all other encoders' vectors, a piece at a time."""
-        while True:
-            with self._store.database.read() as connection:
-                query = select(vectors.c.memory).where(vectors.c.encoder != self._row.id).distinct().limit(_PIECE)
-                some = list(connection.execute(query).scalars())
-            if not some:
-                return
-            do(lambda some=some: self._delete(some))  # type: ignore[misc]
+        while some := read(self._others):
+            write(lambda some=some: self._delete(some))
+
+    def _counted(self) -> tuple[int, int]:
+        """How many memories there are, and how many have no vector yet."""
+        every = select(func.count()).select_from(memories)
+        with self._store.database.read() as connection:
+            return connection.execute(every).scalar_one(), connection.execute(every.where(self._lacks())).scalar_one()
+
+    def _others(self) -> list[int]:
+        query = select(vectors.c.memory).where(vectors.c.encoder != self._row.id).distinct().limit(_PIECE)
+        with self._store.database.read() as connection:
+            return list(connection.execute(query).scalars())
+
+    def _read_next(self, after: int) -> list[tuple[int, str]]:
+        with self._store.database.read() as connection:
+            return self._next(connection, after)
 
     def _lacks(self) -> ColumnElement[bool]:
         return ~exists().where(vectors.c.memory == memories.c.id, vectors.c.encoder == self._row.id)

@@ -134,10 +134,10 @@ class Shelves:
             self.refresh(namespace)
 
     def remove_saved(self, namespace: int, row: EncoderRow) -> None:
-        """Remove what was saved of vectors that are not searched any more."""
+        """Remove what was saved of other encoders' vectors than this one's."""
         with self._saving:
             if self._files is not None:
-                self._files.remove(namespace, row.id)
+                self._files.remove(namespace, but=_name(namespace, row))
 
     def forget_all(self) -> None:
         """Open every shelf anew when it is next asked for."""
@@ -151,7 +151,7 @@ class Shelves:
     def close(self) -> None:
         """End what is being done in the thread, and save."""
         self._upkeep.close()
-        for namespace in self._shelves:
+        for namespace in list(self._shelves):
             self._save(namespace, share=_CLOSED)
         self._shelves.clear()
 

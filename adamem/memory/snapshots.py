@@ -90,19 +90,25 @@ class Snapshots:
                 connection.execute("DETACH DATABASE version")
         _tidy(source)
 
-    def purge(self, statement: Callable[[sqlite3.Connection], bool]) -> None:
-        """Run what deletes rows in every version; what it returns says whether there were any."""
+    def purge(self, statement: Callable[[sqlite3.Connection], bool]) -> bool:
+        """Run what deletes rows in every version; what it returns says whether there were any, as this does of all."""
+        found = False
+        for home in self._folder.iterdir() if self._folder.is_dir() else ():
+            if not _NAME.fullmatch(home.name):  # of a snapshot that was killed
+                shutil.rmtree(home, ignore_errors=True)
         for home in sorted(self._folder.glob(f"*/{_DATABASE}")):
             database = Database(home, readonly=False, wait=10.0)
             try:
                 with database.raw() as connection:
                     connection.execute("PRAGMA secure_delete = ON")
                     if statement(connection):
+                        found = True
                         # What a page had that rows moved away from is only gone when the page is.
                         connection.execute("VACUUM")
             finally:
                 database.close()
             _tidy(home)
+        return found
 
     def _copy(self, connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")

@@ -141,13 +141,13 @@ class Store:
 
     def namespace(self, name: str) -> int | None:
         """The number of a namespace, or None if there is none of that very name."""
-        known = self._namespaces or {}
-        if name in known:
+        known = self._namespaces  # once: what is read may be of before they were forgotten
+        if known and name in known:
             return known[name]
         with self.database.read() as connection:
             found = connection.execute(select(namespaces.c.id).where(namespaces.c.name == name)).scalar()
-        if found is not None and self._namespaces is not None:
-            self._namespaces[name] = found
+        if found is not None and known is not None:
+            known[name] = found
         return found
 
     def namespace_for(self, change: Change, name: str) -> int:
@@ -362,14 +362,16 @@ class Store:
 
     def lapsed(self, namespace: int, ids: Sequence[int] | None, now: int) -> tuple[IdArray, int]:
         """Of these ids, or of all, int64: those that are not found any more; and up to which write that was read."""
-        query = select(memories.c.id).where(memories.c.namespace == namespace, ~may_be_found(now))
         gone: list[int] = []
         with self.database.read() as connection:
             sequence = int(connection.execute(select(state.c.sequence)).scalar_one())
             if ids is None:
+                query = select(memories.c.id).where(memories.c.namespace == namespace, ~may_be_found(now))
                 gone += connection.execute(query).scalars()
             for piece in _pieces(ids or ()):
-                gone += connection.execute(query.where(memories.c.id.in_(piece))).scalars()
+                query = select(memories.c.id).where(memories.c.id.in_(piece), may_be_found(now))
+                stays = set(connection.execute(query).scalars())
+                gone += [number for number in piece if number not in stays]  # or there is no such row any more
         return np.array(gone, dtype=np.int64), sequence
 
     def vectors(self, ids: IdArray, encoder: EncoderRow) -> Iterator[tuple[IdArray, FloatArray]]:
@@ -379,7 +381,8 @@ class Store:
                 vectors.c.memory.in_(piece), vectors.c.encoder == encoder.id
             )
             with self.database.read() as connection:
-                yield _vectors(connection.execute(query).all(), encoder.dim)
+                rows = connection.execute(query).all()
+            yield _vectors(rows, encoder.dim)
 
     def page(self, namespace: int, name: str, *, after: int, count: int, at: int) -> list[Memory]:
         """The next `count` memories with ids above `after` that can be found at a time, by id."""
@@ -405,8 +408,10 @@ class Store:
     def topic(self, number: int) -> tuple[int, str, str | None] | None:
         """The namespace of a memory, its number and name, and its topic; None if there is no such memory."""
         query = select(memories.c.namespace, namespaces.c.name, memories.c.topic).join(namespaces)
+        other = select(aliases.c.memory).where(aliases.c.id == number).scalar_subquery()
         with self.database.read() as connection:
             row = connection.execute(query.where(memories.c.id == number)).first()
+            row = row or connection.execute(query.where(memories.c.id == other)).first()
         return None if row is None else (row.namespace, row.name, row.topic)
 
     def texts(self, namespace: int, *, after: int, count: int) -> list[tuple[int, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
 import threading
 import zipfile
@@ -15,7 +16,7 @@ import pytest
 
 from adamem.encoders import open_encoder
 from adamem.errors import CorruptResult, DataError, InvalidInput, StorageError, UnknownName
-from adamem.memory import Hit, MemoryEngine, schema
+from adamem.memory import Hit, MemoryEngine, NewMemory, schema
 
 
 def texts(hits: list[Hit]) -> list[str]:
@@ -220,6 +221,10 @@ PAIRS = [
     ("Prefers Python over Java", "Prefers Java over Python"),
     ("The meeting is at 3", "The meeting is at 4"),
     ("He is allergic to nuts", "He is not allergic to nuts"),
+    ("The plan gets a 👍", "The plan gets a 👎"),
+    ("It is -5 degrees", "It is 5 degrees"),
+    ("x > y holds", "x < y holds"),
+    ("Likes C++", "Likes C#"),
 ]
 
 
@@ -245,6 +250,30 @@ def test_what_differs_in_writing_only_is_merged_on_request(engine):
     assert done.duplicates == 1
     assert engine.get(b.id).text == "Loves  hiking!"
     assert len(engine.search(vector=vector)) == 1
+
+
+def test_what_was_said_of_two_differently_is_never_merged(engine):
+    """Keywords and credibility."""
+    vector = np.ones(64)
+    engine.add("stone", vector=vector, credibility=0.1)
+    engine.add("stone", vector=vector, credibility=0.9)
+    engine.add("stone", vector=vector, keywords=["one"])
+    engine.add("Stone", vector=vector, keywords=["two"])
+    assert engine.defrag(merge=True).duplicates == 0
+    assert len(engine.search(vector=vector, top_k=9)) == 4
+
+
+def test_the_id_of_one_that_was_merged_leads_to_the_other_everywhere(engine):
+    """In every verb that takes an id."""
+    first, twin = engine.add("stone"), engine.add("stone")
+    engine.defrag(near=None)
+    assert [one.id for one in engine.history(memory=twin.id)] == [first.id]
+    assert engine.supersede(twin.id, "water").superseded == first.id
+    engine.delete(twin.id)
+    engine.restore(twin.id)
+    engine.purge(twin.id)
+    with pytest.raises(UnknownName):
+        engine.get(first.id)
 
 
 def test_defragmenting_can_be_watched_and_stopped(engine, unit):
@@ -354,7 +383,7 @@ def test_searches_and_adds_go_on_while_all_is_embedded_anew(opened):
 
 def test_a_version_is_brought_back(opened, unit, tmp_path):
     """Memories, history, namespaces and encoder; ids go on, and indexes know."""
-    vectors = unit(3_000)
+    vectors = unit(5_000)
     engine = opened()
     engine.add_many([f"m{i}" for i in range(2_500)], vectors=vectors[:2_500])
     engine.add("red", slot="colour", namespace="n")
@@ -362,7 +391,7 @@ def test_a_version_is_brought_back(opened, unit, tmp_path):
     kept = engine.snapshot("first")
     assert (kept.name, kept.memories) == ("first", 2_501)
     assert kept.bytes > 2_500 * 256
-    engine.add_many([f"later {i}" for i in range(500)], vectors=vectors[2_500:])
+    engine.add_many([f"later {i}" for i in range(2_500)], vectors=vectors[2_500:])
     engine.add("blue", slot="colour", namespace="n")
     engine.add("x", namespace="new")
     engine.delete(10)
@@ -378,17 +407,88 @@ def test_a_version_is_brought_back(opened, unit, tmp_path):
         assert one.search("later", mode="lexical") == []
         assert [memory.text for memory in one.history("colour", namespace="n")] == ["red"]
         assert [space.name for space in one.namespaces()] == ["global", "n"]
-    assert engine.add("next", vector=vectors[0]).id == 3_004
+    assert engine.add("next", vector=vectors[0]).id == 5_004
     engine.close()
     with opened() as engine:
         assert [version.name for version in engine.versions()] == ["first"]
         assert engine.count() == 2_501
         assert engine.search(vector=vectors[9], top_k=1)[0].memory.id == 10
         assert engine.search(vector=vectors[2_600], top_k=1)[0].memory.id != 2_602
+        shelf, _ = engine._core.shelves._shelves[1]
+        assert len(shelf) == 2_501  # nothing of what was rolled back, which was saved with the index
         engine.remove_version("first")
         assert engine.versions() == []
         with pytest.raises(UnknownName, match="version"):
             engine.rollback("first")
+
+
+def test_the_words_of_another_past_are_not_used_after_a_rollback(opened, tmp_path, monkeypatch):
+    """Neither those in memory nor those in a file, and by no reader who has them open."""
+    for kept_from in (0, 2_000):
+        monkeypatch.setattr("adamem.memory.lexicon._KEPT_FROM", kept_from)
+        engine = opened(tmp_path / f"{kept_from}.db")
+        for text in ("one", "two", "three"):
+            engine.add(f"{text} common")
+        engine.snapshot("v0")
+        engine.add_many(["delta four", "epsilon five"])
+        engine.snapshot("v1")
+        engine.rollback("v0")
+        reader = opened(engine.stats().path, readonly=True)
+        assert len(reader.search("common", mode="lexical")) == 3
+        engine.add("zeta six")
+        assert texts(reader.search("zeta", mode="lexical")) == ["zeta six"]
+        engine.rollback("v1")
+        engine.add("seven")
+        for one in (reader, engine):
+            assert texts(one.search("delta", mode="lexical")) == ["delta four"]
+            assert one.search("zeta", mode="lexical") == []
+
+
+def test_a_rollback_to_another_encoder_goes_on_with_it(opened):
+    """The version's vectors are the old encoder's."""
+    engine = opened()
+    engine.add("hello there")
+    engine.snapshot("v")
+    engine.reembed("hashing:128")
+    engine.rollback("v")
+    assert texts(engine.search("hello")) == ["hello there"]
+    assert engine.stats().dim == 64
+    engine.add("and now")
+    assert engine.reembed("hashing:128") == 2
+    assert engine.reembed("hashing:128", keep=False) == 0
+    with engine._store.database.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(DISTINCT encoder) FROM vectors").scalar_one() == 1
+
+
+def test_what_only_a_version_has_can_be_purged(opened, tmp_path):
+    """And what a snapshot that was killed left of it."""
+    engine = opened()
+    engine.add("plain")
+    engine.snapshot("before")
+    secret = engine.add("narwhal password").id
+    engine.snapshot("after")
+    left = tmp_path / "memory.db.versions" / ".third.0123abcd.tmp"
+    left.mkdir()
+    (left / "memory.db").write_bytes(b"half of narwhal")
+    engine.rollback("before")
+    engine.purge(secret)
+    assert holders(tmp_path, b"narwhal") == []
+    engine.rollback("after")
+    assert engine.count() == 1
+    with pytest.raises(UnknownName, match="may have been purged already"):
+        engine.purge(secret)
+
+
+def test_only_one_embeds_anew_at_a_time(opened):
+    """The second is told so."""
+    engine = opened()
+    engine.add_many([f"text {i}" for i in range(300)])
+
+    def again(done: int, total: int) -> None:
+        with pytest.raises(StorageError, match="are being embedded anew already"):
+            engine.reembed("hashing:32")
+
+    assert engine.reembed("hashing:128", progress=again) == 300
 
 
 def test_versions_have_names_that_folders_may_have(opened, tmp_path):
@@ -528,6 +628,19 @@ def test_an_imported_fact_takes_its_place_in_its_slot(opened, tmp_path, clock):
     assert engine.search("town") == []
 
 
+def test_what_was_superseded_by_its_id_stays_apart_from_others(opened, tmp_path):
+    """A package taken in twice, into a namespace that has memories of the same numbers: three histories."""
+    engine = opened()
+    first = engine.add("one")
+    engine.supersede(first.id, "two")
+    engine.export_package(tmp_path / "p.zip")
+    for _ in range(2):
+        done = engine.import_package(tmp_path / "p.zip")
+        assert [one.text for one in engine.history(memory=done.ids[first.id])] == ["one", "two"]
+    assert [one.id for one in engine.history(memory=first.id)] == [1, 2]
+    assert texts(engine.search("two", top_k=9)) == ["two"] * 3
+
+
 def test_a_package_of_another_encoder_is_embedded_anew(opened, tmp_path):
     """Its vectors are not compared with ours."""
     source = opened(tmp_path / "source.db", encoder=open_encoder("hashing:128"))
@@ -538,6 +651,26 @@ def test_a_package_of_another_encoder_is_embedded_anew(opened, tmp_path):
     engine.import_package(tmp_path / "p.zip")
     assert texts(engine.search("bird air", top_k=1)) == ["bird in air"]
     assert engine.stats().dim == 64
+
+
+def test_whatever_can_be_kept_can_be_handed_on(opened, tmp_path):
+    """The longest texts, in the signs that take most room, and names of 4 kB."""
+    engine = opened()
+    longest = "\x01" * ((1 << 20) - 1) + "a"
+    engine.add_many([NewMemory(text=longest, question=longest)], namespace="n" * 4_096)
+    engine.add("x", keywords=["k" * 1_000] * 60, links=range(1, 10_001), metadata={"m": "\x02" * 150_000})
+    for number in range(300):
+        engine.create_namespace(f"{number:04}" * 1_000)
+    engine.add("y", namespace="0000" * 1_000)
+    assert engine.export_package(tmp_path / "p.zip") == 3
+    other = opened(tmp_path / "other.db")
+    ids = other.import_package(tmp_path / "p.zip").ids
+    assert other.get(ids[1]).text == longest
+    assert other.get(ids[2]).keywords == engine.get(2).keywords
+    with pytest.raises(InvalidInput, match=r"keywords has .* bytes, and at most"):
+        engine.add("z", keywords=["k" * 1_000] * 70)
+    with pytest.raises(InvalidInput, match="a memory has 10,001 links"):
+        engine.add("z", links=range(1, 10_002))
 
 
 def test_only_some_namespaces_are_exported(opened, tmp_path):
@@ -552,6 +685,12 @@ def test_only_some_namespaces_are_exported(opened, tmp_path):
     with pytest.raises(StorageError):
         engine.export_package(tmp_path / "p.zip" / "q.zip")
     assert sorted(path.name for path in tmp_path.glob("*.zip")) == ["p.zip"]
+    (tmp_path / "link.zip").symlink_to(tmp_path / "memory.db")
+    for name in ("memory.db", "memory.db-wal", "memory.db.lock", "memory.db.index/x.zip", "link.zip"):
+        with pytest.raises(InvalidInput, match="belongs to the memories themselves"):
+            engine.export_package(tmp_path / name)
+    (tmp_path / "link.zip").unlink()
+    assert engine.count(namespace="a") == 1
     empty = opened(tmp_path / "empty.db")
     assert empty.export_package(tmp_path / "empty.zip") == 0
     assert engine.import_package(tmp_path / "empty.zip").memories == 0
@@ -703,6 +842,45 @@ def test_readers_may_look_and_not_touch(opened, tmp_path):
             verb()
 
 
+def test_what_is_deleted_is_written_over(opened):
+    """And what is acknowledged flushed: whatever this SQLite does by itself."""
+    engine = opened()
+    with engine._store.database.raw() as connection:
+        assert connection.execute("PRAGMA secure_delete").fetchone() == (1,)
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+@pytest.mark.parametrize("path", ["memory.db", ":memory:"])
+def test_interrupts_at_any_moment_harm_nothing(opened, tmp_path, path):
+    """A hundred and fifty, while it writes and while it reads: what was acknowledged is there, and all goes on."""
+    engine = opened(path if path == ":memory:" else tmp_path / path)
+    engine.add("first")
+    random, kept, interrupted = np.random.default_rng(0), [1], 0
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for turn in range(150):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, float(random.uniform(1e-4, 6e-3)))
+                for _ in range(100):
+                    engine.search("first")
+                    engine.history("slot")
+                    kept.append(engine.add(f"fact {turn}", slot="slot").id)
+            except KeyboardInterrupt:
+                interrupted += 1
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert interrupted > 140
+    assert {one.id for one in engine.history("slot")} | {1} >= set(kept)
+    assert [hit.memory.text for hit in engine.search("first", top_k=1)] == ["first"]
+    assert engine.count() == 2
+
+
 def test_an_interrupt_in_the_middle_harms_nothing(opened, monkeypatch):
     """Ctrl-C while a write is on its way: it is done whole, and the engine goes on."""
     engine = opened()
@@ -760,6 +938,18 @@ def test_the_awaited_engine_does_the_same(tmp_path, encoder):
             assert len([one async for one in memory.get_all()]) == 20
             return texts(await memory.search("number7 text", top_k=1))
 
+    async def impatient() -> int:
+        async with await AsyncMemoryEngine.open(tmp_path / "memory.db", encoder=encoder) as memory:
+            tasks = [asyncio.create_task(memory.add(f"cancelled {i}")) for i in range(100)]
+            await asyncio.sleep(0)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            while (count := await memory.count()) < 120:
+                await asyncio.sleep(0.01)
+            return count
+
     assert asyncio.run(program()) == ["text number7"]
+    assert asyncio.run(impatient()) == 120
     verbs = {name for name in vars(MemoryEngine) if not name.startswith("_")}
     assert verbs <= set(vars(AsyncMemoryEngine))
