@@ -23,7 +23,8 @@ _UNIT = 1e-3
 def fault_of_rows(rows: Rows, ids: IdArray, metric: Metric) -> str | None:
     """What is wrong with the rows of `ids` (n,), as the end of a sentence; None if nothing is.
 
-    As many rows as ids. Every link leads to the first row of a chain of twins, which have the very same vector.
+    As many rows as ids. Every link leads from the first row of a chain of twins, which have the very same vector, to
+    another such row.
     """
     live = np.sort(ids[ids != -1])
     if live.size and (live[0] < 0 or (live[1:] == live[:-1]).any()):
@@ -38,6 +39,8 @@ def fault_of_rows(rows: Rows, ids: IdArray, metric: Metric) -> str | None:
     followers = np.flatnonzero(rows.twins != NIL)
     if not _are_equal(rows.vectors, followers, rows.twins[followers]):
         return "rows that are said to be equal are not"
+    if (rows.links[rows.twins[followers], 0] != NIL).any():
+        return "links lead from rows that are found where another is"
     if not all(leads_to_heads(rows.links[some], rows.twins) for some in _pieces(rows.links)):
         return "links lead to rows that do not exist"
     return None
