@@ -56,10 +56,11 @@ def test_a_search_meets_every_vector(n, dim, k, spread, seed, dropped):
     places = {number: place for place, number in enumerate(ids.tolist())}
     own = np.float32(1) - vectors[[places[number] for number in found.tolist()]] @ query
     np.testing.assert_allclose(distances, own, atol=2e-6)  # each id with its own distance
-    clear = np.abs(distances - expected) == 0
+    _, one_more = by_force(ids[~gone], vectors[~gone], query, k + 1)
+    clear = np.diff(one_more) > 4e-6  # whatever is nearer to each other may be ordered by rounding
     assert set(found) <= set(ids[~gone].tolist())
     assert found.size == np.unique(found).size == wanted.size
-    if clear.all() and np.unique(expected).size == expected.size:
+    if clear.all():
         np.testing.assert_array_equal(found, wanted)
 
 
