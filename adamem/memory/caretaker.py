@@ -196,10 +196,10 @@ class Caretaker:
         if row is None:
             return
         scope = Scope(self._store.now())
-        spaces = [one.name for one in self._store.namespaces(scope.at)]
-        total, done = sum(one.memories for one in self._store.namespaces(scope.at)), 0
-        for name in spaces:
-            number = self._store.namespace(name)
+        spaces = self._store.namespaces(scope.at)
+        total, done = sum(one.memories for one in spaces), 0
+        for space in spaces:
+            number = self._store.namespace(space.name)
             if number is None:
                 continue
             ids = self._store.matching(number, scope)
@@ -236,7 +236,6 @@ class Caretaker:
             self._reembedding.release()
 
     def _reembed(self, new: Encoder, *, keep: bool, progress: Progress | None) -> int:
-
         def begin() -> EncoderRow:
             with self._store.change() as change:
                 return self._store.encoder_for(change, new.fingerprint, new.name, new.dim)

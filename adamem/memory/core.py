@@ -61,7 +61,6 @@ class Core:
         self.file = str(path or ":memory:")
         self.kind = kind
         self.readonly = readonly
-        self.clock = clock
         self._process = os.getpid()
         self._closed = False
         self._writer = Scribe()

@@ -60,7 +60,8 @@ class MemoryEngine:
     ----------
     path
         The SQLite file, made if it is absent; ``":memory:"`` keeps everything in memory, until the engine is closed.
-        Beside it lie ``PATH.index/``, indexes that are derived from it and may be deleted, and ``PATH.lock``.
+        Beside it lie ``PATH.index/``, indexes and words that are derived from it and may be deleted, ``PATH.versions/``
+        where there are any, and ``PATH.lock``.
     encoder
         A name as `open_encoder` takes it (``minilm``, ``hashing``, ``owner/model``, a folder), or an `Encoder`. None
         means the file's own; for a new file the one that EMBED_MODEL names. It is loaded when it is first needed.
