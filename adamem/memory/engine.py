@@ -443,7 +443,6 @@ class MemoryEngine:
     def get(self, memory: int) -> Memory:
         """A memory by its id, in whatever state it is. Raises `UnknownName` if there is none."""
         number = check_memory_id(memory)
-        self._core.require_open()
         found = self._core.read(lambda: self._store.get(number))
         if found is None:
             raise UnknownName(f"there is no memory {memory}; it may have been purged, or never added")
@@ -452,7 +451,6 @@ class MemoryEngine:
     def get_all(self, *, namespace: str | None = None) -> Iterator[Memory]:
         """All memories of a namespace that hold when the first is asked for, by id, read in pieces."""
         name = self._namespace(namespace)
-        self._core.require_open()
         now, last = self._core.read(self._store.now), 0
 
         def page() -> list[Memory]:
@@ -462,7 +460,6 @@ class MemoryEngine:
         while found := self._core.read(page):
             yield from found
             last = found[-1].id
-            self._core.require_open()
 
     def history(
         self, slot: str | None = None, *, namespace: str | None = None, memory: int | None = None
@@ -474,7 +471,6 @@ class MemoryEngine:
         """
         if (slot is None) == (memory is None):
             raise InvalidInput("history takes a slot or the id of a memory: history('home.city'), history(memory=12)")
-        self._core.require_open()
         if memory is not None:
             number = check_memory_id(memory)
             return self._core.read(lambda: self._history_of(number))
@@ -489,7 +485,6 @@ class MemoryEngine:
     def count(self, *, namespace: str | None = None) -> int:
         """How many memories of a namespace hold now."""
         name = self._namespace(namespace)
-        self._core.require_open()
 
         def counted() -> int:
             number = self._store.namespace(name)
@@ -499,12 +494,10 @@ class MemoryEngine:
 
     def namespaces(self) -> list[Namespace]:
         """All namespaces, by name, with how many memories hold in each now."""
-        self._core.require_open()
         return self._core.read(lambda: self._store.namespaces(self._store.now()))
 
     def stats(self) -> Stats:
         """What is in the file and what it takes."""
-        self._core.require_open()
         row = self._core.known_encoder()
         many, held, past, expired, deleted = self._core.read(lambda: self._store.tally(self._store.now()))
         return Stats(
@@ -562,8 +555,8 @@ class MemoryEngine:
 
         Two memories are there twice if they hold now and are alike in all that was said of them but links and since
         when; the older one stays, with the links of both and the earlier `valid_from`, and is found by the other's id
-        as well. Those that are only near to each other are never taken for the same,
-        because "Loves hiking" is near to "Hates hiking"; they get each other's id in `links`.
+        as well. Those that are only near to each other are never taken for the same, because "Loves hiking" is near to
+        "Hates hiking"; they get each other's id in `links`.
 
         Parameters
         ----------
