@@ -26,9 +26,10 @@ def screen(
 ) -> int:  # pragma: no cover -- compiled
     """Write into `out` which of the first `count` rows can be among the k of largest inner product; how many.
 
-    A row is scales[i] * codes[i] (int8) up to a vector of length errors[i], the query scale * query (int8) up to one of
-    length `error`, and both are of length 1: so its inner product is the codes' own within errors[i] + (1 + errors[i])
-    * error. Rows whose upper bound is under the k-th largest lower bound are left out. A row of scale 0 is left out.
+    A row is scales[i] * codes[i] (int8) up to a vector of length errors[i], the query scale * query up to one of length
+    `error`, and both are of length 1: so its inner product is the codes' own within errors[i] + (1 + errors[i]) *
+    error. Rows whose upper bound is under the k-th largest lower bound are left out. A row of scale 0 is left out. The
+    query's codes are int16, so that they are not widened again for every row.
     """
     best = np.full(k, -np.inf, dtype=np.float32)  # the largest lower bounds, ascending
     width = codes.shape[1]
@@ -36,7 +37,7 @@ def screen(
         total = np.int32(0)
         row = codes[i]
         for j in range(width):
-            total = np.int32(total + np.int32(np.int16(row[j]) * np.int16(query[j])))
+            total = np.int32(total + np.int32(np.int16(row[j]) * query[j]))
         if scales[i] <= 0.0:
             estimates[i] = -np.inf
             continue

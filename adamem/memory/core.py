@@ -145,6 +145,13 @@ class Core:
             self.row = self.read(self.store.encoder)
         return self.row
 
+    def whereabouts(self, namespace: str) -> tuple[EncoderRow | None, int | None]:
+        """The encoder whose vectors are in the file, and a namespace's number; None for what is not there yet."""
+        if not self.readonly:
+            return self.known_encoder(), self.store.namespace(namespace)
+        self.row, number = self.store.whereabouts(namespace)
+        return self.row, number
+
     def embedded(self, texts: Sequence[str], vectors: npt.ArrayLike | None) -> tuple[FloatArray, str | None]:
         """Vectors (n, d) of length 1, those given or the texts' own; and the encoder that the file had meanwhile."""
         row = self.known_encoder()

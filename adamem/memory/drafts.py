@@ -91,7 +91,7 @@ def check_draft(new: NewMemory) -> Draft:
         topic=topic,
         metadata=_metadata(new.metadata),
         keywords=_keywords(new.keywords),
-        links=json.dumps(_links(new.links)),
+        links=_links(new.links),
         credibility=_credibility(new.credibility),
         valid_from=None if new.valid_from is None else to_micros(new.valid_from, what="valid_from"),
         ttl=_ttl(new.ttl),
@@ -177,6 +177,8 @@ def _check_depth(given: object, depth: int = 0) -> None:
 
 
 def _keywords(given: Iterable[str]) -> str:
+    if given == ():
+        return "[]"
     if isinstance(given, str):
         raise InvalidInput(
             f"keywords must be several strings, not the one string {given[:40]!r}; write [{given[:40]!r}]"
@@ -190,13 +192,15 @@ def _keywords(given: Iterable[str]) -> str:
     )
 
 
-def _links(given: Iterable[int]) -> list[int]:
+def _links(given: Iterable[int]) -> str:
+    if given == ():
+        return "[]"
     links = [check_memory_id(one) for one in _several(given, "links")]
     if len(links) > _MAX_LINKS:
         raise InvalidInput(
             f"a memory has {len(links):,} links, and at most {_MAX_LINKS:,} can be stored; add another one"
         )
-    return links
+    return json.dumps(links)
 
 
 def _several(given: object, what: str) -> Iterable[object]:

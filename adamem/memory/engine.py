@@ -381,8 +381,7 @@ class MemoryEngine:
         given = one_vector(vector)
 
         def find() -> list[Hit]:
-            row = self._core.known_encoder()
-            number = self._store.namespace(name)
+            row, number = self._core.whereabouts(name)
             if number is None or row is None:
                 return []
             asked = None

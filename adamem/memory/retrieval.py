@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from sqlalchemy import Row
 
 from adamem.index import IdFilter
 from adamem.memory.fusion import Fusion, Weighting
@@ -61,7 +60,7 @@ class _Found:
 
     scores: dict[int, float]
     """By id, best first."""
-    rows: dict[int, Row[Any]]
+    rows: dict[int, Any]
 
 
 class _Ranking(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Select, select
 
 from adamem.memory.clock import to_datetime
 from adamem.memory.drafts import Draft
@@ -40,7 +40,7 @@ def to_row(draft: Draft, *, now: int) -> dict[str, Any]:
     }
 
 
-def to_memory(row: Row[Any], namespace: str) -> Memory:
+def to_memory(row: Any, namespace: str) -> Memory:
     """The memory of a row of `select_memories`."""
     return Memory(
         id=row.id,
@@ -49,9 +49,9 @@ def to_memory(row: Row[Any], namespace: str) -> Memory:
         type=row.type,
         slot=row.slot,
         question=row.question,
-        metadata=json.loads(row.metadata),
-        keywords=tuple(json.loads(row.keywords)),
-        links=tuple(json.loads(row.links)),
+        metadata={} if row.metadata == "{}" else json.loads(row.metadata),
+        keywords=_several(row.keywords),
+        links=_several(row.links),
         credibility=row.credibility,
         created=to_datetime(row.created),
         updated=to_datetime(row.updated),
@@ -63,6 +63,10 @@ def to_memory(row: Row[Any], namespace: str) -> Memory:
         calls=row.calls or 0,
         last_access=_moment(row.last_access),
     )
+
+
+def _several(listed: str) -> tuple[Any, ...]:
+    return () if listed == "[]" else tuple(json.loads(listed))
 
 
 def _moment(micros: int | None) -> Any:

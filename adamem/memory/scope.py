@@ -40,12 +40,12 @@ class Scope:
         return and_(*parts)
 
 
-def findable(at: int) -> ColumnElement[bool]:
+def findable(at: int | ColumnElement[int]) -> ColumnElement[bool]:
     """Of a memory: whether a search finds it that asks what holds at a time."""
     return and_(memories.c.valid_from <= at, may_be_found(at))
 
 
-def may_be_found(now: int) -> ColumnElement[bool]:
+def may_be_found(now: int | ColumnElement[int]) -> ColumnElement[bool]:
     """Whether a search for what holds now finds it, or one at a later time will."""
     return and_(
         memories.c.deleted.is_(None),

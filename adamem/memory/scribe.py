@@ -56,8 +56,10 @@ class Scribe:
         self._jobs.put((work, None))
 
     def close(self) -> None:
-        """End the thread after what it was asked."""
+        """End the thread after what it was asked, and return then: what is asked from now on is done at once."""
         self._jobs.put(None)
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
 
 
 def _work(jobs: queue.SimpleQueue[_Job | None]) -> None:

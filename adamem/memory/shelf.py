@@ -128,7 +128,8 @@ class Shelf:
             return ids, distances
         base_ids, base_distances = parts.base.search(query, k, self._kind.search, admitted)
         if ids.size:
-            fresh = ~np.isin(base_ids, ids)
+            twice = set(ids.tolist())
+            fresh = np.array([number not in twice for number in base_ids.tolist()], dtype=bool)
             base_ids = np.concatenate([base_ids[fresh], ids])
             base_distances = np.concatenate([base_distances[fresh], distances])
         order = np.lexsort((base_ids, base_distances))[:k]

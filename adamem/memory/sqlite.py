@@ -7,14 +7,16 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import QueuePool, StaticPool
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool, StaticPool
 
 from adamem.errors import AdaMemError, CorruptResult, DataError, StorageError
 from adamem.memory import schema
+from adamem.memory.prepared import Prepared
 
 _APPLICATION = 0x41644D65  # "AdMe", in the header of every memory file
 _WAIT_MS = 10_000  # for a lock inside SQLite, which none holds for longer than a commit
@@ -68,17 +70,25 @@ class Database:
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of the file."""
-        with self._reading:
-            if self._closed:
-                raise StorageError(f"{self._path or ':memory:'} was closed meanwhile; open it again")
-            self._readers += 1
+        self._count_in()
         try:
             with self.sentences(), self._alone or contextlib.nullcontext(), self._engine.connect() as connection:
                 yield connection
         finally:
-            with self._reading:
-                self._readers -= 1
-                self._reading.notify_all()
+            self._count_out()
+
+    def rows(self, query: Prepared, **values: Any) -> list[Any]:
+        """What one query finds, in a transaction of its own."""
+        self._count_in()
+        try:  # as in `read`, written out: generators would take as long as the query
+            if self._alone is not None:
+                with self._alone:
+                    return self._rows(query, values)
+            return self._rows(query, values)
+        except (DBAPIError, sqlite3.Error) as error:
+            raise _sentence(error, self._path) from error
+        finally:
+            self._count_out()
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
@@ -97,9 +107,7 @@ class Database:
     def raw(self) -> Iterator[sqlite3.Connection]:
         """The writer's connection itself, outside of any transaction, for what cannot be said in one."""
         with self.sentences(), self._alone or contextlib.nullcontext(), self._engine.connect() as connection:
-            found = connection.connection.driver_connection
-            assert isinstance(found, sqlite3.Connection)
-            yield found
+            yield driver(connection.connection)
 
     def empty_log(self) -> bool:
         """Bring the log into the file and cut it off, with all that was ever in it; False where a reader needs it."""
@@ -127,12 +135,26 @@ class Database:
         """Errors of the database as errors of AdaMem."""
         try:
             yield
-        except DBAPIError as error:
-            if not isinstance(error.orig, sqlite3.Error):
-                raise
-            raise _sentence(error.orig, self._path) from error
-        except sqlite3.Error as error:
+        except (DBAPIError, sqlite3.Error) as error:
             raise _sentence(error, self._path) from error
+
+    def _count_in(self) -> None:
+        with self._reading:
+            if self._closed:
+                raise StorageError(f"{self._path or ':memory:'} was closed meanwhile; open it again")
+            self._readers += 1
+
+    def _count_out(self) -> None:
+        with self._reading:
+            self._readers -= 1
+            self._reading.notify_all()
+
+    def _rows(self, query: Prepared, values: dict[str, Any]) -> list[Any]:
+        connection = self._engine.raw_connection()
+        try:
+            return query.rows(driver(connection), values)
+        finally:
+            connection.close()
 
     def _make_tables(self) -> None:
         with self.write() as connection:
@@ -150,6 +172,13 @@ class Database:
     def _unlock(self) -> None:
         if self._lock is not None:
             self._lock.release()
+
+
+def driver(connection: PoolProxiedConnection) -> sqlite3.Connection:
+    """The driver's own connection."""
+    found = connection.driver_connection
+    assert isinstance(found, sqlite3.Connection)
+    return found
 
 
 def _locked(path: Path, wait: float) -> FileLock:
@@ -236,7 +265,9 @@ def _engine(path: Path | None, *, readonly: bool) -> Engine:
     return engine
 
 
-def _sentence(error: sqlite3.Error, path: Path | None) -> AdaMemError:
+def _sentence(error: Exception, path: Path | None) -> AdaMemError:
+    """What went wrong, by an error of the driver or by SQLAlchemy's of it."""
+    error = getattr(error, "orig", None) or error
     name = getattr(error, "sqlite_errorname", "")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return CorruptResult(

@@ -12,16 +12,30 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, Row, and_, bindparam, case, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Row,
+    Text,
+    and_,
+    bindparam,
+    case,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from adamem.errors import InvalidInput, UnknownName
 from adamem.memory.clock import Clock, to_datetime, to_micros
 from adamem.memory.drafts import Draft
+from adamem.memory.prepared import Prepared, in_sql
 from adamem.memory.records import Memory, Namespace
 from adamem.memory.rows import select_memories, to_memory, to_row
 from adamem.memory.schema import aliases, encoders, memories, namespaces, sessions, state, vectors
 from adamem.memory.scope import Scope, findable, may_be_found
-from adamem.memory.sqlite import Database
+from adamem.memory.sqlite import Database, driver
 from adamem.memory.timeline import Stretch, Timeline, memory_topic
 from adamem.types import FloatArray, IdArray
 
@@ -122,10 +136,8 @@ class Store:
 
     def encoder(self) -> EncoderRow | None:
         """The one whose vectors are searched, or None as long as nothing was added."""
-        query = select(encoders).join(state, state.c.encoder == encoders.c.id)
-        with self.database.read() as connection:
-            row = connection.execute(query).first()
-        return None if row is None else EncoderRow(row.id, row.fingerprint, row.name, row.dim)
+        rows = self.database.rows(_ENCODER)
+        return EncoderRow(rows[0].id, rows[0].fingerprint, rows[0].name, rows[0].dim) if rows else None
 
     def encoder_for(self, change: Change, fingerprint: str, name: str, dim: int) -> EncoderRow:
         """The row of an encoder, made if need be."""
@@ -139,24 +151,29 @@ class Store:
         """Search this encoder's vectors from now on."""
         change.connection.execute(update(state).values(encoder=row.id))
 
+    def whereabouts(self, name: str) -> tuple[EncoderRow | None, int | None]:
+        """`encoder` and `namespace` at once, for who only reads and must ask for both each time."""
+        (row,) = self.database.rows(_WHEREABOUTS, name=name)
+        return None if row.id is None else EncoderRow(row.id, row.fingerprint, row.name, row.dim), row.namespace
+
     def namespace(self, name: str) -> int | None:
         """The number of a namespace, or None if there is none of that very name."""
         known = self._namespaces  # once: what is read may be of before they were forgotten
         if known and name in known:
             return known[name]
-        with self.database.read() as connection:
-            found = connection.execute(select(namespaces.c.id).where(namespaces.c.name == name)).scalar()
+        rows = self.database.rows(_NAMESPACE, name=name)
+        found = int(rows[0].id) if rows else None
         if found is not None and known is not None:
             known[name] = found
         return found
 
     def namespace_for(self, change: Change, name: str) -> int:
         """The number of a namespace, made if need be."""
-        found = change.connection.execute(select(namespaces.c.id).where(namespaces.c.name == name)).scalar()
-        if found is None:
-            row = insert(namespaces).values(name=name, created=change.now)
-            found = change.connection.execute(row.returning(namespaces.c.id)).scalar_one()
-        return int(found)
+        found = _NAMESPACE.rows(driver(change.connection.connection), {"name": name})
+        if found:
+            return int(found[0].id)
+        row = insert(namespaces).values(name=name, created=change.now)
+        return int(change.connection.execute(row.returning(namespaces.c.id)).scalar_one())
 
     def forget_namespaces(self) -> None:
         """Ask for all numbers anew: some may have changed."""
@@ -173,14 +190,15 @@ class Store:
     def change(self) -> Iterator[Change]:
         """A write, which is on the disk when the block ends."""
         with self.database.write() as connection:
-            row = connection.execute(select(state)).one()
+            (row,) = _STATE.rows(driver(connection.connection), {})
             change = Change(connection, row.sequence + 1, max(row.clock, self._clocked()), row.last_memory)
             session = self._session or secrets.token_hex(8)
             if not self._session:
                 connection.execute(insert(sessions).values(first=change.sequence, name=session))
             yield change
-            connection.execute(
-                update(state).values(sequence=change.sequence, clock=change.now, last_memory=change.last_memory)
+            connection.exec_driver_sql(
+                _UPDATE_STATE,
+                {"sequence": change.sequence, "clock": change.now, "last_memory": change.last_memory},
             )
         self._session, self._latest = session, change.now
 
@@ -203,10 +221,10 @@ class Store:
             for number, row in zip(ids.tolist(), rows, strict=True)
         ]
         superseded, cut = self._supersede(change, namespace, whole)
-        change.connection.execute(insert(memories), whole)
+        change.connection.exec_driver_sql(_INSERT_MEMORY, whole)
         little = np.ascontiguousarray(embedded, dtype=_LITTLE)
-        change.connection.execute(
-            insert(vectors),
+        change.connection.exec_driver_sql(
+            _INSERT_VECTOR,
             [
                 {"memory": number, "encoder": encoder, "vector": vector.tobytes()}
                 for number, vector in zip(ids.tolist(), little, strict=True)
@@ -343,9 +361,12 @@ class Store:
                 row = connection.execute(query.where(memories.c.id == other)).first()
         return None if row is None else to_memory(row, row.name)
 
-    def visible(self, namespace: int, ids: Sequence[int], scope: Scope) -> dict[int, Row[Any]]:
+    def visible(self, namespace: int, ids: Sequence[int], scope: Scope) -> dict[int, Any]:
         """Of these ids, the rows of memories of the namespace that may be found, for `to_memory`."""
-        found: dict[int, Row[Any]] = {}
+        if not scope.is_narrowed:
+            listed = json.dumps(ids)
+            return {row.id: row for row in self.database.rows(_VISIBLE, ids=listed, namespace=namespace, at=scope.at)}
+        found: dict[int, Any] = {}
         with self.database.read() as connection:
             for piece in _pieces(ids):
                 query = select_memories().where(
@@ -472,8 +493,7 @@ class Store:
 
     def sequence(self) -> int:
         """The number of the last write."""
-        with self.database.read() as connection:
-            return int(connection.execute(select(state.c.sequence)).scalar_one())
+        return int(self.database.rows(_SEQUENCE)[0].sequence)
 
     def drift(self, namespace: int, encoder: EncoderRow, since: int) -> Drift:
         """What was written to a namespace after the write `since`; after 0, all that can be found."""
@@ -498,6 +518,28 @@ class Store:
 
     def _clocked(self) -> int:
         return to_micros(self._clock(), what="what the clock gives")
+
+
+_INSERT_MEMORY, _INSERT_VECTOR = in_sql(insert(memories)), in_sql(insert(vectors))
+_UPDATE_STATE = in_sql(update(state).values({name: bindparam(name) for name in ("sequence", "clock", "last_memory")}))
+_STATE = Prepared(select(state))
+_AT: ColumnElement[int] = bindparam("at", type_=Integer)
+_VISIBLE = Prepared(
+    select_memories().where(
+        memories.c.id.in_(select(func.json_each(bindparam("ids", type_=Text)).table_valued("value").c.value)),
+        memories.c.namespace == bindparam("namespace"),
+        findable(_AT),
+    )
+)
+_SEQUENCE = Prepared(select(state.c.sequence))
+_ENCODER = Prepared(select(encoders).join(state, state.c.encoder == encoders.c.id))
+_WHEREABOUTS = Prepared(
+    select(encoders, namespaces.c.id.label("namespace"))
+    .select_from(state)
+    .outerjoin(encoders, state.c.encoder == encoders.c.id)
+    .outerjoin(namespaces, namespaces.c.name == bindparam("name"))
+)
+_NAMESPACE = Prepared(select(namespaces.c.id).where(namespaces.c.name == bindparam("name")))
 
 
 def _earlier(one: int | None, other: int | None) -> int | None:

@@ -98,6 +98,8 @@ class Tail:
         `admitted`, int64, sorted, are the ids in question, or None for all.
         """
         rows = self._rows
+        if rows.count == 0:
+            return rows.ids[:0], rows.scales[:0]
         if rows.count <= _SCREENED_FROM:
             places = np.flatnonzero(rows.scales[: rows.count] > 0)
         else:
@@ -130,7 +132,8 @@ def _screened(rows: _Rows, query: FloatArray, k: int, admitted: IdArray | None) 
     _encode(query[None, :], code, scale, error)
     out = np.empty(rows.count, dtype=np.int64)
     estimates = np.empty(rows.count, dtype=np.float32)
-    found = screen(rows.codes, scales, rows.errors, rows.count, code[0], scale[0], error[0], k, estimates, out)
+    wide = code[0].astype(np.int16)
+    found = screen(rows.codes, scales, rows.errors, rows.count, wide, scale[0], error[0], k, estimates, out)
     return out[:found]
 
 

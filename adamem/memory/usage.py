@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import Integer, Text, bindparam, cast, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from adamem.memory.schema import memories, usage
@@ -45,17 +46,21 @@ class Usage:
             taken, self._calls, self._noted = self._calls, {}, 0
         if not taken:
             return
+        counts = json.dumps({number: [calls.count, calls.last] for number, calls in taken.items()})
         with store.database.write() as connection:
-            for piece in (list(taken)[start : start + 500] for start in range(0, len(taken), 500)):
-                there = connection.execute(select(memories.c.id).where(memories.c.id.in_(piece))).scalars().all()
-                rows = [{"memory": one, "calls": taken[one].count, "last_access": taken[one].last} for one in there]
-                if rows:
-                    fresh = insert(usage)
-                    more = fresh.on_conflict_do_update(
-                        index_elements=[usage.c.memory],
-                        set_={
-                            "calls": usage.c.calls + fresh.excluded.calls,
-                            "last_access": fresh.excluded.last_access,
-                        },
-                    )
-                    connection.execute(more, rows)
+            connection.execute(_ADDED, {"counts": counts})
+
+
+_entry = func.json_each(bindparam("counts", type_=Text)).table_valued("key", "value")
+_fresh = insert(usage).from_select(
+    ["memory", "calls", "last_access"],
+    # Those that were purged meanwhile are left out.
+    select(memories.c.id, func.json_extract(_entry.c.value, "$[0]"), func.json_extract(_entry.c.value, "$[1]")).where(
+        memories.c.id == cast(_entry.c.key, Integer)
+    ),
+)
+# One statement, within which SQLite lets other threads run: searches go on beside it.
+_ADDED = _fresh.on_conflict_do_update(
+    index_elements=[usage.c.memory],
+    set_={"calls": usage.c.calls + _fresh.excluded.calls, "last_access": _fresh.excluded.last_access},
+)
