@@ -44,14 +44,25 @@ def task_quality(answers: Answers, truth: Truth, qrels: Qrels, k: int) -> TaskQu
     InvalidInput
         if k < 1.
     """
+    return quality_of(answers.ids(truth), qrels, k)
+
+
+def quality_of(ids: IdArray, qrels: Qrels, k: int) -> TaskQuality:
+    """As `task_quality`, of answered rows int64 (q, places), -1 where there is none; ``qrels.query`` is a row of `ids`.
+
+    Raises
+    ------
+    InvalidInput
+        if k < 1.
+    """
     if k < 1:
         raise InvalidInput(f"task quality at k={k} is undefined; ask for k >= 1")
-    ids = answers.ids(truth)
-    positions = np.arange(truth.rows.size)
+    count = ids.shape[0]
+    positions = np.arange(count)
     start = np.searchsorted(qrels.query, positions, side="left")
     stop = np.searchsorted(qrels.query, positions, side="right")
     discounts = 1.0 / np.log2(np.arange(2, k + 2))
-    out = np.full((5, truth.rows.size), np.nan)
+    out = np.full((5, count), np.nan)
     for query in np.flatnonzero(stop > start):
         judged = slice(start[query], stop[query])
         ranked = documents(ids[query], qrels.document_of_row)[:k]

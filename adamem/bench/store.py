@@ -152,7 +152,7 @@ class RunFolder:
     def write_arrays(self, name: str, arrays: dict[str, AnyArray]) -> None:
         """Write a raw .npz file, atomically; equal arrays give equal bytes."""
         with atomic_write(self.raw / name) as stream:
-            stream.write(_npz(arrays))
+            stream.write(npz(arrays))
 
     def write_block(self, block: Block, arrays: list[dict[str, AnyArray]]) -> None:
         """Write a whole block at once: it is there with everything, or not at all. Replaces one that was not whole."""
@@ -163,7 +163,7 @@ class RunFolder:
         with atomic_folder(folder) as scratch:
             for number, (worker, held) in enumerate(zip(block.workers, arrays, strict=True)):
                 if worker.points:
-                    (scratch / f"{number}.npz").write_bytes(_npz(held))
+                    (scratch / f"{number}.npz").write_bytes(npz(held))
             (scratch / "block.json").write_text(block.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
     def raw_files(self, run: Run) -> list[Path]:
@@ -188,7 +188,7 @@ class RunFolder:
         return self.raw / ("sweep" if stage == "sweep" else "blocks") / key[:16]
 
 
-def _npz(arrays: dict[str, AnyArray]) -> bytes:
+def npz(arrays: dict[str, AnyArray]) -> bytes:
     """A compressed .npz whose bytes depend on the arrays alone (numpy stamps the time of day into its own).
 
     LZMA, which numpy reads like any: on times in nanoseconds a sixth smaller than what numpy writes itself.

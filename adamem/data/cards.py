@@ -69,6 +69,10 @@ class Card(BaseModel):
     passage_words: int | None = None
     topic_field: str | None = None
     """The field of a query that names its topic."""
+    scope_field: str | None = None
+    """The field of documents and queries that says whose memory they are of: a query is asked within its scope."""
+    order_field: str | None = None
+    """The field, a whole number, that says when: a query is asked after all documents of its scope up to its own."""
     home: Path | None = Field(default=None, exclude=True)
     """The folder of the files, where the user imported them from; cards that ship have none."""
 

@@ -57,7 +57,7 @@ def texts_of_card(known: Card) -> TextCollection:
     folder = verified(known)
     used = {item.role: folder / item.path for item in known.files if item.role not in ("archive", "extra")}
     provenance["files"] = {path.name: known_sha256(path) for path in used.values()}
-    found = _read(known.name, folder, used, known.topic_field)
+    found = _read(known.name, folder, used, known)
     return replace(found, provenance=provenance)
 
 
@@ -73,7 +73,7 @@ def open_texts(folder: Path) -> TextCollection | None:
     if files is None:
         return None
     provenance = {"source": str(folder), "files": {path.name: known_sha256(path) for path in files.values()}}
-    return replace(_read(folder.name, folder, files, None), provenance=provenance)
+    return replace(_read(folder.name, folder, files), provenance=provenance)
 
 
 def text_files(folder: Path) -> dict[Role, Path] | None:
@@ -101,7 +101,7 @@ def text_files(folder: Path) -> dict[Role, Path] | None:
     return {"corpus": corpus, "queries": queries, "qrels": qrels}
 
 
-def _read(name: str, folder: Path, files: Mapping[Role, Path], topic_field: str | None) -> TextCollection:
+def _read(name: str, folder: Path, files: Mapping[Role, Path], known: Card | None = None) -> TextCollection:
     if "labelled" in files:
         return read_labelled(name, files["labelled"])
     return read_collection(
@@ -109,7 +109,9 @@ def _read(name: str, folder: Path, files: Mapping[Role, Path], topic_field: str 
         corpus=files["corpus"],
         queries=files["queries"],
         qrels=files["qrels"],
-        topic_field=topic_field,
+        topic_field=None if known is None else known.topic_field,
+        scope_field=None if known is None else known.scope_field,
+        order_field=None if known is None else known.order_field,
         judged_only=files["qrels"].parent != folder,
     )
 

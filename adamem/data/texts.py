@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,16 @@ from adamem.data.dataset import Qrels
 from adamem.data.formats.jsonl import Record, full_text, read_qrels, read_records
 from adamem.errors import DataError
 from adamem.types import IdArray
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Sides(Generic[T]):
+    """Something known of rows and of queries."""
+
+    rows: T
+    queries: T
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,10 @@ class TextCollection:
     qrels: Qrels
     topics: IdArray | None = None
     """int64 (q,): the number of each query's topic."""
+    scopes: Sides[tuple[str, ...]] | None = None
+    """Whose memory each row is of, and each query is asked of."""
+    orders: Sides[IdArray] | None = None
+    """int64: when each row was said within its scope, and each query asked: after the rows up to its own order."""
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
@@ -38,6 +52,8 @@ def read_collection(
     queries: Path,
     qrels: Path,
     topic_field: str | None = None,
+    scope_field: str | None = None,
+    order_field: str | None = None,
     judged_only: bool = False,
 ) -> TextCollection:
     """A collection of three files; with `judged_only`, queries without a judgement are left out (BEIR's splits).
@@ -47,10 +63,14 @@ def read_collection(
     DataError
         if a file breaks off or is not of the format, or a judgement names what is not there.
     """
-    row_ids, rows = [], []
+    row_ids, rows, scopes, orders = [], [], [], []
     for record in read_records(corpus):
         row_ids.append(record["_id"])
         rows.append(full_text(record))
+        if scope_field is not None:
+            scopes.append(_field(record, scope_field, str, corpus))
+        if order_field is not None:
+            orders.append(_field(record, order_field, int, corpus))
     if not rows:
         raise DataError(f"{corpus} has no documents; choose another file")
     asked = list(read_records(queries))
@@ -76,6 +96,15 @@ def read_collection(
         query_ids=query_ids,
         qrels=make_qrels(entries, np.arange(len(rows), dtype=np.int64)),
         topics=None if topic_field is None else _topics(asked, topic_field, queries),
+        scopes=None
+        if scope_field is None
+        else Sides(tuple(scopes), tuple(_field(record, scope_field, str, queries) for record in asked)),
+        orders=None
+        if order_field is None
+        else Sides(
+            np.array(orders, np.int64),
+            np.array([_field(record, order_field, int, queries) for record in asked], np.int64),
+        ),
     )
 
 
@@ -127,8 +156,17 @@ def cut_passages(name: str, whole: TextCollection, *, words: int, least: int) ->
             rows.append(passage)
             row_ids.append(f"{document}#{place}")
             owners.append(number)
-    qrels = replace(whole.qrels, document_of_row=np.array(owners, np.int64))
-    return replace(whole, name=name, rows=tuple(rows), row_ids=tuple(row_ids), qrels=qrels)
+    owned = np.array(owners, np.int64)
+    scopes, orders = whole.scopes, whole.orders
+    return replace(
+        whole,
+        name=name,
+        rows=tuple(rows),
+        row_ids=tuple(row_ids),
+        qrels=replace(whole.qrels, document_of_row=owned),
+        scopes=None if scopes is None else replace(scopes, rows=tuple(scopes.rows[owner] for owner in owners)),
+        orders=None if orders is None else replace(orders, rows=orders.rows[owned]),
+    )
 
 
 def make_qrels(entries: Sequence[tuple[int, int, int]], document_of_row: IdArray) -> Qrels:
@@ -138,6 +176,15 @@ def make_qrels(entries: Sequence[tuple[int, int, int]], document_of_row: IdArray
     last[:-1] = (table[1:, :2] != table[:-1, :2]).any(axis=1)
     table = table[last]
     return Qrels(table[:, 0].copy(), table[:, 1].copy(), table[:, 2].copy(), document_of_row)
+
+
+def _field(record: Record, name: str, kind: type[T], path: Path) -> T:
+    found = record.get(name)
+    if not isinstance(found, kind) or isinstance(found, bool):
+        raise DataError(
+            f"{path}: {record['_id']!r} has {found!r} for the field {name!r}; expected one of type {kind.__name__}"
+        )
+    return found
 
 
 def _topics(records: Sequence[Record], topic_field: str, path: Path) -> IdArray:

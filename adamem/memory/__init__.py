@@ -14,6 +14,7 @@ from adamem.memory.records import (
     Memory,
     Namespace,
     Stats,
+    Timings,
     Version,
 )
 
@@ -32,6 +33,7 @@ __all__ = [
     "Namespace",
     "NewMemory",
     "Stats",
+    "Timings",
     "Version",
     "Weighting",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -34,6 +35,7 @@ from adamem.memory.records import (
     Memory,
     Namespace,
     Stats,
+    Timings,
     Version,
 )
 from adamem.memory.reembedding import Progress
@@ -327,6 +329,7 @@ class MemoryEngine:
         fusion: Fusion = _FUSION,
         weighting: Weighting | None = None,
         vector: npt.ArrayLike | None = None,
+        timings: Timings | None = None,
     ) -> list[Hit]:
         """The memories of a namespace that answer a query best, best first; those of equal score by id.
 
@@ -358,6 +361,8 @@ class MemoryEngine:
             What to add to the score of the best for being recent or credible.
         vector
             The query's vector (d,), in place of or beside `query`.
+        timings
+            To which is added how long the parts of this search took.
 
         Raises
         ------
@@ -379,17 +384,20 @@ class MemoryEngine:
         moment = None if as_of is None else to_micros(as_of, what="as_of")
         least = _check_score(min_score)
         given = one_vector(vector)
+        spent = _check_timings(timings)
 
         def find() -> list[Hit]:
             row, number = self._core.whereabouts(name)
             if number is None or row is None:
                 return []
             asked = None
+            begun = time.perf_counter()
             if mode != "lexical":
                 if given is not None:
                     asked = self._core.encoder.given(given, 1, row)[0]
                 elif query is not None:
                     asked = self._core.encoder.query(query, row)
+            spent.encode += time.perf_counter() - begun
             now = self._store.now()
             question = Question(
                 namespace=number,
@@ -405,7 +413,7 @@ class MemoryEngine:
                 weighting=weighting,
                 min_score=least,
             )
-            hits = self._retrieval.search(question)
+            hits = self._retrieval.search(question, spent)
             if not self._core.readonly and self._core.usage.note((hit.memory.id for hit in hits), now):
                 self._core.later(lambda: self._core.usage.write(self._store))
             return hits
@@ -720,6 +728,14 @@ def _types(given: str | Sequence[str] | None) -> tuple[str, ...]:
 def _check_kinds(fusion: object, weighting: object) -> None:
     if not isinstance(fusion, Fusion) or not (weighting is None or isinstance(weighting, Weighting)):
         raise InvalidInput("fusion takes a Fusion, and weighting a Weighting; both are in adamem.memory")
+
+
+def _check_timings(timings: object) -> Timings:
+    if timings is None:
+        return Timings()
+    if not isinstance(timings, Timings):
+        raise InvalidInput(f"timings takes a Timings of adamem.memory, not {type(timings).__name__}")
+    return timings
 
 
 def _check_path(path: object) -> str:

@@ -62,6 +62,18 @@ class Added:
     """The id of the memory whose place this one takes, from its own `valid_from` on."""
 
 
+@dataclass(slots=True)
+class Timings:
+    """How long the parts of searches took, in seconds, summed over those that it was given to."""
+
+    encode: float = 0.0
+    """Making the query's vector."""
+    search: float = 0.0
+    """Ranking: by the index, by the words."""
+    fetch: float = 0.0
+    """Reading what was ranked, and fusing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One memory that a search found."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
@@ -13,7 +14,7 @@ import numpy as np
 from adamem.index import IdFilter
 from adamem.memory.fusion import Fusion, Weighting
 from adamem.memory.lexicon import Lexicon
-from adamem.memory.records import Hit
+from adamem.memory.records import Hit, Timings
 from adamem.memory.rows import to_memory
 from adamem.memory.scope import Scope
 from adamem.memory.shelves import Shelves
@@ -87,16 +88,17 @@ class Retrieval:
         self._shelves = shelves
         self._lexicon = lexicon
 
-    def search(self, asked: Question) -> list[Hit]:
-        """At most `top_k` hits, best first, ties by id."""
+    def search(self, asked: Question, spent: Timings) -> list[Hit]:
+        """At most `top_k` hits, best first, ties by id; what it took is added to `spent`."""
         depth = asked.top_k
         if asked.mode == "hybrid" or asked.weighting is not None:
             depth = max(_DEEP, 4 * asked.top_k)
         found: dict[str, _Found] = {}
         if asked.mode != "lexical":
-            found["vector"] = self._best(_ByVector(self._store, self._shelves, asked), asked, depth)
+            found["vector"] = self._best(_ByVector(self._store, self._shelves, asked), asked, depth, spent)
         if asked.mode != "vector":
-            found["lexical"] = self._best(_ByWords(self._lexicon, asked), asked, depth)
+            found["lexical"] = self._best(_ByWords(self._lexicon, asked), asked, depth, spent)
+        begun = time.perf_counter()
         scores = next(iter(found.values())).scores
         if asked.mode == "hybrid":
             scores = asked.fusion.scores({name: one.scores for name, one in found.items()})
@@ -113,7 +115,7 @@ class Retrieval:
         best = sorted(scores, key=lambda number: (-scores[number], number))[: asked.top_k]
         if asked.min_score is not None:
             best = [number for number in best if scores[number] >= asked.min_score]
-        return [
+        hits = [
             Hit(
                 memory=to_memory(rows[number], asked.name),
                 score=scores[number],
@@ -123,8 +125,10 @@ class Retrieval:
             )
             for rank, number in enumerate(best, start=1)
         ]
+        spent.fetch += time.perf_counter() - begun
+        return hits
 
-    def _best(self, ranking: _Ranking, asked: Question, wanted: int) -> _Found:
+    def _best(self, ranking: _Ranking, asked: Question, wanted: int, spent: Timings) -> _Found:
         """The best `wanted` of a ranking that may be found; fewer if there are."""
         for turn in range(_TRIES):
             # What was written since the last turn holds from later on.
@@ -132,8 +136,12 @@ class Retrieval:
             admitted = self._store.matching(asked.namespace, scope) if asked.is_past else None
             asking = wanted
             while True:
+                begun = time.perf_counter()
                 ids, scores = ranking.ask(asking, admitted)
+                ranked = time.perf_counter()
                 rows = self._store.visible(asked.namespace, ids.tolist(), scope)
+                spent.search += ranked - begun
+                spent.fetch += time.perf_counter() - ranked
                 if len(rows) >= wanted or ids.size < asking:
                     break
                 asking *= 4  # some are not what is asked for, or can be found no more

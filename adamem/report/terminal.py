@@ -8,10 +8,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from adamem.bench.engine import is_engine
 from adamem.bench.suite import is_suite
 from adamem.report import answer
 from adamem.report.document import Cell
 from adamem.report.document import Table as Source
+from adamem.report.engine import compose as engine
+from adamem.report.engine.gathered import gather
+from adamem.report.engine.tables import evidence, hybrid
 from adamem.report.overview import compose as overview
 from adamem.report.overview.members import read_overview
 from adamem.report.overview.tables import lead
@@ -22,8 +26,13 @@ from adamem.report.writing import compared
 def summary(path: Path) -> RenderableType:
     """The answer, the headline table and the exact-search sentence of the run in the folder `path`.
 
-    Of a suite, the overview's answer and who leads on each data set.
+    Of a suite, the overview's answer and who leads on each data set; of a run on the engine, what it found.
     """
+    if is_engine(path):
+        of_engine = gather(Path(path))
+        found = [table for table in (evidence(of_engine), hybrid(of_engine)) if table is not None]
+        first, *rest = engine.answer(of_engine) or ["No set has been measured yet; run it again to go on."]
+        return Group(*(_table(table) for table in found), Text(first, style="bold"), *(Text(said) for said in rest))
     if is_suite(path):
         gathered = read_overview(Path(path))
         held = lead(gathered)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from adamem.bench.config import Experiment
+from adamem.bench.engine import EngineFolder, is_engine
 from adamem.bench.integrity import raw_findings
 from adamem.bench.records import Run
 from adamem.bench.store import RunFolder
@@ -36,6 +37,8 @@ def verify(path: Path, *, deep: bool = False, pieces: bool = True, progress: Pro
     UserError
         with `deep`, if the data set cannot be had.
     """
+    if is_engine(path):
+        return _engine_findings(Path(path))
     if is_suite(path):
         return _suite_findings(Path(path), deep=deep, pieces=pieces, progress=progress)
     folder = RunFolder(path)
@@ -52,6 +55,15 @@ def verify(path: Path, *, deep: bool = False, pieces: bool = True, progress: Pro
 
         out += deep_findings(folder, run, _dataset(run, progress), progress=progress)
     return out
+
+
+def _engine_findings(path: Path) -> list[str]:
+    folder = EngineFolder(path)
+    try:
+        out = folder.findings(folder.run())
+    except CorruptResult as error:
+        return [str(error)]
+    return out + _report_findings(path, damaged=bool(out))
 
 
 def _suite_findings(path: Path, *, deep: bool, pieces: bool, progress: Progress | None) -> list[str]:

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adamem.bench.engine import is_engine
 from adamem.bench.suite import is_suite
 from adamem.files import atomic_write, write_json
 from adamem.report import html, markdown
 from adamem.report.comparison import Comparison, compare
 from adamem.report.compose import compose
 from adamem.report.document import Document, Figure
+from adamem.report.engine import compose as engine
+from adamem.report.engine.gathered import gather
 from adamem.report.figures import draw
 from adamem.report.loaded import load
 from adamem.report.overview import compose as overview
@@ -89,6 +92,10 @@ def compared(path: Path) -> Comparison:
 
 
 def _composed(path: Path) -> Composed:
+    if is_engine(path):
+        of_engine = gather(path)
+        document = engine.compose(of_engine)
+        return Composed(document, of_engine.contestants, *(one.name for one in pages(path)))
     if is_suite(path):
         gathered = read_overview(path)
         return Composed(overview.compose(gathered), gathered.contestants, *(one.name for one in pages(path)))

@@ -18,19 +18,25 @@ REFERENCE = Path(__file__).resolve().parents[2] / "reports" / "reference"
 FOLDERS = sorted(path.parent for path in REFERENCE.glob("*/run.json"))
 SUITES = sorted(path.parent for path in REFERENCE.glob("*/suite.json"))
 PIECES = sorted(path.parent for path in REFERENCE.glob("*/*/run.json"))
+ENGINES = sorted(path.parent for path in REFERENCE.glob("*/engine.json"))
 
 
 def name_of(folder):
     return folder.relative_to(REFERENCE).as_posix()
 
 
-@pytest.mark.parametrize("folder", FOLDERS + PIECES + SUITES, ids=name_of)
+@pytest.mark.parametrize("folder", FOLDERS + PIECES + SUITES + ENGINES, ids=name_of)
 def test_a_reference_report_follows_from_its_raw_files(folder):
     """Each table cell, each figure's values and both pages, recomputed; pieces of a suite apart from its overview."""
     assert verify(folder, pieces=False) == []
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
+@pytest.mark.parametrize(
+    "folder",
+    # The largest takes as long as all others; what it would show of sums they show as well.
+    [pytest.param(one, marks=[pytest.mark.soak] * (one.name == "spiral-ablation")) for one in FOLDERS + ENGINES],
+    ids=name_of,
+)
 def test_a_reference_report_follows_on_another_processor_too(folder):
     """A BLAS that sums in the order of a processor of 2004 changes last bits, and not one digit that is shown."""
     command = [sys.executable, "-P", "-c", "from adamem.cli import main; main()", "verify", str(folder)]

@@ -6,11 +6,25 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from adamem.report.document import Figure
-from adamem.report.figures import cost, effort, hardness, latency, pareto, ratios, scaling, task
+from adamem.report.figures import (
+    cost,
+    effort,
+    evidence,
+    fusions,
+    hardness,
+    latency,
+    pareto,
+    parts,
+    ratios,
+    retained,
+    scaling,
+    task,
+)
 from adamem.report.figures.style import Look, looks
 
 _DRAWERS: dict[str, Callable[[tuple[Mapping[str, Any], ...], Mapping[str, Look]], tuple[bytes, bytes]]] = {
-    module.NAME: module.draw for module in (pareto, effort, latency, cost, hardness, task, scaling)
+    module.NAME: module.draw
+    for module in (pareto, effort, latency, cost, hardness, task, scaling, evidence, fusions, parts, retained)
 } | dict.fromkeys(ratios.NAMES, ratios.draw)
 
 

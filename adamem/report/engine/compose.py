@@ -1,0 +1,207 @@
+"""From a run on the engine to its report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from adamem.bench.engine.scores import DEPTH
+from adamem.bench.paired import paired
+from adamem.report import wording
+from adamem.report.document import Block, Bullets, Code, Details, Document, Paragraph, Section
+from adamem.report.engine import tables
+from adamem.report.engine.gathered import NAMES, Gathered
+from adamem.report.engine.tables import ALPHA, POINT
+from adamem.report.figures import evidence, fusions, parts, retained
+from adamem.report.tables.context import facts, facts_table
+
+_METHOD = (
+    "Every text is one memory, verbatim; a query is asked as it stands. Where a set has people of its own, each is a "
+    "namespace; where it has an order, a query is asked when all of its scope up to its own moment was said, and "
+    "nothing that came later.",
+    f"{DEPTH} memories are asked for. nDCG@{DEPTH} and MRR@{DEPTH} count the graded evidence (Jarvelin and Kekalainen "
+    "2002); a query without evidence is not asked.",
+    "A fifth of the queries, 500 at most, chose how vectors and words are weighed; the others, 2,000 at most, judge "
+    "it. No query is in both parts.",
+    "Words are ranked by BM25 (SQLite's FTS5, English and Russian stems). Fused are the first 50 of each ranking.",
+    "Differences are paired by query: 95 % bootstrap intervals, sign-flip tests with 9,999 permutations, corrected "
+    "after Holm over the sets.",
+    "Vectors are made beforehand; a part of the queries is embedded by the engine itself, which gives the time that "
+    "takes. Modes take turns at each query, so that none always comes first.",
+)
+
+
+def compose(gathered: Gathered) -> Document:
+    """The whole report. What was not measured has no section."""
+    run = gathered.run
+    sections = [
+        Section("answer", "What does the engine find?", tuple(_first(gathered))),
+        _section(
+            "evidence",
+            "Evidence found",
+            evidence.data(gathered),
+            _expected(gathered),
+            tables.evidence(gathered),
+            tables.hybrid(gathered),
+        ),
+        _section("weights", "Weighing vectors and words", fusions.data(gathered), tables.weights(gathered)),
+        _section("underneath", "The index underneath", tables.underneath(gathered)),
+        _section("latency", "How long it takes", parts.data(gathered), tables.latency(gathered)),
+        _section("answers", "Questions remembered with their answers", _answers(gathered), tables.answers(gathered)),
+        _section("retention", "What came first", retained.data(gathered), tables.retention(gathered)),
+        _section("scale", "Much of it", tables.scale(gathered), tables.namespaces(gathered)),
+        _section("sets", "Data", tables.sets(gathered)),
+        _machine(gathered),
+        Section("method", "Method in short", (Bullets(_METHOD),)),
+        _everything(gathered),
+    ]
+    names = ", ".join(name for name, _ in gathered.contestants)
+    return Document(
+        title=run.title,
+        subtitle=f"{len(gathered.sets)} sets of texts, embedded by {gathered.experiment.encoder}; underneath: {names}",
+        sections=tuple(section for section in sections if section.blocks),
+    )
+
+
+def answer(gathered: Gathered) -> list[str]:
+    """The plain sentences of the first screen."""
+    return [said for said in (_both(gathered), _below(gathered), _indexes(gathered), _caveat(gathered)) if said]
+
+
+def _first(gathered: Gathered) -> list[Block]:
+    said = answer(gathered)
+    if not said:
+        return [Paragraph("No set has been measured yet; run it again to go on.", "answer")]
+    return [Paragraph(said[0], "answer"), *([Paragraph(" ".join(said[1:]))] if said[1:] else [])]
+
+
+def _both(gathered: Gathered) -> str:
+    """Where both together are ahead of the better of the two."""
+    real = [one for one in gathered.sets if not one.config.control]
+    if not real:
+        return ""
+    tests = gathered.corrected("tuned", None)
+    ahead = [one for one in real if tests[one.config.key][1] < ALPHA and tests[one.config.key][0].difference > 0]
+    if not ahead:
+        return (
+            f"Vectors and words together, weighed on other queries, are ahead of the better of the two on none of "
+            f"{len(real)} sets."
+        )
+    told = [
+        f"{one.config.key} ({tables.points(tests[one.config.key][0].difference)} points of nDCG@{DEPTH})"
+        for one in ahead
+    ]
+    rest = [one for one in real if one not in ahead]
+    text = (
+        f"Vectors and words together, weighed on other queries, find more than the better of the two on "
+        f"{wording.listed(told)}"
+    )
+    if rest:
+        level = [
+            f"{one.config.key} ({NAMES[one.better_part]} are better alone, "
+            f"{tables.points(tests[one.config.key][0].difference)})"
+            for one in rest
+        ]
+        text += f"; not told apart from it, or behind, on {wording.listed(level)}"
+    return f"{text}."
+
+
+def _below(gathered: Gathered) -> str:
+    """Whether both are anywhere more than a point behind."""
+    out = []
+    for mode in ("tuned", "hybrid"):
+        tests = gathered.corrected(mode, None)
+        how = "so weighed" if mode == "tuned" else "as the engine weighs them where nobody says otherwise"
+        behind = [(key, test) for key, (test, _) in tests.items() if test.difference < -POINT]
+        if behind:
+            told = wording.listed([f"{key} ({tables.points(test.difference)} points)" for key, test in behind])
+            out.append(
+                f"Both, {'weighed' if mode == 'tuned' else 'as it comes'}, are more than a point behind on {told}."
+            )
+        elif tests:
+            how = "weighed on development queries" if mode == "tuned" else "as it comes"
+            out.append(f"Both, {how}, are nowhere more than a point behind the better of the two.")
+    return " ".join(out)
+
+
+def _indexes(gathered: Gathered) -> str:
+    """What the worst index underneath costs."""
+    worst: dict[str, tuple[float, str]] = {}
+    for one in gathered.sets:
+        for name, over in one.over.items():
+            if over is not one.first and not one.config.control:
+                change = paired(one.first.quality("vector").ndcg, over.quality("vector").ndcg).difference
+                if change < worst.get(name, (1.0, ""))[0]:
+                    worst[name] = (change, one.config.key)
+    if not worst:
+        return ""
+    told = [f"{name} {tables.points(change)} points ({key})" for name, (change, key) in worst.items()]
+    first = gathered.contestants[0][0]
+    return f"The most that an index underneath loses against {first} search: {wording.listed(told)}."
+
+
+def _caveat(gathered: Gathered) -> str:
+    spoilt = sum(bool(piece.fitness.notes) for piece in gathered.pieces)
+    said = []
+    if gathered.run.status != "complete":
+        said.append("This run is not complete; run it again to go on.")
+    if spoilt:
+        said.append(
+            f"The machine was not quiet during {spoilt} of {len(gathered.pieces)} pieces (see Machine), which bears on "
+            "times, not on what was found."
+        )
+    return " ".join(said)
+
+
+def _expected(gathered: Gathered) -> Block | None:
+    said = gathered.experiment.expected.strip()
+    return Paragraph(f"Expected beforehand: {said}", "note") if said and gathered.sets else None
+
+
+def _answers(gathered: Gathered) -> Block | None:
+    if "answers" not in gathered.other:
+        return None
+    ranks = tables.answer_ranks(gathered)
+    test = paired(ranks["answer", "reworded"], ranks["both", "reworded"])
+    span = f"[{tables.points(test.low)}, {tables.points(test.high)}]"
+    told = f"{tables.points(test.difference)} points of MRR@{DEPTH} {span}"
+    if test.p_value >= ALPHA:
+        verdict = "are not told apart from the answer alone"
+    else:
+        verdict = "are better than the answer alone" if test.difference > 0 else "are worse than the answer alone"
+    return Paragraph(f"Asked in other words, question and answer embedded together {verdict}: {told}.")
+
+
+def _machine(gathered: Gathered) -> Section:
+    run = gathered.run
+    ended = f"finished {run.finished}" if run.finished else "not finished"
+    spent = sum(piece.wall_seconds for piece in gathered.pieces)
+    rows = [*facts(run.machine), ("adamem", run.adamem), *facts(run.versions)]
+    return _section(
+        "machine",
+        "Machine",
+        Paragraph(f"Begun {run.started}, {ended}. Time in the pieces below: {wording.duration(spent)}."),
+        Details("The pieces", tuple(block for block in (tables.fitness(gathered),) if block is not None)),
+        Details("Machine and libraries", (facts_table("machine", "Machine and libraries", rows),)),
+    )
+
+
+def _everything(gathered: Gathered) -> Section:
+    config = json.dumps(gathered.run.config, indent=1, ensure_ascii=False)
+    return Section(
+        "recompute",
+        "Recompute",
+        (
+            Paragraph(
+                "Every table and figure of this report follows from the raw files in its folder, which hold what was "
+                "found for each query and how long it took. This recomputes them all, without the data:"
+            ),
+            Code(f"adamem verify reports/{gathered.run.name}"),
+            Details("The resolved config", (Code(config),)),
+        ),
+    )
+
+
+def _section(key: str, title: str, *blocks: Block | None) -> Section:
+    kept: Sequence[Block] = [block for block in blocks if block is not None]
+    return Section(key, title, tuple(kept))

@@ -1,0 +1,291 @@
+"""The study of the engine: what it measures is what happened, it goes on where it was, and its report follows."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+
+from adamem import report
+from adamem.bench import validate
+from adamem.bench.engine import EngineExperiment, EngineFolder, run_engine
+from adamem.bench.engine.config import SetConfig
+from adamem.bench.engine.rewording import reworded
+from adamem.bench.engine.scores import TRIED, best, candidates, fused, judgements, scored
+from adamem.bench.engine.sets import load_set
+from adamem.encoders import open_encoder
+from adamem.errors import ConfigError, InvalidInput, TrialFailed, UnknownName
+from adamem.memory import Fusion, MemoryEngine, Timings
+from adamem.report.verify import verify
+from adamem.studies import study_class
+
+WORDS = ["heart", "liver", "lung", "kidney", "skin", "bone", "blood", "nerve", "muscle", "brain", "eye", "ear"]
+KINDS = ("fever", "rash", "pain", "cough")
+
+
+class Quiet:
+    """A reporter that keeps what it is told."""
+
+    def __init__(self):
+        self.said = []
+
+    def stage(self, what, total):
+        self.said.append(what)
+
+    def now(self, what):
+        self.said.append(what)
+
+    def advance(self, steps=1.0):
+        pass
+
+    def say(self, sentence):
+        self.said.append(sentence)
+
+
+def written(folder, name, records):
+    with gzip.open(folder / f"{name}.jsonl.gz", "wt", encoding="utf-8") as stream:
+        stream.writelines(json.dumps(record) + "\n" for record in records)
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory):
+    """48 answers, and a question to each in MedQuAD's words."""
+    folder = tmp_path_factory.mktemp("texts") / "own"
+    folder.mkdir()
+    facts = [(word, kind) for word in WORDS for kind in KINDS]
+    written(
+        folder,
+        "corpus",
+        (
+            {"_id": f"a{n}", "text": f"A {kind} of the {word} goes away by itself, number {n}"}
+            for n, (word, kind) in enumerate(facts)
+        ),
+    )
+    written(
+        folder,
+        "queries",
+        ({"_id": f"q{n}", "text": f"What are the symptoms of {word} {kind} ?"} for n, (word, kind) in enumerate(facts)),
+    )
+    lines = ["query-id\tcorpus-id\tscore", *(f"q{n}\ta{n}\t1" for n in range(len(facts)))]
+    (folder / "qrels.tsv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def tables(collection, **others):
+    own = str(collection)
+    return {
+        "name": "small",
+        "title": "A small engine",
+        "study": "engine",
+        "encoder": "hashing:64",
+        "encoded": 3,
+        "set": [{"key": "own", "dataset": own, "language": "English"}],
+        "contestant": [{"name": "exact", "index": "exact"}, {"name": "spiral", "index": "spiral"}],
+        "answers": {"dataset": own, "queries": 30},
+        "retention": {"dataset": own, "first": 0.25, "stages": [0.25, 1.0]},
+        "namespaces": {"count": 12, "each": 5, "asked": 6, "dim": 16},
+        **others,
+    }
+
+
+@pytest.fixture(scope="module")
+def ran(collection, tmp_path_factory):
+    """A whole run, with its report."""
+    out = tmp_path_factory.mktemp("run") / "small"
+    experiment = validate(EngineExperiment, tables(collection), source="test")
+    return run_engine(experiment, out, only=None, reporter=Quiet(), done=report.write)
+
+
+def test_a_whole_run_and_its_report(ran):
+    """Every piece is there, the pages say what was found, and all follows from the raw files."""
+    run = EngineFolder(ran).run()
+    assert run.status == "complete"
+    assert run.finished is not None
+    assert run.pieces == [
+        *("own.questions", "own.development", "own.exact", "own.spiral"),
+        *("answers", "retention.exact", "retention.spiral", "namespaces"),
+    ]
+    assert verify(ran) == []
+    page = (ran / "report.md").read_text()
+    for heading in ("What does the engine find?", "Weighing vectors and words", "What came first", "Much of it"):
+        assert heading in page
+    assert report.page(ran).name == "report.html"
+    assert "nDCG@10" in str(report.summary(ran).renderables[0].columns[7].header)
+
+
+def test_what_is_measured_is_what_the_engine_finds(ran, collection, tmp_path):
+    """The recorded rows are those that an engine gives which is filled by hand."""
+    encoder = open_encoder("hashing:64")
+    arrays, asked = EngineFolder(ran).arrays("own.exact"), EngineFolder(ran).arrays("own.questions")
+    data = load_set(SetConfig(key="own", dataset=str(collection)), encoder, seed=0, reporter=Quiet())
+    assert asked["test"].tolist() == data.test.tolist()
+    with MemoryEngine(tmp_path / "by-hand.db", encoder=encoder, index="exact") as engine:
+        engine.add_many(data.texts.rows)
+        for place, query in enumerate(asked["test"][:10].tolist()):
+            for mode in ("vector", "lexical", "hybrid"):
+                hits = engine.search(data.texts.queries[query], top_k=10, mode=mode)
+                found = arrays[f"{mode}_rows"][place]
+                assert [hit.memory.id - 1 for hit in hits] == found[found >= 0].tolist()
+    assert (arrays["vector_ns"] > 0).all()
+    assert arrays["encode_ns"].shape == (3,)
+    assert not np.intersect1d(asked["test"], asked["development"]).size
+
+
+def test_the_fusion_is_chosen_on_the_development_queries_as_the_engine_fuses(ran, collection, tmp_path):
+    """Fusing recorded rankings gives what the engine gives, for several fusions; the best of all is what was asked."""
+    folder = EngineFolder(ran)
+    asked, rankings = folder.arrays("own.questions"), folder.arrays("own.development")
+    qrels = judgements(asked, asked["development"])
+    tried = candidates(rankings, qrels)
+    assert len(tried) == len(TRIED)
+    assert max(one.mean for one in tried) == pytest.approx(best(tried).mean)
+    spec = folder.piece("own.exact").spec["tuned"]
+    assert Fusion(**spec) == best(tried).fusion
+    encoder = open_encoder("hashing:64")
+    data = load_set(SetConfig(key="own", dataset=str(collection)), encoder, seed=0, reporter=Quiet())
+    with MemoryEngine(tmp_path / "by-hand.db", encoder=encoder, index="exact") as engine:
+        engine.add_many(data.texts.rows)
+        for fusion in (TRIED[3], TRIED[-3]):
+            rows = fused(rankings, fusion)
+            for place, query in enumerate(asked["development"].tolist()):
+                hits = engine.search(data.texts.queries[query], top_k=10, mode="hybrid", fusion=fusion)
+                assert [hit.memory.id - 1 for hit in hits] == rows[place][rows[place] >= 0].tolist()
+
+
+def test_evidence_is_counted(ran):
+    """A ranking with the evidence on the second place has the quality of that."""
+    asked = EngineFolder(ran).arrays("own.questions")
+    qrels = judgements(asked, asked["test"])
+    rows = np.full((asked["test"].size, 10), -1)
+    rows[:, 1] = asked["test"]
+    found = scored(rows, qrels, 10)
+    assert np.allclose(found.mrr, 1.0)  # an empty place is none
+    rows[:, 0] = (asked["test"] + 1) % 48
+    found = scored(rows, qrels, 10)
+    assert np.allclose(found.mrr, 0.5)
+    assert np.allclose(found.ndcg, 1 / np.log2(3))
+    assert np.allclose(scored(rows, qrels, 1).recall_any, 0.0)
+
+
+def test_what_is_whole_is_not_measured_again(ran, collection):
+    """A second run measures nothing; one of other words measures what depends on them."""
+    before = {path.name: path.stat().st_mtime_ns for path in (ran / "raw").iterdir()}
+    experiment = validate(EngineExperiment, tables(collection), source="test")
+    run_engine(experiment, ran, only=("own", "answers"), reporter=Quiet(), done=report.write)
+    assert {path.name: path.stat().st_mtime_ns for path in (ran / "raw").iterdir()} == before
+    (ran / "raw" / "retention.spiral.npz").write_bytes(b"damaged")
+    assert any("retention.spiral" in said for said in verify(ran))
+    run_engine(experiment, ran, only=None, reporter=Quiet(), done=report.write)
+    after = {path.name: path.stat().st_mtime_ns for path in (ran / "raw").iterdir()}
+    assert {name for name in before if before[name] != after[name]} == {"retention.spiral.npz", "retention.spiral.json"}
+    assert verify(ran) == []
+
+
+def test_an_altered_figure_is_found(ran):
+    """A table's cell, a page, a raw record."""
+    for name, old, new in (("tables/evidence.csv", "own", "0wn"), ("report.md", "own", "0wn")):
+        kept = (ran / name).read_bytes()
+        (ran / name).write_bytes(kept.replace(old.encode(), new.encode(), 1))
+        assert any(name.split("/")[-1] in said for said in verify(ran))
+        (ran / name).write_bytes(kept)
+    assert verify(ran) == []
+
+
+def test_one_part_after_the_other(collection, tmp_path):
+    """--only measures a part, says that the run is not whole, and the rest comes with the next."""
+    study = study_class("engine").from_tables(tables(collection), source="test")
+    with pytest.raises(UnknownName, match="namespaces"):
+        study.part(["nothing"])
+    told = []
+    out = study.part(["namespaces"]).run(tmp_path / "out", reporter=Quiet(), done=told.append)
+    assert told == [out]
+    assert EngineFolder(out).run().pieces == ["namespaces"]
+    assert EngineFolder(out).run().status == "incomplete"
+    report.write(out)
+    assert "Many small namespaces" in (out / "report.md").read_text()
+
+
+def test_a_query_is_asked_in_the_course_of_time(tmp_path):
+    """Each in its own scope, after what was said up to its order and nothing later."""
+    card = tmp_path / "cards"
+    card.mkdir()
+    folder = tmp_path / "told"
+    folder.mkdir()
+    rows = [{"_id": f"a{n}", "text": f"fact {n}", "who": "ab"[n % 2], "when": n} for n in range(40)]
+    asked = [{"_id": f"q{n}", "text": f"fact {n} ?", "who": "ab"[n % 2], "when": n + 2} for n in range(38)]
+    written(folder, "corpus", rows)
+    written(folder, "queries", asked)
+    (folder / "qrels.tsv").write_text("\n".join(f"q{n}\ta{n}\t1" for n in range(38)) + "\n")
+    from adamem.data.texts import read_collection
+
+    texts = read_collection(
+        "told",
+        corpus=folder / "corpus.jsonl.gz",
+        queries=folder / "queries.jsonl.gz",
+        qrels=folder / "qrels.tsv",
+        scope_field="who",
+        order_field="when",
+    )
+    data = load_set(SetConfig(key="told", dataset=str(folder)), open_encoder("hashing:16"), seed=0, reporter=Quiet())
+    from dataclasses import replace
+
+    data = replace(data, texts=texts)
+    said: dict[str, list[int]] = {"a": [], "b": []}
+    seen = []
+    for scope, now, queries in data.script(data.test):
+        said[scope] += now.tolist()
+        for query in queries.tolist():
+            seen.append(query)
+            assert scope == asked[query]["who"]
+            known = [n for n in range(40) if rows[n]["who"] == scope and n <= asked[query]["when"]]
+            assert sorted(said[scope]) == known
+    assert sorted(seen) == data.test.tolist()
+
+
+def test_mistakes_are_sentences(collection, tmp_path):
+    """A wrong index, too few queries, a folder of something else, a set that is not here."""
+    wrong = tables(collection, contestant=[{"name": "x", "index": "nothing"}])
+    with pytest.raises(UnknownName, match="nothing"):
+        study_class("engine").from_tables(wrong, source="test").run(tmp_path / "a", reporter=Quiet(), done=print)
+    twice = tables(collection, set=[{"key": "own", "dataset": "x"}] * 2)
+    with pytest.raises(ConfigError, match="two of"):
+        study_class("engine").from_tables(twice, source="test")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "mine.txt").write_text("mine")
+    good = study_class("engine").from_tables(tables(collection), source="test")
+    with pytest.raises(InvalidInput, match="choose"):
+        good.run(tmp_path / "b", reporter=Quiet(), done=print)
+    absent = tables(collection, set=[{"key": "gone", "dataset": "glove-25-angular", "vectors": "x"}])
+    del absent["answers"], absent["retention"], absent["namespaces"]
+    with pytest.raises((TrialFailed, InvalidInput)):
+        study_class("engine").from_tables(absent, source="test").run(tmp_path / "c", reporter=Quiet(), done=print)
+
+
+def test_questions_in_other_words():
+    """None of the question's own words stays but the name."""
+    assert (
+        reworded("What are the symptoms of Adult Acute Leukemia ?") == "How would someone notice Adult Acute Leukemia?"
+    )
+    assert reworded("Is Retinoblastoma inherited ?") == "Does Retinoblastoma run in families?"
+    assert reworded("Why not?") is None
+
+
+def test_a_search_tells_what_it_took(tmp_path):
+    """Timings add up, part by part; words need no vector."""
+    with MemoryEngine(tmp_path / "m.db", encoder="hashing:32") as engine:
+        engine.add_many([f"memory {n}" for n in range(20)])
+        spent = Timings()
+        engine.search("memory 3", mode="hybrid", timings=spent)
+        assert spent.encode > 0
+        assert spent.search > 0
+        assert spent.fetch > 0
+        once = spent.search
+        engine.search("memory 3", mode="lexical", timings=spent)
+        assert spent.search > once
+        words = Timings()
+        engine.search("memory 3", mode="lexical", timings=words)
+        assert words.encode < 1e-4
+        with pytest.raises(InvalidInput, match="Timings"):
+            engine.search("memory 3", timings=3)
