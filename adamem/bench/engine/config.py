@@ -25,6 +25,8 @@ class SetConfig(_Section):
     vectors: str | None = None
     """A set of vectors that the encoder made of the very same rows and queries, by their ids; where left out, they are
     embedded."""
+    limit: Annotated[int, Field(ge=1, strict=True)] | None = None
+    """Only the first so many rows, and of the queries those that have all their evidence among them."""
     title: str = ""
     language: str = ""
     """Of its texts, in a word."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from adamem.bench.context import Reporter
 from adamem.bench.engine.config import SetConfig
 from adamem.bench.load import progress_of
-from adamem.data import Progress, TextCollection, card, dataset_names, load, load_texts
+from adamem.data import Progress, Qrels, TextCollection, card, dataset_names, load, load_texts
 from adamem.data.embed import embed
 from adamem.encoders import Encoder
 from adamem.errors import ConfigError
@@ -80,6 +80,8 @@ def load_set(config: SetConfig, encoder: Encoder, *, seed: int, reporter: Report
     """
     texts = load_texts(config.dataset)
     judged = np.unique(texts.qrels.query)
+    if config.limit is not None:
+        texts, judged = _first(texts, config.limit)
     if judged.size < 10:
         raise ConfigError(f"{config.dataset} has {judged.size} queries with evidence; at least 10 are needed")
     shuffled = np.random.default_rng([seed, 1]).permutation(judged)
@@ -98,6 +100,27 @@ def load_set(config: SetConfig, encoder: Encoder, *, seed: int, reporter: Report
         development=np.sort(shuffled[:held_out]),
         test=np.sort(shuffled[held_out : held_out + config.queries]),
     )
+
+
+def _first(texts: TextCollection, limit: int) -> tuple[TextCollection, IdArray]:
+    """The first rows, and the queries that have all their evidence among them."""
+    qrels = texts.qrels
+    kept = qrels.document_of_row[:limit]
+    # A document that is cut in two by the limit is no evidence that can be found whole.
+    whole = np.setdiff1d(kept, qrels.document_of_row[limit:])
+    there = np.isin(qrels.document, whole)
+    queries = np.setdiff1d(qrels.query, qrels.query[~there])
+    stays = np.isin(qrels.query, queries)
+    judged = Qrels(qrels.query[stays], qrels.document[stays], qrels.grade[stays], kept)
+    scopes, orders = texts.scopes, texts.orders
+    return replace(
+        texts,
+        rows=texts.rows[:limit],
+        row_ids=texts.row_ids[:limit],
+        qrels=judged,
+        scopes=None if scopes is None else replace(scopes, rows=scopes.rows[:limit]),
+        orders=None if orders is None else replace(orders, rows=orders.rows[:limit]),
+    ), queries
 
 
 def encoder_for(dataset: str, encoder: Encoder) -> Encoder | None:
