@@ -1,4 +1,4 @@
-"""What is peculiar to the indexes of other libraries (extra `peers`); the contract suite asks them the rest."""
+"""What is peculiar to the indexes of other libraries (extras `peers`, `chroma`); the contract suite asks the rest."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from adamem_indexes.peers import _kernels
 from adamem_indexes.peers._library import library, require
 
 PEERS = {
+    "chroma": "chromadb",
     "ngt": "ngtpy",
     "pynndescent": "pynndescent",
     "scann": "scann",
@@ -38,14 +39,14 @@ def each(*names: str):
 
 
 def test_every_peer_is_registered():
-    """The seven are in the registry whether their libraries are installed or not."""
+    """The eight are in the registry whether their libraries are installed or not."""
     assert set(PEERS) <= set(index_names())
 
 
 @pytest.mark.parametrize(("name", "module"), PEERS.items())
 def test_a_peer_whose_library_is_missing_says_how_to_get_it(name, module):
     """Its class raises MissingExtra with the pip line; the list of indexes still stands, and says the same."""
-    top = module.partition(".")[0]
+    top, extra = module.partition(".")[0], "chroma" if name == "chroma" else "peers"
     hide = f"import sys, importlib.abc\nclass Hide(importlib.abc.MetaPathFinder):\n    def find_spec(self, name, *rest):\n        if name.partition('.')[0] == {top!r}:\n            raise ModuleNotFoundError(name, name={top!r})\nsys.meta_path.insert(0, Hide())\n"  # noqa: E501
     code = hide + (
         "from adamem.errors import MissingExtra\nfrom adamem.index import index_class\n"
@@ -53,7 +54,7 @@ def test_a_peer_whose_library_is_missing_says_how_to_get_it(name, module):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"this index needs {top}, which is not installed: pip install 'adamem[peers]'\n"
+    assert done.stdout == f"this index needs {top}, which is not installed: pip install 'adamem[{extra}]'\n"
 
 
 def test_a_missing_library_is_told_from_one_that_is_there():
@@ -143,7 +144,7 @@ def test_the_bytes_of_the_adapter_are_told_apart(peer, data):
     assert set(peer.build(data.vectors[:1], [5], metric="l2").nbytes()) == {"ids", "filter", "adapter"}
 
 
-@each("usearch", "voyager")
+@each("chroma", "usearch", "voyager")
 def test_inserting_into_what_was_scanned_builds(peer, data):
     """An index that began with one vector, and has no native part, gets one with the second batch."""
     index = peer.build(data.vectors[:1], data.ids[:1], metric="l2")

@@ -8,11 +8,9 @@ from typing import Any
 
 from adamem.errors import MissingExtra
 
-_INSTALL = "pip install 'adamem[peers]'"
 
-
-def library(module: str) -> Any:
-    """The imported module, untyped: none of these libraries ships whole types.
+def library(module: str, *, extra: str = "peers") -> Any:
+    """The imported module, untyped: none of these libraries ships whole types. The extra is the one that brings it.
 
     Raises
     ------
@@ -22,8 +20,7 @@ def library(module: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        needs = error.name or error
-        raise MissingExtra(f"this index needs {needs}, which is not installed: {_INSTALL}") from error
+        raise _missing(error.name or str(error), extra) from error
 
 
 def require(module: str) -> None:
@@ -33,4 +30,8 @@ def require(module: str) -> None:
     except ImportError:  # a finder that refuses it
         found = False
     if not found:
-        raise MissingExtra(f"this index needs {module}, which is not installed: {_INSTALL}")
+        raise _missing(module, "peers")
+
+
+def _missing(needs: str, extra: str) -> MissingExtra:
+    return MissingExtra(f"this index needs {needs}, which is not installed: pip install 'adamem[{extra}]'")
