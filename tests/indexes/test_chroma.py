@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 import time
@@ -119,6 +120,30 @@ def test_an_index_that_is_dropped_gives_its_threads_back(chroma, hard):
     del index
     gc.collect()
     assert threads() <= before
+
+
+def test_the_first_build_says_how_many_threads_link(chroma):
+    """Chroma's pool would take every core: it gets the threads of the build, and the environment is as it was."""
+    code = """
+import os, sys
+import numpy as np, psutil
+from adamem.index import index_class
+before = dict(os.environ)
+vectors = np.random.default_rng(0).standard_normal((300, 8)).astype(np.float32)
+index = index_class("chroma").build(vectors, np.arange(300), metric="l2", threads=int(sys.argv[1]))
+assert dict(os.environ) == before
+print(psutil.Process().num_threads())
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "RAYON_NUM_THREADS"}
+    counts = [
+        int(
+            subprocess.run(
+                [sys.executable, "-c", code, threads], capture_output=True, check=True, env=environment
+            ).stdout
+        )
+        for threads in ("1", "25")
+    ]
+    assert 20 <= counts[1] - counts[0] <= 28  # its other threads come and go
 
 
 def test_it_opens_no_connection(chroma):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from typing import Any, ClassVar, cast
 
@@ -42,7 +43,9 @@ class ChromaIndex(PeerIndex):
     * Under cosine its ``l2`` is given vectors of unit length.
     * No saving: what is in memory has no way to the disk.
     * The order in which a batch's rows are linked is that of a hash table with random keys: no two builds are alike,
-      and the seed has no effect. Nor have the threads: its pool has what ``RAYON_NUM_THREADS`` says.
+      and the seed has no effect.
+    * All builds of a process share one pool of threads: as many as the first of them was given, or as
+      ``RAYON_NUM_THREADS`` says.
     """
 
     name: ClassVar[str] = "chroma"
@@ -89,8 +92,9 @@ class ChromaIndex(PeerIndex):
         metric: Metric,
         params: dict[str, ParamValue],
         seed: int,  # noqa: ARG003 -- Chroma takes none
-        threads: int,  # noqa: ARG003 -- nor this
+        threads: int,
     ) -> Any:
+        _start_pool(threads)
         native = _Rows(
             {
                 "space": _SPACE[metric],
@@ -164,3 +168,24 @@ class _Rows:
             piece = vectors[start : start + step]
             numbers = range(first + start, first + start + piece.shape[0])
             self._put(ids=[str(number) for number in numbers], embeddings=piece)
+
+
+_POOL = "RAYON_NUM_THREADS"
+_started = False
+
+
+def _start_pool(threads: int) -> None:
+    """Have so many threads link rows from now on; only the first call of a process has an effect.
+
+    Chroma takes no number of threads; its pool asks the environment when it is first used. A few rows use it here, so
+    that the variable stands for milliseconds: libraries with pools of their own (tokenizers) would follow it too.
+    """
+    global _started  # noqa: PLW0603 -- the state is the process's: one pool, made once
+    if _started or _POOL in os.environ:
+        return
+    _started = True
+    os.environ[_POOL] = str(threads)
+    try:
+        _Rows({"space": "l2"}).put(np.eye(2, dtype=np.float32), 0)
+    finally:
+        os.environ.pop(_POOL, None)
