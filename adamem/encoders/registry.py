@@ -59,8 +59,7 @@ def open_encoder(spec: str | None, *, fit_on: FitOn = None) -> Encoder:
     DownloadError
         if the hub cannot be reached and the model is not in its cache.
     """
-    if spec is None:
-        spec = os.environ.get("EMBED_MODEL", "").strip() or DEFAULT_MODEL
+    spec = _meant(spec)
     name, colon, argument = spec.partition(":")
     if name in _OPENERS:
         return _OPENERS[name](argument if colon else None, fit_on)
@@ -70,6 +69,23 @@ def open_encoder(spec: str | None, *, fit_on: FitOn = None) -> Encoder:
     if _HUB_NAME.fullmatch(spec) and not spec.startswith("."):
         return open_hub_model(spec)
     raise UnknownName.of("encoder", spec, encoder_names(), hint=_HINT)
+
+
+def fitted_dim(spec: str | None) -> int | None:
+    """The dimension of the encoder that `spec` names, as `open_encoder` takes it, where it has to be fitted to texts.
+
+    None for all others; nothing is imported for them. Raises `InvalidInput` if the dimension is none.
+    """
+    name, colon, argument = _meant(spec).partition(":")
+    if name != "lsa":
+        return None
+    from adamem.encoders.lsa import DEFAULT_DIM  # noqa: PLC0415 -- heavy, and only now needed
+
+    return _dimension("lsa", argument if colon else None, DEFAULT_DIM)
+
+
+def _meant(spec: str | None) -> str:
+    return os.environ.get("EMBED_MODEL", "").strip() or DEFAULT_MODEL if spec is None else spec
 
 
 def _minilm(argument: str | None, fit_on: FitOn) -> Encoder:  # noqa: ARG001 -- the openers share one signature

@@ -7,18 +7,19 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from sqlalchemy import select
 
 from adamem.encoders import Encoder, open_encoder
+from adamem.encoders.registry import fitted_dim
 from adamem.errors import InvalidInput, StorageError, UnknownName
 from adamem.files import storage_error
-from adamem.memory import defragmentation, removal
+from adamem.memory import defragmentation, fitting, removal
 from adamem.memory.clock import to_datetime
 from adamem.memory.copying import copy_namespace, follow, foreign
-from adamem.memory.core import Core
+from adamem.memory.core import Core, Embedded
 from adamem.memory.drafts import check_name, embedded_text
 from adamem.memory.packages import Package, Packed, write_package
 from adamem.memory.records import Defragmented, Imported, Version
@@ -27,7 +28,9 @@ from adamem.memory.schema import memories, namespaces, vectors
 from adamem.memory.scope import Scope
 from adamem.memory.snapshots import Snapshots, no_versions
 from adamem.memory.store import EncoderRow
-from adamem.types import FloatArray
+
+if TYPE_CHECKING:
+    from adamem.encoders.lsa import LsaEncoder
 
 T = TypeVar("T")
 _PIECE = 1_000
@@ -56,12 +59,16 @@ class Caretaker:
             was_kept = [self._purge_versions("DELETE FROM memories WHERE id = ?", one) for one in every]
             if found is None:
                 if any(was_kept):  # it was rolled back, or taken out when it had expired
+                    self._forget_words()
                     self._scrub()
                     return
                 raise UnknownName(f"there is no memory {number}; it may have been purged already, or never added")
             with self._core.telling() as told:
                 with self._store.change() as change:
                     space = told.about(removal.purge(change, found.id))
+                    has_forgotten = fitting.forget_words_of(change.connection)
+                if has_forgotten:
+                    self._core.encoder.forget_fitted()
                 self._core.tell_gone(change.sequence, space, [found.id])
             self._scrub()
 
@@ -77,13 +84,20 @@ class Caretaker:
             try:
                 with self._store.change() as change:
                     count = removal.purge_namespace(change, number)
+                    fitting.forget_words_of(change.connection)
             finally:
+                self._core.encoder.forget_fitted()
                 self._store.forget_namespaces()
                 self._core.shelves.forget(number)
             self._scrub()
             return count
 
         return self._core.write(work)
+
+    def _forget_words(self) -> None:
+        with self._store.database.write() as connection:
+            fitting.forget_words_of(connection)
+        self._core.encoder.forget_fitted()
 
     def _purge_versions(self, statement: str, number: int) -> bool:
         """Delete rows from every version; whether there were any."""
@@ -227,22 +241,40 @@ class Caretaker:
     def reembed(self, encoder: str | Encoder, *, keep: bool, progress: Progress | None) -> int:
         """See `MemoryEngine.reembed`."""
         self._core.require_writer()
-        new = open_encoder(encoder) if isinstance(encoder, str) else encoder
+        dim = fitted_dim(encoder) if isinstance(encoder, str) else None
         if not self._reembedding.acquire(blocking=False):
             raise StorageError(f"the memories of {self._core.file} are being embedded anew already; wait for that")
         try:
-            return self._reembed(new, keep=keep, progress=progress)
+            if dim is not None:
+                fitted = fitting.fit(self._live_texts(), dim)
+                return self._reembed(fitted, fitted, keep=keep, progress=progress)
+            new = open_encoder(encoder) if isinstance(encoder, str) else encoder
+            return self._reembed(new, None, keep=keep, progress=progress)
         finally:
             self._reembedding.release()
 
-    def _reembed(self, new: Encoder, *, keep: bool, progress: Progress | None) -> int:
+    def _live_texts(self) -> Iterator[str]:
+        """All that are found or are history, by id."""
+        last = 0
+        while some := self._core.read(lambda last=last: self._store.live_texts(after=last, count=_PIECE)):  # type: ignore[misc]
+            yield from (text for _, text in some)
+            last = some[-1][0]
+
+    def _reembed(self, new: Encoder, fitted: LsaEncoder | None, *, keep: bool, progress: Progress | None) -> int:
         def begin() -> EncoderRow:
             with self._store.change() as change:
-                return self._store.encoder_for(change, new.fingerprint, new.name, new.dim)
+                row = self._store.encoder_for(change, new.fingerprint, new.name, new.dim)
+                if fitted is not None:
+                    fitting.keep(change.connection, row.id, fitted)
+                    fitting.forget_words_of(change.connection)  # a text may have been purged since it was read
+                return row
 
         row = self._core.write(begin)
         work = Reembedding(self._store, new, row)
-        self._core.encoder.know(new)
+        if fitted is None:
+            self._core.encoder.know(new)
+        else:
+            self._core.encoder.know_fitted(fitted)
         count = work.embed(self._core.read, self._core.write, progress)
 
         def swap() -> int:
@@ -297,6 +329,7 @@ class Caretaker:
             finally:
                 self._store.forget_namespaces()
                 self._store.forget_session()
+                self._core.encoder.forget_fitted()
                 self._core.shelves.forget_all()
                 self._core.lexicon.forget_all()
                 self._core.row = self._store.encoder()
@@ -375,17 +408,18 @@ class Caretaker:
         finally:
             package.close()
 
-    def _vectors_of(self, package: Package, packed: Sequence[Packed]) -> tuple[FloatArray, str | None]:
+    def _vectors_of(self, package: Package, packed: Sequence[Packed]) -> Embedded | None:
         row = self._core.known_encoder()
+        if row is None and self._core.encoder.must_be_fitted:
+            return None
         wanted = self._core.encoder.open(None).fingerprint if row is None else row.fingerprint
         if package.fingerprint == wanted:
             return self._core.embedded([""] * len(packed), np.concatenate(list(package.vectors())))
-        return self._core.embedded([embedded_text(one.row["question"], one.row["text"]) for one in packed], None)
+        return self._core.embedded(_texts(packed), None)
 
-    def _bring_in(
-        self, packed: Sequence[Packed], embedded: tuple[FloatArray, str | None], into: str | None
-    ) -> Imported:
-        given, by = embedded
+    def _bring_in(self, packed: Sequence[Packed], embedded: Embedded | None, into: str | None) -> Imported:
+        embedded = embedded or self._core.fitted_to(_texts(packed))
+        given = embedded.vectors
         ids: dict[int, int] = {}
         places: dict[str, list[int]] = {}
         for place, one in enumerate(packed):
@@ -393,7 +427,7 @@ class Caretaker:
         with self._core.telling() as told:
             told_later = []
             with self._store.change() as change:
-                row = self._core.row_for(change, by)
+                row = self._core.row_for(change, embedded)
                 for name, some in places.items():
                     space = told.about(self._store.namespace_for(change, name))
                     rows = [foreign(packed[place].row, change) for place in some]
@@ -401,7 +435,11 @@ class Caretaker:
                     ids |= {packed[place].number: one for place, one in zip(some, kept.ids.tolist(), strict=True)}
                     told_later.append((space, kept, given[some]))
                 follow(change, ids)
-            self._core.row = row
+            self._core.use(row, embedded)
             for space, kept, made in told_later:
                 self._core.tell(change, space, kept, made)
         return Imported(len(packed), tuple(places), ids)
+
+
+def _texts(packed: Sequence[Packed]) -> list[str]:
+    return [embedded_text(one.row["question"], one.row["text"]) for one in packed]

@@ -8,17 +8,17 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from adamem.encoders import Encoder
 from adamem.errors import StorageError
-from adamem.memory import removal
+from adamem.memory import fitting, removal
 from adamem.memory.clock import Clock
 from adamem.memory.drafts import Draft
-from adamem.memory.encoder_in_use import EncoderInUse
+from adamem.memory.encoder_in_use import EncoderInUse, checked
 from adamem.memory.index_files import IndexFiles
 from adamem.memory.indexed import IndexKind
 from adamem.memory.lexicon import Lexicon
@@ -28,6 +28,9 @@ from adamem.memory.shelves import Shelves
 from adamem.memory.store import Change, Drift, EncoderRow, Kept, Store
 from adamem.memory.usage import Usage
 from adamem.types import FloatArray, IdArray
+
+if TYPE_CHECKING:
+    from adamem.encoders.lsa import LsaEncoder
 
 T = TypeVar("T")
 
@@ -65,10 +68,10 @@ class Core:
         self._closed = False
         self._writer = Scribe()
         self._reader = Scribe()
-        self.encoder = EncoderInUse(encoder, file=self.file)
         self.usage = Usage()
         self.store = Store(path, readonly=readonly, wait=wait, clock=clock)
         try:
+            self.encoder = EncoderInUse(encoder, file=self.file, kept=self.store.kept_encoder)
             self.row = self.store.encoder()
             if self.row is not None and encoder is not None and not isinstance(encoder, str):
                 self.encoder.open(self.row)
@@ -152,19 +155,34 @@ class Core:
         self.row, number = self.store.whereabouts(namespace)
         return self.row, number
 
-    def embedded(self, texts: Sequence[str], vectors: npt.ArrayLike | None) -> tuple[FloatArray, str | None]:
-        """Vectors (n, d) of length 1, those given or the texts' own; and the encoder that the file had meanwhile."""
+    def embedded(self, texts: Sequence[str], vectors: npt.ArrayLike | None) -> Embedded | None:
+        """Vectors (n, d) of length 1, those given or the texts' own; None where the encoder is to be fitted to them."""
         row = self.known_encoder()
         by = None if row is None else row.fingerprint
         if vectors is not None:
-            return self.encoder.given(vectors, len(texts), row), by
-        return self.encoder.documents(texts, row), by
+            return Embedded(self.encoder.given(vectors, len(texts), row), by)
+        if row is None and self.encoder.must_be_fitted:
+            return None
+        return Embedded(self.encoder.documents(texts, row), by)
 
-    def row_for(self, change: Change, by: str | None) -> EncoderRow:
+    def fitted_to(self, texts: Sequence[str]) -> Embedded:
+        """Vectors by an encoder that is fitted to the very texts (n,), unless the file has got one meanwhile.
+
+        To be called in `write`: of two who add to a new file at once, one fits.
+        """
+        if self.row is not None:
+            return Embedded(self.encoder.documents(texts, self.row), self.row.fingerprint)
+        encoder = self.encoder.fit(texts)
+        return Embedded(checked(encoder.encode_document(list(texts)), len(texts)), None, encoder)
+
+    def row_for(self, change: Change, embedded: Embedded) -> EncoderRow:
         """The encoder of vectors that are to be added; a file that has none yet gets it."""
+        by = embedded.by
         if self.row is None:
-            encoder = self.encoder.open(None)
+            encoder = embedded.fitted or self.encoder.open(None)
             row = self.store.encoder_for(change, encoder.fingerprint, encoder.name, encoder.dim)
+            if embedded.fitted is not None:
+                fitting.keep(change.connection, row.id, embedded.fitted)
             self.store.use_encoder(change, row)
             return row
         if by is not None and by != self.row.fingerprint:
@@ -175,22 +193,29 @@ class Core:
         self,
         name: str,
         drafts: Sequence[Draft],
-        embedded: tuple[FloatArray, str | None],
+        embedded: Embedded | None,
         topic: Callable[[Change], str] | None = None,
     ) -> list[Added]:
         """Add drafts (n,) to a namespace; `topic` gives them one other than their own. To be called in `write`."""
-        vectors, by = embedded
+        if embedded is None:
+            embedded = self.fitted_to([one.embedded for one in drafts])
         with self.telling() as told:
             with self.store.change() as change:
-                row = self.row_for(change, by)
+                row = self.row_for(change, embedded)
                 number = told.about(self.store.namespace_for(change, name))
                 if topic is not None:
                     instead = topic(change)
                     drafts = [dataclasses.replace(one, topic=instead) for one in drafts]
-                kept = self.store.add(change, number, row.id, drafts, vectors)
-            self.row = row
-            self.tell(change, number, kept, vectors)
+                kept = self.store.add(change, number, row.id, drafts, embedded.vectors)
+            self.use(row, embedded)
+            self.tell(change, number, kept, embedded.vectors)
         return [Added(one, other) for one, other in zip(kept.ids.tolist(), kept.superseded, strict=True)]
+
+    def use(self, row: EncoderRow, embedded: Embedded) -> None:
+        """What `row_for` gave is on the disk."""
+        self.row = row
+        if embedded.fitted is not None:
+            self.encoder.know_fitted(embedded.fitted)
 
     def tell(self, change: Change, namespace: int, kept: Kept, vectors: FloatArray) -> None:
         """Let the namespace's index know what was added."""
@@ -225,6 +250,18 @@ class Core:
             return False
         removal.scrubbed(self.store, spaces)
         return True
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Embedded:
+    """Vectors of texts that are to be added."""
+
+    vectors: FloatArray
+    """float32 (n, d), of length 1."""
+    by: str | None
+    """The fingerprint of the encoder that the file had when they were made, or None if it had none yet."""
+    fitted: LsaEncoder | None = None
+    """The encoder that was fitted to the texts, to be kept with them."""
 
 
 class Told:

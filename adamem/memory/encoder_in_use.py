@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from adamem.encoders import Encoder, open_encoder
+from adamem.encoders.registry import fitted_dim
 from adamem.errors import InvalidInput
 from adamem.index import check_vectors
+from adamem.memory.fitting import FEWEST, fit, open_kept
 from adamem.memory.store import EncoderRow
 from adamem.types import FloatArray
+
+if TYPE_CHECKING:
+    from adamem.encoders.lsa import LsaEncoder
 
 
 class EncoderInUse:
@@ -24,12 +30,16 @@ class EncoderInUse:
         A name as `open_encoder` takes it, an `Encoder`, or None for the file's own.
     file
         What the file is called in sentences.
+    kept
+        Gives what the file has of an encoder that was fitted to its texts, or None.
     """
 
-    def __init__(self, spec: str | Encoder | None, *, file: str) -> None:
+    def __init__(self, spec: str | Encoder | None, *, file: str, kept: Callable[[EncoderRow], bytes | None]) -> None:
         self._spec = spec
         self._file = file
+        self._kept = kept
         self._known: dict[str, Encoder] = {}  # by fingerprint: those that are open
+        self._fitted: set[str] = set()  # fingerprints of those that the file itself has, and that were in use
         self._first: Encoder | None = None
         self._opening = threading.RLock()
         if spec is not None and not isinstance(spec, str):
@@ -41,6 +51,30 @@ class EncoderInUse:
         with self._opening:
             self._known[encoder.fingerprint] = encoder
 
+    def know_fitted(self, encoder: LsaEncoder) -> None:
+        """As `know`, of one that was fitted to the file's texts and is kept in it."""
+        with self._opening:
+            self._fitted.add(encoder.fingerprint)
+            self.know(encoder)
+
+    def forget_fitted(self) -> None:
+        """Open what the file has of fitted encoders anew: words may have been taken out of them."""
+        with self._opening:
+            for fingerprint in self._fitted:
+                self._known.pop(fingerprint, None)
+
+    @property
+    def must_be_fitted(self) -> bool:
+        """Whether it is one that has to be fitted to the first texts of a new file."""
+        return (self._spec is None or isinstance(self._spec, str)) and fitted_dim(self._spec) is not None
+
+    def fit(self, texts: Iterable[str]) -> LsaEncoder:
+        """One fitted to texts, not yet in use. Raises `InvalidInput` where that makes no sense with so few."""
+        assert self._spec is None or isinstance(self._spec, str)
+        dim = fitted_dim(self._spec)
+        assert dim is not None
+        return fit(texts, dim)
+
     def open(self, row: EncoderRow | None) -> Encoder:
         """The encoder of the file's vectors (`row`), or of those to come where there are none.
 
@@ -49,6 +83,14 @@ class EncoderInUse:
         with self._opening:
             if row is not None and row.fingerprint in self._known:
                 return self._known[row.fingerprint]
+            if row is not None and (fitted_here := self._opened(row)) is not None:
+                self.know_fitted(fitted_here)
+                return fitted_here
+            if row is None and self.must_be_fitted:
+                raise InvalidInput(
+                    f"lsa is fitted to the first texts that are added to {self._file}, at least {FEWEST} at once, and "
+                    "makes no vectors before; add texts without vectors of your own, or use encoder='hashing'"
+                )
             if self._first is None or (self._spec is None and row is not None):
                 spec = row.name if self._spec is None and row is not None else self._spec
                 assert spec is None or isinstance(spec, str)
@@ -62,6 +104,28 @@ class EncoderInUse:
                     f"open it with encoder={row.name!r}, or embed all anew: reembed(...)"
                 )
             return encoder
+
+    def _opened(self, row: EncoderRow) -> LsaEncoder | None:
+        """The encoder of the file's vectors, if the file has it and it is what was asked for."""
+        was_in_use = row.fingerprint in self._fitted
+        asked = fitted_dim(self._spec) if isinstance(self._spec, str) else None
+        if not was_in_use and self._spec is not None and asked is None:
+            return None
+        kept = self._kept(row)
+        found = None if kept is None else open_kept(kept, file=self._file)
+        if found is not None and (was_in_use or self._spec in (None, "lsa") or asked in (found.dim, found.asked_dim)):
+            return found
+        if kept is None and fitted_dim(row.name) is not None:
+            raise InvalidInput(
+                f"{self._file} holds vectors of an lsa that is not kept in it ({row.fingerprint[:12]}); pass that "
+                "very encoder, encoder=LsaEncoder(...), or embed all anew: reembed('lsa')"
+            )
+        if asked is not None:
+            raise InvalidInput(
+                f"{self._file} holds vectors of the encoder {row.name} ({row.fingerprint[:12]}), not of {self._spec}; "
+                f"open it with encoder={row.name!r}, or embed all anew: reembed({self._spec!r})"
+            )
+        return None
 
     def documents(self, texts: Sequence[str], row: EncoderRow | None) -> FloatArray:
         """float32 (n, d), of length 1."""

@@ -65,8 +65,10 @@ class MemoryEngine:
         Beside it lie ``PATH.index/``, indexes and words that are derived from it and may be deleted, ``PATH.versions/``
         where there are any, and ``PATH.lock``.
     encoder
-        A name as `open_encoder` takes it (``minilm``, ``hashing``, ``owner/model``, a folder), or an `Encoder`. None
-        means the file's own; for a new file the one that EMBED_MODEL names. It is loaded when it is first needed.
+        A name as `open_encoder` takes it (``minilm``, ``lsa``, ``hashing``, ``owner/model``, a folder), or an
+        `Encoder`. None means the file's own; for a new file the one that EMBED_MODEL names. It is loaded when it is
+        first needed. ``lsa`` is fitted to the texts of the first call that adds any, at least 20 at once, and kept in
+        the file.
     index
         The name of a registered index, which must take the metric cosine.
     index_params, search_params
@@ -529,7 +531,9 @@ class MemoryEngine:
     def purge(self, memory: int) -> None:
         """Take a memory out for good: of the file, its log, every version, index and list of words.
 
-        Its id is never given again. The namespace's index is built anew in the background, where there is one. Raises
+        Its id is never given again. The namespace's index is built anew in the background, where there is one. Of the
+        words that an ``lsa`` in the file has learned, those go that no memory of the file has any more; what the text
+        did to their weights and to the axes that all are placed on stays, until `reembed` fits anew. Raises
         `UnknownName` if there is no such memory, `StorageError` if another process reads the log just then: the memory
         is out of the file by then, and the log is emptied by the next purge or the next opening.
         """
@@ -587,7 +591,8 @@ class MemoryEngine:
         Parameters
         ----------
         encoder
-            As `MemoryEngine` takes it.
+            As `MemoryEngine` takes it. ``lsa`` is fitted each time anew, to all memories that are found or are history;
+            where these are the same as before, so is the fit, and nothing is embedded.
         keep
             Whether to keep the vectors of the encoder before.
         progress

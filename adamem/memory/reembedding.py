@@ -12,6 +12,7 @@ from sqlalchemy.dialects.sqlite import insert
 from adamem.encoders import Encoder
 from adamem.memory.drafts import embedded_text
 from adamem.memory.encoder_in_use import checked
+from adamem.memory.fitting import drop_others
 from adamem.memory.schema import memories, vectors
 from adamem.memory.store import EncoderRow, Store
 from adamem.types import FloatArray
@@ -77,6 +78,11 @@ class Reembedding:
         """Delete all other encoders' vectors, a piece at a time."""
         while some := read(self._others):
             write(lambda some=some: self._delete(some))
+        write(self._drop_fitted)
+
+    def _drop_fitted(self) -> None:
+        with self._store.database.write() as connection:
+            drop_others(connection, self._row.id)
 
     def _counted(self) -> tuple[int, int]:
         """How many memories there are, and how many have no vector yet."""

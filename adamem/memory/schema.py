@@ -19,7 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION = 2
+VERSION = 3
 
 metadata = MetaData()
 
@@ -42,6 +42,14 @@ encoders = Table(
     Column("dim", Integer, nullable=False),
     sqlite_autoincrement=True,
 )
+
+fitted = Table(
+    "fitted",
+    metadata,
+    Column("encoder", ForeignKey("encoders.id"), primary_key=True),
+    Column("model", LargeBinary, nullable=False),
+)
+"""Encoders that were fitted to texts, as `LsaEncoder.to_bytes` writes them: a name alone would not bring them back."""
 
 memories = Table(
     "memories",
@@ -143,6 +151,10 @@ MIGRATIONS = {
         "FOREIGN KEY(memory) REFERENCES memories (id) ON DELETE CASCADE)",
         "CREATE INDEX ix_aliases_memory ON aliases (memory)",
         "CREATE TABLE unscrubbed (namespace INTEGER NOT NULL, PRIMARY KEY (namespace))",
+    ),
+    2: (
+        "CREATE TABLE fitted (encoder INTEGER NOT NULL, model BLOB NOT NULL, PRIMARY KEY (encoder), "
+        "FOREIGN KEY(encoder) REFERENCES encoders (id))",
     ),
 }
 """By version: what makes a file of it one of the next."""

@@ -15,13 +15,14 @@ from pathlib import Path
 from adamem.errors import AdaMemError, CorruptResult, InvalidInput, StorageError, UnknownName
 from adamem.files import atomic_folder, storage_error, write_json
 from adamem.memory import schema
+from adamem.memory.fitting import forget_words
 from adamem.memory.records import Version
 from adamem.memory.sqlite import Database
 from adamem.memory.store import Store
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DATABASE, _ABOUT = "memory.db", "version.json"
-_RESTORED = (schema.namespaces, schema.memories, schema.vectors, schema.usage, schema.aliases)
+_RESTORED = (schema.fitted, schema.namespaces, schema.memories, schema.vectors, schema.usage, schema.aliases)
 _log = logging.getLogger(__name__)
 
 
@@ -101,8 +102,16 @@ class Snapshots:
             try:
                 with database.raw() as connection:
                     connection.execute("PRAGMA secure_delete = ON")
-                    if statement(connection):
-                        found = True
+                    connection.execute("BEGIN IMMEDIATE")
+                    try:
+                        is_here = statement(connection)
+                        has_forgotten = forget_words(connection)
+                    except BaseException:
+                        connection.execute("ROLLBACK")
+                        raise
+                    connection.execute("COMMIT")
+                    found = found or is_here
+                    if is_here or has_forgotten:
                         # What a page had that rows moved away from is only gone when the page is.
                         connection.execute("VACUUM")
             finally:

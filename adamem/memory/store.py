@@ -23,17 +23,18 @@ from sqlalchemy import (
     case,
     func,
     insert,
+    or_,
     select,
     update,
 )
 
 from adamem.errors import InvalidInput, UnknownName
 from adamem.memory.clock import Clock, to_datetime, to_micros
-from adamem.memory.drafts import Draft
+from adamem.memory.drafts import Draft, embedded_text
 from adamem.memory.prepared import Prepared, in_sql
 from adamem.memory.records import Memory, Namespace
 from adamem.memory.rows import select_memories, to_memory, to_row
-from adamem.memory.schema import aliases, encoders, memories, namespaces, sessions, state, vectors
+from adamem.memory.schema import aliases, encoders, fitted, memories, namespaces, sessions, state, vectors
 from adamem.memory.scope import Scope, findable, may_be_found
 from adamem.memory.sqlite import Database, driver
 from adamem.memory.timeline import Stretch, Timeline, memory_topic
@@ -150,6 +151,26 @@ class Store:
     def use_encoder(self, change: Change, row: EncoderRow) -> None:
         """Search this encoder's vectors from now on."""
         change.connection.execute(update(state).values(encoder=row.id))
+
+    def kept_encoder(self, row: EncoderRow) -> bytes | None:
+        """What is kept of an encoder that was fitted to texts of this file, or None."""
+        rows = self.database.rows(_FITTED, encoder=row.id)
+        return bytes(rows[0].model) if rows else None
+
+    def live_texts(self, *, after: int, count: int) -> list[tuple[int, str]]:
+        """What is embedded of the next `count` memories with ids above `after` that are found or are history, by id."""
+        query = (
+            select(memories.c.id, memories.c.question, memories.c.text)
+            .where(
+                memories.c.id > after,
+                memories.c.deleted.is_(None),
+                or_(memories.c.expires.is_(None), memories.c.expires > self.now()),
+            )
+            .order_by(memories.c.id)
+            .limit(count)
+        )
+        with self.database.read() as connection:
+            return [(row.id, embedded_text(row.question, row.text)) for row in connection.execute(query)]
 
     def whereabouts(self, name: str) -> tuple[EncoderRow | None, int | None]:
         """`encoder` and `namespace` at once, for who only reads and must ask for both each time."""
@@ -533,6 +554,7 @@ _VISIBLE = Prepared(
 )
 _SEQUENCE = Prepared(select(state.c.sequence))
 _ENCODER = Prepared(select(encoders).join(state, state.c.encoder == encoders.c.id))
+_FITTED = Prepared(select(fitted.c.model).where(fitted.c.encoder == bindparam("encoder")))
 _WHEREABOUTS = Prepared(
     select(encoders, namespaces.c.id.label("namespace"))
     .select_from(state)

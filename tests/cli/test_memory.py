@@ -52,6 +52,21 @@ def test_lines_come_from_standard_input(tmp_path):
     assert done.stdout == "1\n2\n"
 
 
+def test_lsa_is_an_encoder_like_others(adamem, tmp_path):
+    """Fitted to the lines of standard input, or by reembed; one text alone is refused with the way out."""
+    lines = [
+        f"{who} {what}"
+        for who in ("Anna", "Ben", "the cat", "a dog", "it")
+        for what in ("sleeps", "eats", "runs", "sits")
+    ]
+    command = [sys.executable, "-P", "-c", "from adamem.cli import main; main()", "memory", "add", "m.db", "-"]
+    subprocess.run([*command, "--encoder", "lsa"], input="\n".join(lines), text=True, check=True, cwd=tmp_path)
+    assert "the cat eats" in adamem("memory", "search", "m.db", "cat eats", "-k", "1").stdout
+    assert "20 memories embedded by lsa:4" in adamem("memory", "reembed", "m.db", "lsa:4").stdout
+    assert json.loads(adamem("memory", "stats", "m.db", "--json").stdout)["encoder"] == "lsa:4"
+    _sentence(adamem("memory", "add", "new.db", "one text", "--encoder", "lsa"), "at least 20 of them, not 1")
+
+
 def test_namespaces_are_named(adamem):
     """By the option, else by the environment."""
     adamem("memory", "add", "m.db", "of a", "-n", "a", *HASHING)

@@ -535,7 +535,8 @@ def test_a_damaged_version_is_refused_and_changes_nothing(opened, tmp_path):
     engine.add("goes on")
 
 
-def test_a_file_of_the_first_format_is_brought_up_to_date(opened, tmp_path):
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_file_of_an_older_format_is_brought_up_to_date(opened, tmp_path, version):
     """Once, by who may write it; a version of that format too."""
     path = tmp_path / "memory.db"
     with opened(path) as engine:
@@ -543,18 +544,20 @@ def test_a_file_of_the_first_format_is_brought_up_to_date(opened, tmp_path):
         engine.add("blue", slot="colour")
         engine.snapshot("old")
 
-    def first_format(file: Path) -> None:
+    def older_format(file: Path) -> None:
         connection = sqlite3.connect(file)
-        for name in ("usage", "aliases", "unscrubbed"):
-            connection.execute(f"DROP TABLE {name}")
-        connection.execute("DROP INDEX memories_by_namespace")
-        connection.execute("PRAGMA user_version = 1")
+        connection.execute("DROP TABLE fitted")
+        if version == 1:
+            for name in ("usage", "aliases", "unscrubbed"):
+                connection.execute(f"DROP TABLE {name}")
+            connection.execute("DROP INDEX memories_by_namespace")
+        connection.execute(f"PRAGMA user_version = {version}")
         connection.commit()
         connection.close()
 
     wanted = sqlite3.connect(path).execute("SELECT type, name, tbl_name FROM sqlite_schema ORDER BY 2").fetchall()
-    first_format(path)
-    first_format(tmp_path / "memory.db.versions" / "old" / "memory.db")
+    older_format(path)
+    older_format(tmp_path / "memory.db.versions" / "old" / "memory.db")
     with pytest.raises(DataError, match=r"was written by an older AdaMem .* open it once without readonly=True"):
         MemoryEngine(path, readonly=True)
     with opened(path) as engine:
@@ -565,7 +568,7 @@ def test_a_file_of_the_first_format_is_brought_up_to_date(opened, tmp_path):
         assert engine.defrag().expired == 0
     found = sqlite3.connect(path).execute("SELECT type, name, tbl_name FROM sqlite_schema ORDER BY 2").fetchall()
     assert found == wanted
-    assert schema.VERSION == 2
+    assert schema.VERSION == 3
 
 
 # -- packages ----------------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ Namespace = Annotated[
     str | None, typer.Option("--namespace", "-n", help="Where it belongs; else DEFAULT_NS, else global.")
 ]
 Encoder = Annotated[
-    str | None, typer.Option("--encoder", help="minilm, hashing, owner/model or a folder; else the file's own.")
+    str | None, typer.Option("--encoder", help="minilm, lsa, hashing, owner/model or a folder; else the file's own.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 Number = Annotated[int, typer.Argument(help="A memory's id, as add and search give it.")]
@@ -266,7 +266,7 @@ def defrag(
 @memory_app.command()
 def reembed(
     file: File,
-    encoder: Annotated[str, typer.Argument(help="minilm, hashing, owner/model or a folder.")],
+    encoder: Annotated[str, typer.Argument(help="minilm, lsa, hashing, owner/model or a folder.")],
     drop: Annotated[
         bool, typer.Option("--drop", help="Delete the vectors of the encoder before; else they are kept, to go back.")
     ] = False,
