@@ -6,11 +6,12 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 # Sources of the wheel: a change in any of them is installed before anything runs.
 SOURCES := $(shell find adamem indexes datasets -name '*.py' -o -name '*.toml' -o -name 'py.typed' -o -name '*.css') pyproject.toml README.md
 
-.PHONY: help quickstart test lint soak bench clean
+.PHONY: help quickstart test lint soak bench docs clean
 help:
 	@echo "make quickstart   compare exact search, HNSW, FAISS-PQ and SpiralGraph on real sentence embeddings; prints where the report is"
 	@echo "make test         lint, types, import arrows and the whole test suite, on the built wheel"
 	@echo "make bench        what the Python layer and the engine cost on top of the bare libraries, and what a second thread gains"
+	@echo "make docs         write docs/api.md from the docstrings"
 	@echo "make soak         the tests that take longer: hundreds of kills at random moments, 30,000 damaged saves, memory guards by four processors' code"
 	@echo "make clean        remove .venv and everything built"
 
@@ -54,6 +55,9 @@ test: lint
 
 bench: $(VENV)/.wheel
 	$(BIN)/pytest --benchmark-only tests/indexes tests/memory
+
+docs: $(VENV)/.wheel
+	$(BIN)/python docs/make_api.py
 
 soak: $(VENV)/.wheel
 	$(BIN)/pytest -m soak --timeout 7200

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import adamem.memory
+
 DOCS = Path(__file__).parents[2] / "docs"
 _BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
@@ -44,3 +46,20 @@ def test_two_agents_share_one_namespace_and_keep_another(tmp_path, encoder):
     assert told["the planner, of the editor"] == ["The editor dislikes long sentences, do not tell the writer"]
     assert not any("editor" in text for text in told["the writer, of the editor"])
     assert told["how the deadline came about"] == ["The report is due on Friday", "The report is due on Monday"]
+
+
+def test_the_api_page_is_what_the_docstrings_say():
+    """`make docs` has been run since the last docstring was changed, and every name of the door is on it."""
+    pytest.importorskip("griffe", reason="reads docstrings by griffelib (extra dev)")
+    page = runpy.run_path(str(DOCS / "make_api.py"))["page"]()
+    assert (DOCS / "api.md").read_text() == page, "docs/api.md is not what the docstrings say; run: make docs"
+    for name in adamem.memory.__all__:
+        assert f"\n## {name}\n" in page
+    verbs = [name for name in vars(adamem.memory.MemoryEngine) if not name.startswith("_")]
+    assert [verb for verb in verbs if f"\n### MemoryEngine.{verb}\n" not in page] == []
+    anchors = {
+        re.sub(r"[^\w -]", "", line.lstrip("# ")).lower().replace(" ", "-")
+        for line in page.split("\n")
+        if line[:2] == "##"
+    }
+    assert set(re.findall(r"\]\(#([^)]*)\)", page)) <= anchors

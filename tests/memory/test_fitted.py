@@ -8,6 +8,8 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ import pytest
 
 from adamem.encoders.lsa import LsaEncoder, words
 from adamem.errors import CorruptResult, InvalidInput, UnknownName
-from adamem.memory import Hit, MemoryEngine
+from adamem.memory import Hit, MemoryEngine, NewMemory
 
 ANIMALS = ["the cat", "a kitten", "the mouse", "my dog", "a puppy", "the horse"]
 DEEDS = ["sleeps in the barn", "drinks warm milk", "runs over the field", "is fed at noon", "likes to be brushed"]
@@ -150,11 +152,19 @@ def test_of_two_who_add_first_one_fits(open_lsa):
     engine = open_lsa()
     sets = [[f"{text} of {name}" for text in SAID] for name in ("anna", "ben", "carl", "dora")]
     threads = [threading.Thread(target=engine.add_many, args=(one,)) for one in sets]
+    go = threading.Event()
+    engine._core.later(go.wait)  # nothing is written until all of them have found the file new
     for thread in threads:
         thread.start()
+    while engine._core._writer._jobs.qsize() < 4:
+        time.sleep(0.01)
+    go.set()
     for thread in threads:
         thread.join()
     assert engine.count() == 4 * len(SAID)
+    first = engine.get(1).text.rpartition(" ")[2]
+    known = engine._core.encoder.open(engine._core.row).terms
+    assert {name for name in ("anna", "ben", "carl", "dora") if name in known} == {first}
     with engine._store.database.read() as connection:
         assert connection.exec_driver_sql("SELECT count(DISTINCT encoder) FROM vectors").scalar_one() == 1
         assert connection.exec_driver_sql("SELECT count(*) FROM fitted").scalar_one() == 1
@@ -338,13 +348,20 @@ def test_a_namespace_that_is_deleted_leaves_no_word(open_lsa, tmp_path):
     assert texts(engine.search("nothing", namespace="farm")) == ["nothing is known"]
 
 
-def test_what_only_a_version_has_is_purged_of_the_fit_as_well(open_lsa, tmp_path):
+@pytest.mark.parametrize("gone", ["rolled back", "expired"])
+def test_what_only_a_version_has_is_purged_of_the_fit_as_well(open_lsa, tmp_path, clock, gone):
     """Of the version's and of the file's."""
-    engine = open_lsa()
+    engine = open_lsa(clock=clock)
     engine.snapshot("empty")
-    added = engine.add_many([*SAID, "a narwhal", "the narwhal"])
+    said = [NewMemory(text=text, ttl=timedelta(hours=1)) for text in ("a narwhal", "the narwhal")]
+    added = engine.add_many([*SAID, *said])
     engine.snapshot("full")
-    engine.rollback("empty")
+    if gone == "expired":
+        clock.now += timedelta(hours=2)
+        assert engine.defrag(near=None).expired == 2
+        assert "memory.db" in holders(tmp_path, "narwhal")
+    else:
+        engine.rollback("empty")
     for one in added[-2:]:
         engine.purge(one.id)
     assert holders(tmp_path, "narwhal") == []
