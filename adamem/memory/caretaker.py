@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 from sqlalchemy import select
 
 from adamem.encoders import Encoder, open_encoder
@@ -17,11 +16,12 @@ from adamem.encoders.registry import fitted_dim
 from adamem.errors import InvalidInput, StorageError, UnknownName
 from adamem.files import storage_error
 from adamem.memory import defragmentation, fitting, removal
+from adamem.memory.arrival import take_in
 from adamem.memory.clock import to_datetime
-from adamem.memory.copying import copy_namespace, follow, foreign
-from adamem.memory.core import Core, Embedded
-from adamem.memory.drafts import check_name, embedded_text
-from adamem.memory.packages import Package, Packed, write_package
+from adamem.memory.copying import copy_namespace
+from adamem.memory.core import Core
+from adamem.memory.drafts import check_name
+from adamem.memory.packages import Package, write_package
 from adamem.memory.records import Defragmented, Imported, Version
 from adamem.memory.reembedding import Progress, Reembedding
 from adamem.memory.schema import memories, namespaces, vectors
@@ -400,46 +400,6 @@ class Caretaker:
         self._core.require_writer()
         package = Package(path, most_bytes=most_bytes)
         try:
-            packed = list(package.memories())
-            if not packed:
-                return Imported(0, (), {})
-            embedded = self._vectors_of(package, packed)
-            return self._core.write(lambda: self._bring_in(packed, embedded, into))
+            return take_in(self._core, package, into)
         finally:
             package.close()
-
-    def _vectors_of(self, package: Package, packed: Sequence[Packed]) -> Embedded | None:
-        row = self._core.known_encoder()
-        if row is None and self._core.encoder.must_be_fitted:
-            return None
-        wanted = self._core.encoder.open(None).fingerprint if row is None else row.fingerprint
-        if package.fingerprint == wanted:
-            return self._core.embedded([""] * len(packed), np.concatenate(list(package.vectors())))
-        return self._core.embedded(_texts(packed), None)
-
-    def _bring_in(self, packed: Sequence[Packed], embedded: Embedded | None, into: str | None) -> Imported:
-        embedded = embedded or self._core.fitted_to(_texts(packed))
-        given = embedded.vectors
-        ids: dict[int, int] = {}
-        places: dict[str, list[int]] = {}
-        for place, one in enumerate(packed):
-            places.setdefault(one.namespace if into is None else into, []).append(place)
-        with self._core.telling() as told:
-            told_later = []
-            with self._store.change() as change:
-                row = self._core.row_for(change, embedded)
-                for name, some in places.items():
-                    space = told.about(self._store.namespace_for(change, name))
-                    rows = [foreign(packed[place].row, change) for place in some]
-                    kept = self._store.insert(change, space, row.id, rows, given[some])
-                    ids |= {packed[place].number: one for place, one in zip(some, kept.ids.tolist(), strict=True)}
-                    told_later.append((space, kept, given[some]))
-                follow(change, ids)
-            self._core.use(row, embedded)
-            for space, kept, made in told_later:
-                self._core.tell(change, space, kept, made)
-        return Imported(len(packed), tuple(places), ids)
-
-
-def _texts(packed: Sequence[Packed]) -> list[str]:
-    return [embedded_text(one.row["question"], one.row["text"]) for one in packed]

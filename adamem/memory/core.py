@@ -175,14 +175,16 @@ class Core:
         encoder = self.encoder.fit(texts)
         return Embedded(checked(encoder.encode_document(list(texts)), len(texts)), None, encoder)
 
-    def row_for(self, change: Change, embedded: Embedded) -> EncoderRow:
-        """The encoder of vectors that are to be added; a file that has none yet gets it."""
-        by = embedded.by
+    def row_for(self, change: Change, by: str | None, fitted: LsaEncoder | None) -> EncoderRow:
+        """The encoder of vectors that are to be added; a file that has none yet gets it.
+
+        `by` and `fitted` are as in `Embedded`.
+        """
         if self.row is None:
-            encoder = embedded.fitted or self.encoder.open(None)
+            encoder = fitted or self.encoder.open(None)
             row = self.store.encoder_for(change, encoder.fingerprint, encoder.name, encoder.dim)
-            if embedded.fitted is not None:
-                fitting.keep(change.connection, row.id, embedded.fitted)
+            if fitted is not None:
+                fitting.keep(change.connection, row.id, fitted)
             self.store.use_encoder(change, row)
             return row
         if by is not None and by != self.row.fingerprint:
@@ -201,21 +203,21 @@ class Core:
             embedded = self.fitted_to([one.embedded for one in drafts])
         with self.telling() as told:
             with self.store.change() as change:
-                row = self.row_for(change, embedded)
+                row = self.row_for(change, embedded.by, embedded.fitted)
                 number = told.about(self.store.namespace_for(change, name))
                 if topic is not None:
                     instead = topic(change)
                     drafts = [dataclasses.replace(one, topic=instead) for one in drafts]
                 kept = self.store.add(change, number, row.id, drafts, embedded.vectors)
-            self.use(row, embedded)
+            self.use(row, embedded.fitted)
             self.tell(change, number, kept, embedded.vectors)
         return [Added(one, other) for one, other in zip(kept.ids.tolist(), kept.superseded, strict=True)]
 
-    def use(self, row: EncoderRow, embedded: Embedded) -> None:
+    def use(self, row: EncoderRow, fitted: LsaEncoder | None) -> None:
         """What `row_for` gave is on the disk."""
         self.row = row
-        if embedded.fitted is not None:
-            self.encoder.know_fitted(embedded.fitted)
+        if fitted is not None:
+            self.encoder.know_fitted(fitted)
 
     def tell(self, change: Change, namespace: int, kept: Kept, vectors: FloatArray) -> None:
         """Let the namespace's index know what was added."""

@@ -648,8 +648,10 @@ class MemoryEngine:
     ) -> Imported:
         """Take in what `export_package` has written: all of it, or nothing.
 
-        Memories get new ids, which links among them follow, and take their places among those of their slots. Vectors
-        of the same encoder are taken over; else all are embedded.
+        Memories get new ids, in the order of the package, which links among them follow, and take their places among
+        those of their slots. Vectors of the same encoder are taken over; else all are embedded, and wait in a temporary
+        file beside this one until they are written. However many there are, a thousand are held at once, beside the
+        indexes and two numbers of each in what is returned.
 
         Parameters
         ----------

@@ -59,7 +59,9 @@ def write_package(
 
     Returns how many.
     """
-    with tempfile.TemporaryFile() as lines, tempfile.TemporaryFile() as flat:
+    # Beside the package, where there must be room for it anyway: the folder for temporary files may be memory.
+    folder = path.absolute().parent
+    with tempfile.TemporaryFile(dir=folder) as lines, tempfile.TemporaryFile(dir=folder) as flat:
         said, bare = hashlib.sha256(), hashlib.sha256()
         names: set[str] = set()
         count = 0
@@ -137,6 +139,11 @@ class Package:
             self._zip.close()
             raise
 
+    @property
+    def count(self) -> int:
+        """How many memories it says that it has."""
+        return int(self.manifest["memories"])
+
     def close(self) -> None:
         """Let go of the file."""
         self._zip.close()
@@ -171,8 +178,11 @@ class Package:
         if len(seen) != self.manifest["memories"]:
             raise CorruptResult(f"{self._path} has {len(seen)} memories, not the {self.manifest['memories']} it says")
 
-    def vectors(self) -> Iterator[FloatArray]:
-        """Pieces of theirs, float32 (m, d), in the same order."""
+    def vectors(self, count: int) -> Iterator[FloatArray]:
+        """Pieces of theirs, float32 (count, d) and the last one what is left, in the same order.
+
+        Raises `CorruptResult` where there are fewer or more than memories.
+        """
         dim = int(self.manifest["encoder"]["dim"])
         with self._zip.open(_VECTORS) as flat:
             try:
@@ -182,10 +192,14 @@ class Package:
                 raise CorruptResult(f"the vectors of {self._path} are not what was written: {error}") from error
             if version != (1, 0) or fortran or dtype != np.dtype("<f4") or shape != (self.manifest["memories"], dim):
                 raise CorruptResult(f"the vectors of {self._path} are {dtype} {shape}, not what its manifest says")
-            while piece := flat.read(4 * dim * 1_000):
+            seen = 0
+            while piece := flat.read(4 * dim * count):
                 if len(piece) % (4 * dim):
                     raise CorruptResult(f"the vectors of {self._path} end in the middle of one")
+                seen += len(piece) // (4 * dim)
                 yield np.frombuffer(piece, dtype="<f4").reshape(-1, dim).astype(np.float32, copy=False)
+            if seen != self.count:
+                raise CorruptResult(f"{self._path} has {seen} vectors for {self.count} memories; export it again")
 
     def _check_members(self, most: int) -> None:
         names = [info.filename for info in self._zip.infolist()]

@@ -8,12 +8,15 @@ import threading
 import time
 from collections.abc import Sequence
 
+import numpy as np
+
 from adamem.errors import AdaMemError
 from adamem.memory.index_files import IndexFiles, SavedIndex
 from adamem.memory.indexed import IndexKind
 from adamem.memory.shelf import Shelf
 from adamem.memory.store import Drift, EncoderRow, Store
 from adamem.memory.upkeep import Upkeep
+from adamem.types import IdArray
 
 _log = logging.getLogger(__name__)
 _GROWN, _CLOSED = 0.2, 0.02
@@ -101,6 +104,27 @@ class Shelves:
             shelf.apply(Drift(sequence, drift.ids[some], drift.vectors[some], drift.gone))
             self._upkeep.wake(shelf)
         self._bytes[namespace] = shelf.nbytes
+
+    def tell_kept(
+        self, namespace: int, row: EncoderRow, sequence: int, ids: IdArray, gone: IdArray, *, is_new: bool
+    ) -> None:
+        """As `tell`, of any number of ids (n,) whose vectors are read from the store, a piece at a time.
+
+        A shelf that is not open is not told, unless the namespace is new: whoever opens it reads what was written.
+        """
+        with self._opening:
+            found = self._shelves.get(namespace)
+            if found is None:
+                if not is_new:
+                    return
+                found = self._shelves[namespace] = self._open(namespace, row), row
+                self._asked[namespace] = time.monotonic()
+        none = np.empty(0, dtype=np.int64)
+        for some, vectors in self._store.vectors(ids, row):
+            self.tell(namespace, row, Drift(found[0].sequence, some, vectors, none))
+        self.tell(namespace, row, Drift(sequence, none, np.empty((0, row.dim), dtype=np.float32), gone))
+        with self._opening:
+            self._make_room(namespace)
 
     def let_go(self, namespace: int, ids: Sequence[int] | None, now: int) -> None:
         """Let the shelf forget those of these ids, or of all, that have expired or been superseded meanwhile."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -229,19 +230,31 @@ class Store:
         return self.insert(change, namespace, encoder, rows, embedded)
 
     def insert(
-        self, change: Change, namespace: int, encoder: int, rows: Sequence[dict[str, Any]], embedded: FloatArray
+        self,
+        change: Change,
+        namespace: int,
+        encoder: int,
+        rows: Sequence[dict[str, Any]],
+        embedded: FloatArray,
+        *,
+        ids: IdArray | None = None,
+        brought_from: int | None = None,
     ) -> Kept:
         """Insert rows of `memories` (n,), as they are but for id, namespace and sequence, and their vectors (n, d).
 
-        Each takes its place among those of its topic, and holds no longer than it says.
+        Each takes its place among those of its topic, and holds no longer than it says. Where they are a piece of many
+        that come together, `brought_from` is the id of the first of all: in the end it is as if all came in one piece.
+        `ids` (n,), ascending, are theirs where they are not the next ones: `last_memory` is the caller's to set then.
         """
         first = change.last_memory + 1
-        ids = np.arange(first, first + len(rows), dtype=np.int64)
+        if ids is None:
+            ids = np.arange(first, first + len(rows), dtype=np.int64)
+            change.last_memory += len(rows)
         whole = [
             row | {"id": number, "namespace": namespace, "sequence": change.sequence}
             for number, row in zip(ids.tolist(), rows, strict=True)
         ]
-        superseded, cut = self._supersede(change, namespace, whole)
+        superseded, cut = self._supersede(change, namespace, whole, first if brought_from is None else brought_from)
         change.connection.exec_driver_sql(_INSERT_MEMORY, whole)
         little = np.ascontiguousarray(embedded, dtype=_LITTLE)
         change.connection.exec_driver_sql(
@@ -251,7 +264,6 @@ class Store:
                 for number, vector in zip(ids.tolist(), little, strict=True)
             ],
         )
-        change.last_memory += len(rows)
         return Kept(
             ids=ids,
             superseded=superseded,
@@ -327,7 +339,7 @@ class Store:
         return {topic: Timeline(stretches) for topic, stretches in known.items()}
 
     def _supersede(
-        self, change: Change, namespace: int, rows: list[dict[str, Any]]
+        self, change: Change, namespace: int, rows: list[dict[str, Any]], first: int
     ) -> tuple[list[int | None], list[Stretch]]:
         """Set `valid_to` of rows to be added, and cut those in the file that they supersede.
 
@@ -352,7 +364,8 @@ class Store:
         for row in rows:
             if row["id"] in added:
                 row["valid_to"] = _earlier(row["valid_to"], added[row["id"]].end)
-        self._cut(change, list(cut.values()))
+        self._cut(change, [one for one in cut.values() if one.id < first])
+        self._shorten(change, [one for one in cut.values() if one.id >= first])
         return superseded, list(cut.values())
 
     def _cut(self, change: Change, cut: Sequence[Stretch]) -> None:
@@ -369,6 +382,12 @@ class Store:
                 ),
                 [{"cut": one.id, "end": one.end} for one in cut],
             )
+
+    def _shorten(self, change: Change, cut: Sequence[Stretch]) -> None:
+        """Write where stretches end that were added in this very write: nothing was there to be changed."""
+        if cut:
+            ends = update(memories).where(memories.c.id == bindparam("cut")).values(valid_to=bindparam("end"))
+            change.connection.execute(ends, [{"cut": one.id, "end": one.end} for one in cut])
 
     # -- reads ---------------------------------------------------------------------------------------------------------
 
@@ -530,11 +549,11 @@ class Store:
                 .where(*changed, stays)
                 .order_by(memories.c.id)
             )
-            found = connection.execute(query).all()
+            # Of a whole namespace, no more than the vectors themselves is held.
+            ids, found_vectors = _vectors(connection.execute(query.execution_options(yield_per=_PIECE)), encoder.dim)
             gone: list[int] = []
             if since:
                 gone = list(connection.execute(select(memories.c.id).where(*changed, ~stays)).scalars())
-        ids, found_vectors = _vectors(found, encoder.dim)
         return Drift(sequence=row.sequence, ids=ids, vectors=found_vectors, gone=np.array(gone, dtype=np.int64))
 
     def _clocked(self) -> int:
@@ -575,11 +594,14 @@ def _may_be_found(row: dict[str, Any], now: int) -> bool:
     return row["deleted"] is None and all(end is None or end > now for end in ends)
 
 
-def _vectors(rows: Sequence[Any], dim: int) -> tuple[IdArray, FloatArray]:
+def _vectors(rows: Iterable[Any], dim: int) -> tuple[IdArray, FloatArray]:
     """Rows (id, bytes) as ids int64 (m,) and vectors float32 (m, d)."""
-    ids = np.fromiter((number for number, _ in rows), dtype=np.int64, count=len(rows))
-    flat = np.frombuffer(b"".join(blob for _, blob in rows), dtype=_LITTLE)
-    return ids, flat.reshape(len(rows), dim).astype(np.float32, copy=False)
+    ids, flat = array("q"), bytearray()
+    for number, blob in rows:
+        ids.append(number)
+        flat += blob
+    found = np.frombuffer(flat, dtype=_LITTLE).reshape(len(ids), dim)
+    return np.frombuffer(ids, dtype=np.int64), found.astype(np.float32, copy=False)
 
 
 def _pieces(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
