@@ -63,6 +63,10 @@ def test_pieces_make_no_difference(opened, clock, tmp_path, monkeypatch, piece, 
         mine, theirs = one.get(number), other.get(number)
         assert dataclasses.replace(mine, **clock_free) == dataclasses.replace(theirs, **clock_free)
         assert (mine.updated < moment) == (theirs.updated < moment)
+    for engine in engines:  # the indexes have what may be found, and nothing else
+        for number, (shelf, row) in engine._core.shelves._shelves.items():
+            assert len(shelf) == engine._store.drift(number, row, 0).ids.size
+        assert len(engine._core.shelves._shelves) == (3 if into is None else 1)
     for space in one.namespaces():
         assert one.count(namespace=space.name) == other.count(namespace=space.name)
         for query in ("home 3 of b", "there 2 of c", "two"):
