@@ -94,10 +94,15 @@ class Retrieval:
         if asked.mode == "hybrid" or asked.weighting is not None:
             depth = max(_DEEP, 4 * asked.top_k)
         found: dict[str, _Found] = {}
+        begun = time.perf_counter()
+        rankings: dict[str, _Ranking] = {}
         if asked.mode != "lexical":
-            found["vector"] = self._best(_ByVector(self._store, self._shelves, asked), asked, depth, spent)
+            rankings["vector"] = _ByVector(self._store, self._shelves, asked)
         if asked.mode != "vector":
-            found["lexical"] = self._best(_ByWords(self._lexicon, asked), asked, depth, spent)
+            rankings["lexical"] = _ByWords(self._lexicon, asked)
+        spent.search += time.perf_counter() - begun
+        for name, ranking in rankings.items():
+            found[name] = self._best(ranking, asked, depth, spent)
         begun = time.perf_counter()
         scores = next(iter(found.values())).scores
         if asked.mode == "hybrid":

@@ -152,7 +152,7 @@ def test_a_hybrid_search_fuses_ranks(engine):
     """1 / (60 + rank) from each ranking that has it; the parts say what each gave."""
     for text in ("red apple", "green pear", "blue plum", "red plum"):
         engine.add(text)
-    hits = engine.search("red plum", mode="hybrid")
+    hits = engine.search("red plum", mode="hybrid", fusion=Fusion(kind="rrf"))
     by_vector = texts(engine.search("red plum", top_k=9))
     by_words = texts(engine.search("red plum", mode="lexical", top_k=9))
     for hit in hits:
@@ -161,6 +161,24 @@ def test_a_hybrid_search_fuses_ranks(engine):
         assert hit.score == pytest.approx(wanted)
         assert ("lexical" in hit.parts) == (text in by_words)
     assert hits[0].memory.text == "red plum"
+
+
+def test_a_hybrid_search_adds_scores_where_nobody_says_otherwise(engine):
+    """Each ranking's scores from 1 for its best to 0 for its last, summed."""
+    for text in ("red apple", "green pear", "blue plum", "red plum"):
+        engine.add(text)
+    hits = engine.search("red plum", mode="hybrid")
+    assert len(hits) == 4
+    for name in ("vector", "lexical"):
+        found = [hit.parts[name] for hit in hits if name in hit.parts]
+        low, high = min(found), max(found)
+        for hit in hits:
+            if name in hit.parts:
+                other = "lexical" if name == "vector" else "vector"
+                rest = [one.parts[other] for one in hits if other in one.parts]
+                mine = (hit.parts[name] - low) / (high - low)
+                its = (hit.parts[other] - min(rest)) / (max(rest) - min(rest)) if other in hit.parts else 0.0
+                assert hit.score == pytest.approx(mine + its)
 
 
 def test_weights_decide_between_words_and_meaning(engine, unit):

@@ -79,7 +79,15 @@ def test_every_experiment_is_valid_and_says_what_it_owes(name):
 
     path = REPOSITORY / "experiments" / name
     tables = read(path)
-    if tables.get("study") == "suite":
+    if tables.get("study") == "engine":
+        from adamem.bench.engine import EngineExperiment
+        from adamem.bench.engine.runner import check as check_engine
+
+        whole = validate(EngineExperiment, tables, source=name)
+        check_engine(whole, source=name)
+        experiments = {}
+        assert whole.wall_minutes is not None
+    elif tables.get("study") == "suite":
         whole = validate(Suite, tables, source=name)
         experiments = experiments_of(whole, source=name)
         for one in whole.dataset:
