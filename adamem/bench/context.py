@@ -145,6 +145,13 @@ def scratch_folder(run: Path, name: str) -> Iterator[Path]:
         if another process is running this experiment into the same folder, or nothing can be written there.
     """
     _refuse_foreign(run, name)
+    with alone_in(run) as scratch:
+        yield scratch
+
+
+@contextmanager
+def alone_in(run: Path) -> Iterator[Path]:
+    """As `scratch_folder`, whatever the folder holds."""
     made = [folder for folder in (run, *run.parents) if not folder.exists()]
     try:
         run.mkdir(parents=True, exist_ok=True)

@@ -10,13 +10,14 @@ import pytest
 
 from adamem import report
 from adamem.bench import validate
+from adamem.bench.context import alone_in
 from adamem.bench.engine import EngineExperiment, EngineFolder, run_engine
 from adamem.bench.engine.config import SetConfig
 from adamem.bench.engine.rewording import reworded
 from adamem.bench.engine.scores import TRIED, best, candidates, fused, judgements, scored
 from adamem.bench.engine.sets import load_set
 from adamem.encoders import open_encoder
-from adamem.errors import ConfigError, InvalidInput, TrialFailed, UnknownName
+from adamem.errors import ConfigError, InvalidInput, StorageError, TrialFailed, UnknownName
 from adamem.memory import Fusion, MemoryEngine, Timings
 from adamem.report.verify import verify
 from adamem.studies import study_class
@@ -181,6 +182,17 @@ def test_what_is_whole_is_not_measured_again(ran, collection):
     after = {path.name: path.stat().st_mtime_ns for path in (ran / "raw").iterdir()}
     assert {name for name in before if before[name] != after[name]} == {"retention.spiral.npz", "retention.spiral.json"}
     assert verify(ran) == []
+
+
+def test_two_runs_keep_out_of_each_others_folder_and_what_a_killed_one_left_is_gone(collection, tmp_path):
+    """The second is told so; scratch files of one that was killed do not stay."""
+    experiment = validate(EngineExperiment, tables(collection), source="test")
+    out = tmp_path / "out"
+    (out / ".scratch" / "left").mkdir(parents=True)
+    with alone_in(out), pytest.raises(StorageError, match="another process"):
+        run_engine(experiment, out, only=("namespaces",), reporter=Quiet(), done=report.write)
+    run_engine(experiment, out, only=("namespaces",), reporter=Quiet(), done=report.write)
+    assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
 
 
 def test_an_altered_figure_is_found(ran):

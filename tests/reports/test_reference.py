@@ -80,10 +80,53 @@ def test_a_reference_report_comes_from_the_experiment_of_its_name(folder):
         assert run.config[table] == experiment[table]
 
 
+@pytest.mark.parametrize("folder", ENGINES, ids=name_of)
+def test_a_reference_report_on_the_engine_is_whole_and_of_the_experiment_of_its_name(folder):
+    """Every piece, of what experiments/NAME.toml measures today, within an hour; at most 15 MB."""
+    from adamem.bench import read, validate
+    from adamem.bench.engine import EngineExperiment, EngineFolder
+
+    source = REFERENCE.parents[1] / "experiments" / f"{folder.name}.toml"
+    experiment = validate(EngineExperiment, read(source), source=source.name).resolved()
+    run = EngineFolder(folder).run()
+    assert run.status == "complete"
+    wording_only = {"title", "expected", "machine", "wall_minutes", "launch"}
+    assert {key: run.config[key] for key in experiment.keys() - wording_only} == {
+        key: experiment[key] for key in experiment.keys() - wording_only
+    }
+    assert sum(EngineFolder(folder).piece(name).wall_seconds for name in run.pieces) <= 3600
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 15 * 2**20
+
+
 def rows(name, table):
     """A table of a reference report as dictionaries."""
     with (REFERENCE / name / "tables" / f"{table}.csv").open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_what_is_said_of_the_engine_is_what_its_report_says():
+    """The figures in reports/README.md, and that nothing else is left out of what they say."""
+    readme = " ".join((REFERENCE.parent / "README.md").read_text().split())
+    both = {row["set"]: row for row in rows("engine-retrieval", "hybrid")}
+    points = {key: 100 * float(row["tuned_difference"]) for key, row in both.items()}
+    ahead = {key for key, row in both.items() if float(row["tuned_p_holm"]) < 0.05 and points[key] > 0}
+    assert {"realmem", "strategyqa"} <= ahead
+    assert (
+        f"RealMem (+{points['realmem']:.2f} points of nDCG@10) and StrategyQA (+{points['strategyqa']:.2f})" in readme
+    )
+    assert f"On MedQuAD (+{points['medquad']:.2f})" in readme
+    assert not {"medquad", "facts-ru", "rumeddanet"} & ahead
+    assert min(points.values()) > -1
+    plain = {key: 100 * float(row["hybrid_difference"]) for key, row in both.items()}
+    assert {key for key, change in plain.items() if change < -1} == {"medquad", "facts-ru", "rumeddanet", "ntrex"}
+    under = {row["contestant"]: row for row in rows("engine-retrieval", "underneath") if row["set"] == "medquad"}
+    lost = {name: -100 * float(under[name]["vector_difference"]) for name in ("spiral", "hnsw", "faiss-pq")}
+    assert f"finds {float(under['spiral']['same']):.3f} of what exact search finds" in readme
+    assert f"costs {lost['spiral']:.2f} points of nDCG@10 (hnswlib {lost['hnsw']:.2f}, FAISS-PQ" in readme
+    assert f"FAISS-PQ {lost['faiss-pq']:.2f})" in readme
+    answers = {row["embedded"]: row for row in rows("engine-retrieval", "answers")}
+    gained = 100 * (float(answers["both"]["reworded_mrr"]) - float(answers["answer"]["reworded_mrr"]))
+    assert f"(+{gained:.2f} points of MRR@10)" in readme
 
 
 def test_the_readme_quotes_the_report_on_text_memory():

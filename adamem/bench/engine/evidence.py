@@ -21,13 +21,11 @@ Modes = Mapping[str, Mapping[str, Any]]
 """By the name that the arrays bear: how `MemoryEngine.search` is called."""
 
 
-def modes(tuned: Fusion | None, *, words: bool) -> Modes:
-    """Those of a contestant: with `words`, those that need no index too."""
-    out: dict[str, dict[str, Any]] = {"vector": {"mode": "vector"}, "hybrid": {"mode": "hybrid"}}
-    if words:
-        out["lexical"] = {"mode": "lexical"}
-    if tuned is not None:
-        out["tuned"] = {"mode": "hybrid", "fusion": tuned}
+def modes(tuned: Fusion, *, all_of_them: bool) -> Modes:
+    """Those of a contestant: by vectors, and by both as they were weighed; else by words and as it comes, too."""
+    out: dict[str, dict[str, Any]] = {"vector": {"mode": "vector"}, "tuned": {"mode": "hybrid", "fusion": tuned}}
+    if all_of_them:
+        out |= {"lexical": {"mode": "lexical"}, "hybrid": {"mode": "hybrid"}}
     return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,13 +14,13 @@ import numpy as np
 
 from adamem import __version__
 from adamem.bench import machine
-from adamem.bench.context import Reporter
+from adamem.bench.context import Reporter, alone_in
 from adamem.bench.engine import evidence, scores
 from adamem.bench.engine.answers import load_answered, measure_answers
 from adamem.bench.engine.config import EngineContestant, EngineExperiment, SetConfig
 from adamem.bench.engine.records import FILE, FORMAT, EngineFolder, EngineRun, Piece, is_engine
 from adamem.bench.engine.retention import load_stream, measure_retention
-from adamem.bench.engine.scale import in_a_process, measure_namespaces, measure_scale, scratch
+from adamem.bench.engine.scale import in_a_process, measure_namespaces, measure_scale
 from adamem.bench.engine.sets import EvidenceSet, encoder_for, load_set
 from adamem.bench.load import progress_of
 from adamem.data import card, dataset_names, locate
@@ -48,7 +49,9 @@ def run_engine(
     machine does not keep the others from being measured; the error that says so comes at the end.
     """
     check(experiment, source=str(out))
-    _Run(experiment, out, reporter).all(parts(experiment) if only is None else only, done)
+    _refuse_foreign(experiment, out)
+    with alone_in(out) as scratch:
+        _Run(experiment, out, scratch, reporter).all(parts(experiment) if only is None else only, done)
     return out
 
 
@@ -82,6 +85,22 @@ def engine_forecast(experiment: EngineExperiment, *, source: str) -> str:
     return "\n".join(told)
 
 
+def _refuse_foreign(experiment: EngineExperiment, out: Path) -> None:
+    if not is_engine(out):
+        if out.is_dir() and any(not one.name.startswith(".") for one in out.iterdir()):
+            raise InvalidInput(
+                f"{out} holds something else than a run on the engine, and files there would be replaced; choose a new "
+                "folder with --out"
+            )
+        return
+    held = EngineFolder(out).run().name
+    if held != experiment.name:
+        raise InvalidInput(
+            f"{out} holds the run {held!r}, and this is {experiment.name!r}; choose another folder with --out, or "
+            "remove that one"
+        )
+
+
 def _is_here(name: str) -> bool:
     try:
         locate(card(name))
@@ -94,6 +113,7 @@ def _is_here(name: str) -> bool:
 class _Run:
     experiment: EngineExperiment
     out: Path
+    scratch: Path
     reporter: Reporter
 
     def __post_init__(self) -> None:
@@ -101,16 +121,6 @@ class _Run:
         self._encoder: Encoder | None = None
         self._absent: dict[str, str] = {}
         self._counted: list[str] = []
-        if self.out.is_dir() and not is_engine(self.out) and any(self.out.iterdir()):
-            raise InvalidInput(
-                f"{self.out} holds something else than a run on the engine, and files there would be replaced; choose "
-                "a new folder with --out"
-            )
-        if is_engine(self.out) and self.folder.run().name != self.experiment.name:
-            raise InvalidInput(
-                f"{self.out} holds the run {self.folder.run().name!r}, and this is {self.experiment.name!r}; choose "
-                "another folder with --out, or remove that one"
-            )
         self._started = self.folder.run().started if is_engine(self.out) else _now()
 
     @property
@@ -213,7 +223,7 @@ class _Run:
             arrays = evidence.test(
                 data,
                 remembering,
-                evidence.modes(tuned, words=first),
+                evidence.modes(tuned, all_of_them=first),
                 encoded=self.experiment.encoded if first else 0,
                 advance=self.reporter.advance,
             )
@@ -276,12 +286,18 @@ class _Run:
     # -- keeping it ----------------------------------------------------------------------------------------------------
 
     def _piece(self, name: str, spec: Mapping[str, Any], measure: Callable[[Path], Measured]) -> None:
+        spec = {
+            **spec,
+            "adamem": __version__.split("+")[0],
+            "machine": machine.describe()["fingerprint"],
+            "versions": machine.library_versions(),
+        }
         key = content_key({"name": name, **spec})
         if not self.folder.has(name, key):
             self.reporter.now(name)
             watch, started = machine.Watch.now(), _now()
             begun = datetime.now(UTC)
-            with scratch(self.out) as folder:
+            with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
                 arrays, facts = measure(Path(folder))
             piece = Piece(
                 format=FORMAT,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import resource
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -180,9 +179,3 @@ def _resident() -> int:
     import psutil  # noqa: PLC0415 -- in the process that is measured only
 
     return int(psutil.Process(os.getpid()).memory_info().rss)
-
-
-def scratch(near: Path) -> tempfile.TemporaryDirectory[str]:
-    """A folder beside the results, on the same disk, that is gone afterwards."""
-    near.mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryDirectory(prefix=".scratch-", dir=near)

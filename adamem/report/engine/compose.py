@@ -21,8 +21,8 @@ _METHOD = (
     "nothing that came later.",
     f"{DEPTH} memories are asked for. nDCG@{DEPTH} and MRR@{DEPTH} count the graded evidence (Jarvelin and Kekalainen "
     "2002); a query without evidence is not asked.",
-    "A fifth of the queries, 500 at most, chose how vectors and words are weighed; the others, 2,000 at most, judge "
-    "it. No query is in both parts.",
+    "A fifth of the queries, 500 at most, chose how vectors and words are weighed; the others, drawn at random "
+    "where they are many, judge it. No query is in both parts.",
     "Words are ranked by BM25 (SQLite's FTS5, English and Russian stems). Fused are the first 50 of each ranking.",
     "Differences are paired by query: 95 % bootstrap intervals, sign-flip tests with 9,999 permutations, corrected "
     "after Holm over the sets.",
