@@ -21,8 +21,8 @@ class Fusion:
     ``rrf`` gives a memory weight / (60 + rank) from each ranking that holds it; ``weighted`` gives weight times its
     score, scaled so that the ranking's best has 1 and its last 0. Equal weights of scores found more than equal weights
     of ranks on the development queries of four of five collections, and as much on the fifth
-    (reports/reference/engine-retrieval). Where the encoder hardly knows the language, give words more: ``vector=0.2,
-    lexical=0.8``.
+    (reports/reference/engine-retrieval). Where the encoder hardly knows the language words alone are better: weigh both
+    on questions of your own, or search by ``mode="lexical"``.
 
     Source: Cormack, Clarke and Buettcher 2009, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank
     Learning Methods", SIGIR.

@@ -10,12 +10,14 @@
 A piece is there whole or not at all, and is measured once. Pieces, for a set S and a contestant C:
 
 * ``S.questions``    ``test`` and ``development``: int64, numbers of queries; ``query``, ``document``, ``grade``: all
-  judgements, by number; ``gone``: the documents that had the same text as an earlier one's
-* ``S.development``  ``vector_rows``, ``lexical_rows`` int32 (d, 50), -1 where there is none, and ``..._scores`` float32
+  judgements, by number; ``document_of_row``
+* ``S.development``  ``vector_rows``, ``lexical_rows`` int32 (d, 50), -1 where there is none, ``..._scores`` float32;
+  ``number`` int64: the id of each row's memory
 * ``S.C``            for each mode M: ``M_rows`` int32 (q, 10), ``M_scores`` float32, ``M_ns`` int64 (q, 2), search and
   fetch; for the first contestant ``encode_ns`` int64
-* ``answers``        for each way E to embed and A to ask: ``E_A_rows`` int32 (q, 10); ``document`` int64 (q,)
-* ``retention.C``    ``rows`` int32 (stages, q, 10); ``query``, ``document``: judgements, by place; ``added`` int64
+* ``answers``        for each way E to embed and A to ask: ``E_A_rows`` int32 (q, 10); to question i belongs answer i
+* ``retention.C``    ``rows`` int32 (stages, q, 10), numbered as they came; ``added`` int64 (stages,); ``first``; and
+  ``query``, ``row``, ``document``: the evidence, by place
 * ``scale.N``, ``namespaces``: nanoseconds
 """
 

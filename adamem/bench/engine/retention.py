@@ -35,7 +35,9 @@ class Stream:
     """So many of the first are asked for."""
     query: IdArray
     row: IdArray
-    """int64: to the query of that place belongs, as evidence, the row that came as that one: below `first`."""
+    document: IdArray
+    """int64: to the query of that place belongs, as evidence, the row that came as that one, which is below `first`, of
+    that document."""
 
     @property
     def key(self) -> str:
@@ -44,7 +46,7 @@ class Stream:
 
 
 def load_stream(config: RetentionConfig, encoder: Encoder, *, seed: int, progress: Progress) -> Stream:
-    """A data set's rows in random order, and those of its queries whose evidence is among the first.
+    """A data set's documents in random order, each with all its rows, and queries whose evidence is among the first.
 
     Raises
     ------
@@ -58,18 +60,18 @@ def load_stream(config: RetentionConfig, encoder: Encoder, *, seed: int, progres
         raise ConfigError(f"{config.dataset} has no judgements, so nobody knows what its queries ask for")
     random = np.random.default_rng([seed, 3])
     n = data.base.shape[0]
-    order = random.permutation(n)
-    first = max(1, round(config.first * n))
-    came = np.empty(n, np.int64)
-    came[order] = np.arange(n)
+    of_row = data.qrels.document_of_row
+    documents = np.unique(of_row)
+    place_of = np.empty(int(documents[-1]) + 1, np.int64)
+    place_of[documents] = random.permutation(documents.size)
+    order = np.argsort(place_of[of_row], kind="stable")
+    # Whole documents only: what of one comes later would stand in the way of what came first.
+    ends = np.flatnonzero(np.diff(place_of[of_row[order]], append=-1)) + 1
+    first = int(ends[np.searchsorted(ends, max(1, round(config.first * n)))])
     judged: dict[int, set[int]] = {}
     for query, document in zip(data.qrels.query.tolist(), data.qrels.document.tolist(), strict=True):
         judged.setdefault(document, set()).add(query)
-    pairs = {
-        (query, number)
-        for number in range(first)
-        for query in judged.get(int(data.qrels.document_of_row[order[number]]), ())
-    }
+    pairs = {(query, number) for number in range(first) for query in judged.get(int(of_row[order[number]]), ())}
     asked = sorted({query for query, _ in pairs})
     asked = sorted(random.permutation(asked)[: config.queries].tolist())
     if not asked:
@@ -77,7 +79,8 @@ def load_stream(config: RetentionConfig, encoder: Encoder, *, seed: int, progres
     place = {query: number for number, query in enumerate(asked)}
     kept = sorted((place[query], number) for query, number in pairs if query in place)
     table = np.array(kept, np.int64)
-    return Stream(data.base, order, np.asarray(data.queries[asked]), first, table[:, 0].copy(), table[:, 1].copy())
+    query, row = table[:, 0].copy(), table[:, 1].copy()
+    return Stream(data.base, order, np.asarray(data.queries[asked]), first, query, row, of_row[order[row]].copy())
 
 
 def measure_retention(
@@ -120,5 +123,6 @@ def measure_retention(
         "added": np.array(added, np.int64),
         "query": stream.query,
         "row": stream.row,
+        "document": stream.document,
         "first": np.array([stream.first], np.int64),
     }

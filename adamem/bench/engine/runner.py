@@ -31,6 +31,7 @@ from adamem.index import check_params, index_class
 from adamem.memory import Fusion
 from adamem.types import AnyArray
 
+_WORDS = ("title", "expected", "machine", "wall_minutes", "launch")
 Arrays = dict[str, AnyArray]
 Measured = tuple[Arrays, dict[str, Any]]
 
@@ -121,7 +122,11 @@ class _Run:
         self._encoder: Encoder | None = None
         self._absent: dict[str, str] = {}
         self._counted: list[str] = []
-        self._started = self.folder.run().started if is_engine(self.out) else _now()
+        before = self.folder.run() if is_engine(self.out) else None
+        self._started = _now() if before is None else before.started
+        # What another config measured counts when this one has come to it and found it to be what it asks for.
+        same = before is not None and _measured(before.config) == _measured(self.experiment.resolved())
+        self._kept = set(before.pieces) if before is not None and same else set()
 
     @property
     def encoder(self) -> Encoder:
@@ -317,7 +322,7 @@ class _Run:
     def _write(self, *, finished: bool) -> bool:
         """Write engine.json; whether all pieces of the whole experiment are there."""
         wanted = list(_names(self.experiment))
-        there = [name for name in wanted if (self.out / "raw" / f"{name}.json").is_file()]
+        there = [name for name in wanted if name in self._kept or name in self._counted]
         complete = there == wanted
         config = self.experiment.resolved()
         self.folder.write_run(
@@ -338,6 +343,11 @@ class _Run:
             )
         )
         return complete
+
+
+def _measured(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a config bears on what is measured."""
+    return {key: value for key, value in config.items() if key not in _WORDS}
 
 
 def _names(experiment: EngineExperiment) -> Iterator[str]:

@@ -22,10 +22,10 @@ _METHOD = (
     f"{DEPTH} memories are asked for. nDCG@{DEPTH} and MRR@{DEPTH} count the graded evidence (Jarvelin and Kekalainen "
     "2002); a query without evidence is not asked.",
     "A fifth of the queries, 500 at most, chose how vectors and words are weighed; the others, drawn at random "
-    "where they are many, judge it. No query is in both parts.",
+    "where they are many, judge it. No query is in both parts, though two may have the same words.",
     "Words are ranked by BM25 (SQLite's FTS5, English and Russian stems). Fused are the first 50 of each ranking.",
-    "Differences are paired by query: 95 % bootstrap intervals, sign-flip tests with 9,999 permutations, corrected "
-    "after Holm over the sets.",
+    "Differences are paired by query: 95 % bootstrap intervals, sign-flip tests with 9,999 permutations. Those of both "
+    "against the better of the two are corrected after Holm over the sets; intervals and all other tests are not.",
     "Vectors are made beforehand; a part of the queries is embedded by the engine itself, which gives the time that "
     "takes. Modes take turns at each query, so that none always comes first.",
 )
@@ -103,6 +103,9 @@ def _both(gathered: Gathered) -> str:
             for one in rest
         ]
         text += f"; not told apart from it, or behind, on {wording.listed(level)}"
+    control = [one.config.key for one in gathered.sets if one.config.control]
+    if control:
+        text += f". Not counted: {wording.listed(control)}, the control, where an encoder should find next to nothing"
     return f"{text}."
 
 
@@ -111,15 +114,12 @@ def _below(gathered: Gathered) -> str:
     out = []
     for mode in ("tuned", "hybrid"):
         tests = gathered.corrected(mode, None)
-        how = "so weighed" if mode == "tuned" else "as the engine weighs them where nobody says otherwise"
+        how = "weighed on development queries" if mode == "tuned" else "with equal weights of scores, as it comes"
         behind = [(key, test) for key, (test, _) in tests.items() if test.difference < -POINT]
         if behind:
             told = wording.listed([f"{key} ({tables.points(test.difference)} points)" for key, test in behind])
-            out.append(
-                f"Both, {'weighed' if mode == 'tuned' else 'as it comes'}, are more than a point behind on {told}."
-            )
+            out.append(f"Both, {how}, are more than a point behind the better of the two on {told}.")
         elif tests:
-            how = "weighed on development queries" if mode == "tuned" else "as it comes"
             out.append(f"Both, {how}, are nowhere more than a point behind the better of the two.")
     return " ".join(out)
 
@@ -162,14 +162,19 @@ def _answers(gathered: Gathered) -> Block | None:
     if "answers" not in gathered.other:
         return None
     ranks = tables.answer_ranks(gathered)
-    test = paired(ranks["answer", "reworded"], ranks["both", "reworded"])
-    span = f"[{tables.points(test.low)}, {tables.points(test.high)}]"
-    told = f"{tables.points(test.difference)} points of MRR@{DEPTH} {span}"
-    if test.p_value >= ALPHA:
-        verdict = "are not told apart from the answer alone"
-    else:
-        verdict = "are better than the answer alone" if test.difference > 0 else "are worse than the answer alone"
-    return Paragraph(f"Asked in other words, question and answer embedded together {verdict}: {told}.")
+
+    def told(more: str, less: str) -> str:
+        test = paired(ranks[less, "reworded"], ranks[more, "reworded"])
+        span = f"[{tables.points(test.low)}, {tables.points(test.high)}]"
+        apart = "" if test.p_value < ALPHA else ", not told apart"
+        return f"{tables.points(test.difference)} points of MRR@{DEPTH} {span}{apart}"
+
+    return Paragraph(
+        f"Asked in other words, question and answer embedded together against the answer alone: "
+        f"{told('both', 'answer')}; the question alone against both: {told('question', 'both')}. A rewording by rule "
+        "keeps the name that the question is about, which favours the question; where what is asked stands in the "
+        "answer only, the question alone would not find it, and long answers are cut by the encoder."
+    )
 
 
 def _machine(gathered: Gathered) -> Section:

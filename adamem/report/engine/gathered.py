@@ -63,6 +63,8 @@ class SetResult:
     """Every fusion on the development queries."""
     default: Candidate
     """The engine's own, there."""
+    alone: list[Candidate]
+    """Vectors alone, and words alone, there."""
     over: dict[str, Over]
     """By contestant; the first one first."""
 
@@ -158,6 +160,7 @@ def _set(folder: EngineFolder, config: SetConfig, over: list[str]) -> SetResult:
         folder.piece(f"{config.key}.questions"),
         candidates(rankings, development),
         candidates(rankings, development, [Fusion()])[0],
+        candidates(rankings, development, [Fusion(vector=1, lexical=0), Fusion(vector=0, lexical=1)]),
         {
             name: Over(folder.piece(f"{config.key}.{name}"), folder.arrays(f"{config.key}.{name}"), test)
             for name in over
