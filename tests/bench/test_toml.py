@@ -64,7 +64,7 @@ def test_a_bad_config_is_refused_in_these_words(path, value, text):
 @pytest.mark.parametrize(
     ("path", "value", "text"),
     [
-        ("contestant.1.index", "hnws", "x.toml: contestant['graph'].index = 'hnws': unknown index 'hnws'; did you mean 'hnsw'? known: exact, "),
+        ("contestant.1.index", "hnws", "x.toml: contestant['graph'].index = 'hnws': unknown index 'hnws'; did you mean 'hnsw'? known: chroma, exact, "),
         ("contestant.1.build", {"m": 8}, "x.toml: contestant['graph'].build.m = 8: unknown build parameter of hnsw 'm'; known: M, ef_construction"),
         ("contestant.1.build", {"M": [8, 0]}, "x.toml: contestant['graph'].build.M = 0: hnsw's parameter M is 0, expected a whole number from 2 to 512"),
         ("contestant.1.search", {"ef": "fast"}, "x.toml: contestant['graph'].search.ef = 'fast': hnsw's parameter ef is 'fast', expected a whole number; its default is 64"),

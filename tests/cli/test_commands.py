@@ -136,7 +136,7 @@ def test_a_dry_run_tells_the_cost_and_keeps_nothing(adamem, clusters, tmp_path):
 
 def test_without_debug_no_traceback_and_with_it_the_whole(adamem):
     """For people a sentence, for developers the place."""
-    _sentence(adamem("index", "show", "nonsense"), "unknown index 'nonsense'", "known: exact")
+    _sentence(adamem("index", "show", "nonsense"), "unknown index 'nonsense'", "known: chroma, exact")
     assert "Traceback" in adamem("--debug", "index", "show", "nonsense").stderr
 
 
