@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from adamem.encoders import Encoder
 from adamem.errors import ConfigError
 from adamem.files import content_key
 from adamem.memory import MemoryEngine
+from adamem.memory.drafts import embedded_text
 from adamem.types import AnyArray, FloatArray
 
 EMBEDDED = ("answer", "question", "both")
@@ -72,32 +72,40 @@ def measure_answers(
     folder: Path,
     *,
     reporter: Reporter,
-    advance: Callable[[], object],
 ) -> dict[str, AnyArray]:
     """``E_A_rows`` int32 (n, 10) for each way E to embed and A to ask; the answer to question i is memory i."""
     with progress_of(reporter) as bar:
 
-        def vectors(texts: list[str], verb: str) -> FloatArray:
-            kind = "query" if verb == "query" else "document"
-            part = "queries" if verb == "query" else "base"
-            return embed(texts, encoder, kind, part=part, metric="cosine", progress=bar).map()  # type: ignore[arg-type]
+        def documents(texts: list[str]) -> FloatArray:
+            return embed(texts, encoder, "document", part="base", metric="cosine", progress=bar).map()
 
-        both = [f"{question}\n{answer}" for question, answer in zip(answered.questions, answered.answers, strict=True)]
+        def queries(texts: list[str]) -> FloatArray:
+            return embed(texts, encoder, "query", part="queries", metric="cosine", progress=bar).map()
+
+        # Both as the engine's `update` embeds them.
+        pairs = zip(answered.questions, answered.answers, strict=True)
         base = {
-            "answer": vectors(answered.answers, "document"),
-            "question": vectors(answered.questions, "document"),
-            "both": vectors(both, "document"),
+            "answer": documents(answered.answers),
+            "question": documents(answered.questions),
+            "both": documents([embedded_text(question, answer) for question, answer in pairs]),
         }
-        asked = {"same": vectors(answered.questions, "query"), "reworded": vectors(answered.others, "query")}
+        asked = {"same": queries(answered.questions), "reworded": queries(answered.others)}
+    reporter.stage("answers to questions", len(EMBEDDED) * len(ASKED) * len(answered.questions))
     out: dict[str, AnyArray] = {}
     for embedded in EMBEDDED:
-        with MemoryEngine(folder / f"{embedded}.db", encoder=encoder, index=contestant.index) as engine:
+        with MemoryEngine(
+            folder / f"{embedded}.db",
+            encoder=encoder,
+            index=contestant.index,
+            index_params=contestant.build,
+            search_params=contestant.search,
+        ) as engine:
             engine.add_many(answered.answers, vectors=base[embedded])
             for way in ASKED:
                 rows = np.full((len(answered.questions), DEPTH), -1, np.int32)
                 for number, vector in enumerate(asked[way]):
                     hits = engine.search(vector=vector, top_k=DEPTH)
                     rows[number, : len(hits)] = [hit.memory.id - 1 for hit in hits]
-                    advance()
+                    reporter.advance()
                 out[f"{embedded}_{way}_rows"] = rows
     return out

@@ -23,7 +23,7 @@ from adamem.bench.engine.retention import load_stream, measure_retention
 from adamem.bench.engine.scale import in_a_process, measure_namespaces, measure_scale
 from adamem.bench.engine.sets import EvidenceSet, encoder_for, load_set
 from adamem.bench.load import progress_of
-from adamem.data import card, dataset_names, locate
+from adamem.data import card, dataset_names, load, locate
 from adamem.encoders import Encoder, open_encoder
 from adamem.errors import ConfigError, InvalidInput, StorageError, TrialFailed
 from adamem.files import content_key
@@ -252,9 +252,7 @@ class _Run:
         }
 
         def measure(folder: Path) -> Measured:
-            arrays = measure_answers(
-                answered, self.encoder, first, folder, reporter=self.reporter, advance=self.reporter.advance
-            )
+            arrays = measure_answers(answered, self.encoder, first, folder, reporter=self.reporter)
             shown = {"question": answered.questions[0], "reworded": answered.others[0]}
             return arrays, {"dataset": config.dataset, "questions": len(answered.questions), "example": shown}
 
@@ -283,8 +281,7 @@ class _Run:
         assert config is not None
         self.reporter.stage(f"{size:,} memories", 1)
         with progress_of(self.reporter) as bar:
-            from adamem.data import load  # noqa: PLC0415 -- makes the vectors, if need be, before the process is watched
-
+            # Makes the vectors, if need be, before the process is watched.
             load(config.dataset, encoder=encoder_for(config.dataset, self.encoder), limit=size, progress=bar)
         return in_a_process(measure_scale, config, size, self.experiment.encoder, str(folder), self.experiment.seed)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from adamem.bench.engine.config import NamespacesConfig, ScaleConfig
 from adamem.bench.engine.sets import encoder_for
@@ -179,6 +180,4 @@ def _peak() -> int:
 
 
 def _resident() -> int:
-    import psutil  # noqa: PLC0415 -- in the process that is measured only
-
     return int(psutil.Process(os.getpid()).memory_info().rss)
