@@ -11,7 +11,7 @@ import numpy as np
 from adamem.bench.engine.config import EngineContestant
 from adamem.bench.engine.scores import DEPTH, RANKED
 from adamem.bench.engine.sets import EvidenceSet
-from adamem.bench.engine.watched import Stopwatch
+from adamem.bench.engine.watched import timed
 from adamem.encoders import Encoder
 from adamem.memory import Fusion, Hit, MemoryEngine, Timings
 from adamem.types import AnyArray, FloatArray, IdArray
@@ -52,7 +52,7 @@ class Remembering:
             threads=2,
         )
         self._rows = [-1]  # by id, which is given from 1 on
-        self.added, self.flushed = Stopwatch(), Stopwatch()
+        self._spent: dict[str, float] = {}
 
     def row(self, number: int) -> int:
         """Which row a memory is."""
@@ -68,12 +68,12 @@ class Remembering:
         """Add rows (m,) of these texts and vectors (m, d), and let the index have them."""
         for start in range(0, rows.size, _PIECE):
             some = slice(start, start + _PIECE)
-            with self.added:
+            with timed(self._spent, "add_seconds"):
                 added = self.engine.add_many(texts[some], namespace=namespace, vectors=vectors[some])
             for one, row in zip(added, rows[some].tolist(), strict=True):
                 assert one.id == len(self._rows)
                 self._rows.append(row)
-        with self.flushed:
+        with timed(self._spent, "index_seconds"):
             self.engine.flush()
 
     def facts(self) -> dict[str, Any]:
@@ -85,8 +85,7 @@ class Remembering:
             "file_bytes": stats.file_bytes,
             "index_bytes": stats.index_bytes,
             "open_bytes": stats.open_bytes,
-            "add_seconds": self.added.seconds,
-            "index_seconds": self.flushed.seconds,
+            **self._spent,
         }
 
 

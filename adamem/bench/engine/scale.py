@@ -15,6 +15,7 @@ import psutil
 
 from adamem.bench.engine.config import NamespacesConfig, ScaleConfig
 from adamem.bench.engine.sets import encoder_for
+from adamem.bench.engine.watched import timed
 from adamem.data import load, load_texts
 from adamem.encoders import open_encoder
 from adamem.memory import MemoryEngine, Timings
@@ -61,7 +62,7 @@ def measure_scale(config: ScaleConfig, size: int, encoder: str, folder: str, see
         facts["ready_seconds"] = time.perf_counter() - begun
     out["acknowledged_ns"] = np.array(acknowledged, np.int64)
     facts["file_bytes"] = path.stat().st_size
-    with _Timed(facts, "open_seconds"):
+    with timed(facts, "open_seconds"):
         engine = MemoryEngine(path, threads=config.threads)
         engine.search(vector=queries[0])
     with engine:
@@ -75,7 +76,7 @@ def measure_scale(config: ScaleConfig, size: int, encoder: str, folder: str, see
         out["vector_ns"], out["rows"] = spent, found[:_TRUE]
         out["true_rows"] = _nearest(data.base, size, queries[:_TRUE])
         asked_texts = [texts[int(row) % len(texts)][:80] for row in chosen]
-        with _Timed(facts, "first_words_seconds"):
+        with timed(facts, "first_words_seconds"):
             engine.search(asked_texts[0], mode="lexical")
         for mode in ("lexical", "hybrid"):
             times = []
@@ -117,7 +118,7 @@ def measure_namespaces(config: NamespacesConfig, folder: str, seed: int) -> Meas
     path = Path(folder) / "memory.db"
     facts: dict[str, Any] = {"namespaces": config.count, "each": config.each, "dim": config.dim}
     texts = [f"memory {number} of a small namespace" for number in range(config.each)]
-    with MemoryEngine(path, encoder=f"hashing:{config.dim}") as engine, _Timed(facts, "add_seconds"):
+    with MemoryEngine(path, encoder=f"hashing:{config.dim}") as engine, timed(facts, "add_seconds"):
         for number in range(config.count):
             vectors = random.normal(size=(config.each, config.dim)).astype(np.float32)
             engine.add_many(texts, namespace=f"agent {number}", vectors=vectors)
@@ -125,7 +126,7 @@ def measure_namespaces(config: NamespacesConfig, folder: str, seed: int) -> Meas
     queries = random.normal(size=(config.asked, config.dim)).astype(np.float32)
     facts["file_bytes"] = path.stat().st_size
     facts["before_bytes"] = _resident()
-    with _Timed(facts, "open_seconds"):
+    with timed(facts, "open_seconds"):
         engine = MemoryEngine(path)
     out: dict[str, AnyArray] = {}
     with engine:
@@ -156,19 +157,6 @@ def _nearest(base: AnyArray, size: int, queries: AnyArray) -> AnyArray:
         best = np.argsort(-scores, axis=1, kind="stable")[:, :10]
         scores, rows = np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)
     return rows
-
-
-class _Timed:
-    """``with`` this, the seconds are among the facts."""
-
-    def __init__(self, facts: dict[str, Any], name: str) -> None:
-        self._facts, self._name = facts, name
-
-    def __enter__(self) -> None:
-        self._begun = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self._facts[self._name] = time.perf_counter() - self._begun
 
 
 def _peak() -> int:

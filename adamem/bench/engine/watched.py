@@ -1,19 +1,16 @@
-"""Time that several stretches of work took together."""
+"""Time that work took, put among other facts."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 
-class Stopwatch:
-    """``with stopwatch:`` adds to its seconds."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._begun = 0.0
-
-    def __enter__(self) -> None:
-        self._begun = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds += time.perf_counter() - self._begun
+@contextmanager
+def timed(facts: dict[str, Any], name: str) -> Iterator[None]:
+    """Add the seconds of the block to the fact of that name, which begins at 0."""
+    begun = time.perf_counter()
+    yield
+    facts[name] = facts.get(name, 0.0) + time.perf_counter() - begun
