@@ -766,6 +766,22 @@ def test_every_row_that_may_be_linked_has_a_label(start, codes):
     assert bodies[-1].rows.labels is bodies[-1].labels.array
 
 
+@pytest.mark.parametrize("codes", ["sq8", "fp32"])
+def test_a_search_begins_at_rows_of_its_own_body(codes):
+    """Where a seed is deleted, a row that came later may take its place, which a former body has no room for."""
+    vectors = clustered(700, 16, seed=1)
+    index = build(vectors[:40], codes=codes)
+    bodies = [index._body]
+    for start in range(40, 700, 60):
+        index.insert(vectors[start : start + 60], np.arange(start, min(start + 60, 700)))
+        for gone in np.unique(np.concatenate([index._body.spiral.leaves, index._body.spiral.root])):
+            index.delete([int(gone)])
+        bodies.append(index._body)
+    assert len({id(body.rows.links) for body in bodies}) > 3
+    for body in bodies:
+        assert max(body.spiral.leaves.max(), body.spiral.root[0]) < body.rows.links.shape[0]
+
+
 @pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt, StorageError])
 @pytest.mark.parametrize("where", ["with_room", "write_rows", "link_rows", "_built_of"])
 def test_an_insert_that_fails_leaves_what_was_there(oracle, monkeypatch, where, error):

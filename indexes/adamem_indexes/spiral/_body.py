@@ -1,8 +1,9 @@
 """All that a search needs, as one value: a writer prepares the next one and puts it in place at once.
 
 Rows are written before they bear a label and are linked after; a row that is linked is never moved, and its label has a
-place in every body that it is linked in. So a reader that holds an older body sees some rows not yet, and never one
-that is not whole.
+place in every body that it is linked in. Whatever is written to in place and names rows (links, twins, seeds) is shared
+only by bodies with the same room. So a reader that holds an older body sees some rows not yet, and never one that is
+not whole.
 """
 
 from __future__ import annotations
@@ -227,7 +228,10 @@ def with_room(body: Body, total: int, *, exact: bool = False) -> Body:
             grown.vectors[some] = old.vectors[some]
             give_back(grown.vectors)
     body.labels.reserve(room)  # kernels look up the label of whatever row is linked
-    return replace(body, rows=grown._replace(labels=body.labels.array), store=store)
+    spiral = body.spiral
+    if spiral is not None:  # rows that the former arrays have no room for may become seeds
+        spiral = spiral._replace(leaves=spiral.leaves.copy(), root=spiral.root.copy())
+    return replace(body, rows=grown._replace(labels=body.labels.array), spiral=spiral, store=store)
 
 
 def lengthened(body: Body, vectors: FloatArray) -> Body:
