@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from adamem.encoders import Encoder
 from adamem.errors import InvalidInput, UnknownName
-from adamem.index import check_count, check_metric, check_params, index_class
+from adamem.index import check_count
 from adamem.memory.caretaker import Caretaker
 from adamem.memory.clock import Clock, system_clock, to_micros
 from adamem.memory.conditions import parse_condition
@@ -24,7 +24,7 @@ from adamem.memory.core import Core
 from adamem.memory.drafts import NewMemory, check_draft, check_memory_id, check_name, check_text, check_whole
 from adamem.memory.encoder_in_use import one_vector
 from adamem.memory.fusion import Fusion, Weighting
-from adamem.memory.indexed import IndexKind
+from adamem.memory.indexed import index_kind
 from adamem.memory.records import (
     Added,
     Context,
@@ -116,7 +116,7 @@ class MemoryEngine:
         cache_bytes: int = 1 << 30,
         clock: Clock = system_clock,
     ) -> None:
-        kind = _kind(index, index_params, search_params)
+        kind = index_kind(index, index_params, search_params)
         self._default = check_name(
             default_namespace or os.environ.get("DEFAULT_NS", "").strip() or DEFAULT_NAMESPACE, what="namespace"
         )
@@ -709,15 +709,6 @@ class MemoryEngine:
             memory = self._store.get(number)
             return [] if memory is None or memory.deleted is not None else [memory]
         return self._store.of_topic(namespace, name, topic)
-
-
-def _kind(name: str, build: Mapping[str, ParamValue] | None, search: Mapping[str, ParamValue] | None) -> IndexKind:
-    """The index, once it is known that it exists, compares by cosine, and takes these parameters."""
-    cls = index_class(name)
-    check_metric("cosine", cls.capabilities.metrics, name)
-    check_params(build, cls.build_params, index=name, stage="build")
-    check_params(search, cls.search_params, index=name, stage="search")
-    return IndexKind(name, dict(build or {}), dict(search or {}))
 
 
 def _types(given: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from adamem.errors import CorruptResult
-from adamem.index import IdFilter, Index, index_class
+from adamem.index import IdFilter, Index, check_metric, check_params, index_class
 from adamem.types import FloatArray, IdArray, ParamValue
 
 _MOST = 1_000_000
@@ -25,6 +25,23 @@ class IndexKind:
     name: str
     build: Mapping[str, ParamValue] = field(default_factory=dict)
     search: Mapping[str, ParamValue] = field(default_factory=dict)
+
+
+def index_kind(name: str, build: Mapping[str, ParamValue] | None, search: Mapping[str, ParamValue] | None) -> IndexKind:
+    """The index that the engine makes of a name and parameters; what is left out is left to the index.
+
+    Raises
+    ------
+    UnknownName
+        if there is no such index, or it knows no such parameter.
+    InvalidInput
+        if it does not compare by cosine, or a parameter is not of its kind.
+    """
+    cls = index_class(name)
+    check_metric("cosine", cls.capabilities.metrics, name)
+    check_params(build, cls.build_params, index=name, stage="build")
+    check_params(search, cls.search_params, index=name, stage="search")
+    return IndexKind(name, dict(build or {}), dict(search or {}))
 
 
 class Indexed:
