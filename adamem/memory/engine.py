@@ -72,7 +72,8 @@ class MemoryEngine:
     index
         The name of a registered index, which must take the metric cosine.
     index_params, search_params
-        Its parameters; what is left out takes the index's own defaults.
+        Its parameters; what is left out takes the index's own defaults, but a search eight times its default effort
+        (`ef`, `nprobe`).
     default_namespace
         For calls that name none; else DEFAULT_NS, else ``global``.
     readonly

@@ -11,11 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from adamem.errors import CorruptResult
-from adamem.index import IdFilter, Index, check_metric, check_params, index_class
+from adamem.index import IdFilter, Index, Param, check_metric, check_params, index_class
 from adamem.types import FloatArray, IdArray, ParamValue
 
 _MOST = 1_000_000
 """Answers that an index may be asked for."""
+_EFFORT = 8
+"""How many times its own default effort an index is asked for. Such defaults suit those who ask a million times: of
+MedQuAD's questions among its 52,000 passages, `spiral` then misses the nearest of one in 24, and `hnsw` of one in 22.
+At eight times that it is one in 210 and one in 125, for 0.15 ms and 0.7 ms more, where embedding a question takes 10.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,10 @@ class IndexKind:
 
 
 def index_kind(name: str, build: Mapping[str, ParamValue] | None, search: Mapping[str, ParamValue] | None) -> IndexKind:
-    """The index that the engine makes of a name and parameters; what is left out is left to the index.
+    """The index that the engine makes of a name and parameters.
+
+    What is left out is left to the index, but for the effort of a search: where it is a count (`ef`, `nprobe`), it is
+    eight times the index's default, or as much as it takes.
 
     Raises
     ------
@@ -41,7 +49,14 @@ def index_kind(name: str, build: Mapping[str, ParamValue] | None, search: Mappin
     check_metric("cosine", cls.capabilities.metrics, name)
     check_params(build, cls.build_params, index=name, stage="build")
     check_params(search, cls.search_params, index=name, stage="search")
-    return IndexKind(name, dict(build or {}), dict(search or {}))
+    effort = {param.name: _effort(param) for param in cls.search_params if param.effort and type(param.default) is int}
+    return IndexKind(name, dict(build or {}), {**effort, **(search or {})})
+
+
+def _effort(param: Param) -> ParamValue:
+    assert isinstance(param.default, int)
+    wanted = _EFFORT * param.default
+    return wanted if param.high is None else min(wanted, int(param.high))
 
 
 class Indexed:

@@ -81,10 +81,10 @@ def test_search(benchmark, request, filled, vectors, what):
         assert (shelf.tail_length >= MORE) == (what == "a reader with a full tail")
         search = engine.search
         if what == "the bare index":
-            bare = shelf.base._index
+            bare, params = shelf.base._index, engine._core.kind.search
 
             def search(vector):
-                return bare.search(vector, 4)
+                return bare.search(vector, 4, params=params)
 
         benchmark.pedantic(search, setup=in_turn(vectors), rounds=5_000, warmup_rounds=50)
     told(benchmark)
