@@ -58,32 +58,49 @@ def quality_of(ids: IdArray, qrels: Qrels, k: int) -> TaskQuality:
     if k < 1:
         raise InvalidInput(f"task quality at k={k} is undefined; ask for k >= 1")
     count = ids.shape[0]
-    positions = np.arange(count)
-    start = np.searchsorted(qrels.query, positions, side="left")
-    stop = np.searchsorted(qrels.query, positions, side="right")
+    judged = np.bincount(qrels.query, minlength=count)[:count]  # documents a query
+    rank, gain = _ranked(ids, qrels, k)
     discounts = 1.0 / np.log2(np.arange(2, k + 2))
-    out = np.full((5, count), np.nan)
-    for query in np.flatnonzero(stop > start):
-        judged = slice(start[query], stop[query])
-        ranked = documents(ids[query], qrels.document_of_row)[:k]
-        grade_of = dict(zip(qrels.document[judged].tolist(), qrels.grade[judged].tolist(), strict=True))
-        gains = np.array([grade_of.get(document, 0) for document in ranked.tolist()], dtype=np.float64)
-        ideal = np.sort(qrels.grade[judged])[::-1][:k].astype(np.float64)
-        hits = np.flatnonzero(gains > 0)
-        out[:, query] = (
-            (gains @ discounts[: gains.size]) / (ideal @ discounts[: ideal.size]),
-            1.0 / (hits[0] + 1) if hits.size else 0.0,
-            float(hits.size > 0),
-            hits.size / len(grade_of),
-            float(hits.size == len(grade_of)),
+    # The best order of all judged documents: by query, the highest grades first.
+    best = np.lexsort((-qrels.grade, qrels.query))
+    place = np.arange(best.size) - (np.cumsum(judged) - judged)[qrels.query[best]]
+    ideal = np.where(place < k, discounts[np.minimum(place, k - 1)], 0.0) * qrels.grade[best]
+    hits = (gain > 0).sum(axis=1)
+    first = np.where(gain > 0, rank, k).min(axis=1, initial=k)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scores = (
+            (gain * discounts[np.minimum(rank, k - 1)]).sum(axis=1)
+            / np.bincount(qrels.query[best], weights=ideal, minlength=count)[:count],
+            np.where(hits > 0, 1.0 / (first + 1), 0.0),
+            (hits > 0).astype(np.float64),
+            hits / judged,
+            (hits == judged).astype(np.float64),
         )
-    return TaskQuality(*out)
+    return TaskQuality(*(np.where(judged > 0, score, np.nan) for score in scores))
 
 
-def documents(ids: IdArray, document_of_row: IdArray) -> IdArray:
-    """The documents of answered rows (k,), in order, each once; empty places (-1) are left out."""
-    found = document_of_row[ids[ids >= 0]]
-    return np.asarray(found[np.sort(np.unique(found, return_index=True)[1])])
+def _ranked(ids: IdArray, qrels: Qrels, k: int) -> tuple[IdArray, IdArray]:
+    """Of answered rows (q, places): the rank of each place's document, from 0, and its grade, both int64.
+
+    The grade is 0 where a place is empty, its document stood before already, or comes after the first k.
+    """
+    found = np.where(ids >= 0, qrels.document_of_row[ids], -1)
+    order = np.argsort(found, axis=1, kind="stable")
+    ordered = np.take_along_axis(found, order, axis=1)
+    is_first = np.ones(found.shape, dtype=bool)
+    np.put_along_axis(is_first, order[:, 1:], ordered[:, 1:] != ordered[:, :-1], axis=1)
+    is_first &= found >= 0
+    rank = np.cumsum(is_first, axis=1) - 1
+    # Query and document as one number, which the judgements are looked up by.
+    most = int(max(found.max(initial=0), qrels.document.max(initial=0))) + 1
+    known = qrels.query * most + qrels.document
+    sorted_ = np.argsort(known)
+    wanted = np.arange(len(found))[:, None] * most + found
+    at = np.minimum(np.searchsorted(known, wanted, sorter=sorted_), max(known.size - 1, 0))
+    if known.size == 0:
+        return rank, np.zeros(found.shape, dtype=np.int64)
+    is_judged = known[sorted_][at] == wanted
+    return rank, np.where(is_first & is_judged & (rank < k), qrels.grade[sorted_][at], 0)
 
 
 def qrels_from_arrays(arrays: dict[str, AnyArray]) -> Qrels:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
 from adamem.bench.metrics import METRICS_VERSION, distance_ratio, metrics_of, recall, recall_annb
-from adamem.bench.quality import documents, qrels_from_arrays, task_quality
+from adamem.bench.quality import qrels_from_arrays, quality_of, task_quality
 from adamem.bench.strata import by_stratum, tail
 from adamem.bench.truth import Truth, encode
 from adamem.data.dataset import Qrels
@@ -240,8 +240,13 @@ def test_the_ideal_ranking_uses_every_judged_document():
 
 
 def test_a_document_stands_where_its_first_row_stands():
-    """Rows 4, 5 and 0 of two-row documents are the documents 2 and 0; empty places are none."""
-    assert documents(np.array([4, 5, -1, 0, 4]), np.arange(6) // 2).tolist() == [2, 0]
+    """Rows 4, 5 and 0 of two-row documents are the documents 2 and 0, first and second; empty places are none."""
+    ids = np.array([[4, 5, -1, 0, 4]])
+    for document, rank in ((2, 1), (0, 2)):
+        qrels = Qrels(np.array([0]), np.array([document]), np.array([1]), np.arange(6) // 2)
+        assert quality_of(ids, qrels, 2).mrr.tolist() == [1 / rank]
+        assert quality_of(ids, qrels, rank).recall_all.tolist() == [1.0]
+    assert quality_of(ids, qrels, 1).recall_any.tolist() == [0.0]
 
 
 def test_task_quality_at_zero_is_refused():
