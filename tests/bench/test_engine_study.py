@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,9 @@ from adamem.bench.engine.sets import load_set
 from adamem.encoders import open_encoder
 from adamem.errors import ConfigError, InvalidInput, StorageError, TrialFailed, UnknownName
 from adamem.memory import Fusion, MemoryEngine, Timings
+from adamem.report.engine import tables
+from adamem.report.engine.gathered import gather
+from adamem.report.figures import fusions
 from adamem.report.verify import verify
 from adamem.studies import study_class
 
@@ -74,7 +78,7 @@ def collection(tmp_path_factory):
     return folder
 
 
-def tables(collection, **others):
+def config_of(collection, **others):
     own = str(collection)
     return {
         "name": "small",
@@ -95,7 +99,7 @@ def tables(collection, **others):
 def ran(collection, tmp_path_factory):
     """A whole run, with its report."""
     out = tmp_path_factory.mktemp("run") / "small"
-    experiment = validate(EngineExperiment, tables(collection), source="test")
+    experiment = validate(EngineExperiment, config_of(collection), source="test")
     return run_engine(experiment, out, only=None, reporter=Quiet(), done=report.write)
 
 
@@ -155,6 +159,46 @@ def test_the_fusion_is_chosen_on_the_development_queries_as_the_engine_fuses(ran
                 assert [hit.memory.id - 1 for hit in hits] == rows[place][rows[place] >= 0].tolist()
 
 
+def test_either_alone_is_tried_once_and_of_equal_ones_the_most_even_is_chosen(ran):
+    """The ends are the recorded rankings themselves; where all find the same, the middle is chosen."""
+    folder = EngineFolder(ran)
+    rankings, asked = folder.arrays("own.development"), folder.arrays("own.questions")
+    ends = [fusion for fusion in TRIED if not 0 < fusion.vector < 1]
+    assert [(fusion.vector, fusion.lexical) for fusion in ends] == [(1, 0), (0, 1)]
+    for fusion, name in zip(ends, ("vector", "lexical"), strict=True):
+        rows, alone = fused(rankings, fusion), rankings[f"{name}_rows"][:, :10]
+        assert (rows[alone >= 0] == alone[alone >= 0]).all()
+    qrels = judgements(asked, asked["development"])
+    tried = candidates(rankings, qrels)
+    assert {one.kind for one in tried} == {"rrf", "weighted", "alone"}
+    level = [replace(one, ndcg=np.ones(3)) for one in tried]
+    assert best(level).fusion == Fusion(kind="rrf", vector=0.5, lexical=0.5)
+    by_words = [replace(one, ndcg=np.full(3, 1.0 if one.share < 0.05 else 0.5)) for one in tried]
+    assert best(by_words).share == 0.02
+    only_words = [replace(one, ndcg=np.full(3, 1.0 - one.share)) for one in tried]
+    assert best(only_words).kind == "alone"
+
+
+def test_where_one_alone_was_chosen_the_report_says_so(ran):
+    """The table of weights, the note under the comparison, and the figure."""
+    gathered = gather(ran)
+    (one,) = gathered.sets
+    words = replace(one, tried=[replace(t, ndcg=np.full(t.ndcg.shape, 1.0 - t.share)) for t in one.tried])
+    told = replace(gathered, sets=[words])
+    assert [cell.text for cell in tables.weights(told).groups[0].rows[0][2:4]] == ["–", "0 : 1"]
+    assert tables.weights(told).records[0]["kind"] == "alone"
+    assert "one of the two alone on own" in tables.hybrid(told).notes[0]
+    assert "one of the two alone" not in tables.hybrid(replace(gathered, sets=[_even(one)])).notes[0]
+    figure = fusions.data(told)
+    assert figure.alt == "Chosen: own: words alone."
+    for svg_or_png in fusions.draw(figure.records, {}):
+        assert svg_or_png
+
+
+def _even(one):
+    return replace(one, tried=[replace(t, ndcg=np.full(t.ndcg.shape, 1.0)) for t in one.tried])
+
+
 def test_evidence_is_counted(ran):
     """A ranking with the evidence on the second place has the quality of that."""
     asked = EngineFolder(ran).arrays("own.questions")
@@ -173,7 +217,7 @@ def test_evidence_is_counted(ran):
 def test_what_is_whole_is_not_measured_again(ran, collection):
     """A second run measures nothing; one of other words measures what depends on them."""
     before = {path.name: path.stat().st_mtime_ns for path in (ran / "raw").iterdir()}
-    experiment = validate(EngineExperiment, tables(collection), source="test")
+    experiment = validate(EngineExperiment, config_of(collection), source="test")
     run_engine(experiment, ran, only=("own", "answers"), reporter=Quiet(), done=report.write)
     assert {path.name: path.stat().st_mtime_ns for path in (ran / "raw").iterdir()} == before
     (ran / "raw" / "retention.spiral.npz").write_bytes(b"damaged")
@@ -186,7 +230,7 @@ def test_what_is_whole_is_not_measured_again(ran, collection):
 
 def test_two_runs_keep_out_of_each_others_folder_and_what_a_killed_one_left_is_gone(collection, tmp_path):
     """The second is told so; scratch files of one that was killed do not stay."""
-    experiment = validate(EngineExperiment, tables(collection), source="test")
+    experiment = validate(EngineExperiment, config_of(collection), source="test")
     out = tmp_path / "out"
     (out / ".scratch" / "left").mkdir(parents=True)
     with alone_in(out), pytest.raises(StorageError, match="another process"):
@@ -207,7 +251,7 @@ def test_an_altered_figure_is_found(ran):
 
 def test_one_part_after_the_other(collection, tmp_path):
     """--only measures a part, says that the run is not whole, and the rest comes with the next."""
-    study = study_class("engine").from_tables(tables(collection), source="test")
+    study = study_class("engine").from_tables(config_of(collection), source="test")
     with pytest.raises(UnknownName, match="namespaces"):
         study.part(["nothing"])
     told = []
@@ -241,8 +285,6 @@ def test_a_query_is_asked_in_the_course_of_time(tmp_path):
         order_field="when",
     )
     data = load_set(SetConfig(key="told", dataset=str(folder)), open_encoder("hashing:16"), seed=0, reporter=Quiet())
-    from dataclasses import replace
-
     data = replace(data, texts=texts)
     said: dict[str, list[int]] = {"a": [], "b": []}
     seen = []
@@ -258,18 +300,18 @@ def test_a_query_is_asked_in_the_course_of_time(tmp_path):
 
 def test_mistakes_are_sentences(collection, tmp_path):
     """A wrong index, too few queries, a folder of something else, a set that is not here."""
-    wrong = tables(collection, contestant=[{"name": "x", "index": "nothing"}])
+    wrong = config_of(collection, contestant=[{"name": "x", "index": "nothing"}])
     with pytest.raises(UnknownName, match="nothing"):
         study_class("engine").from_tables(wrong, source="test").run(tmp_path / "a", reporter=Quiet(), done=print)
-    twice = tables(collection, set=[{"key": "own", "dataset": "x"}] * 2)
+    twice = config_of(collection, set=[{"key": "own", "dataset": "x"}] * 2)
     with pytest.raises(ConfigError, match="two of"):
         study_class("engine").from_tables(twice, source="test")
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "mine.txt").write_text("mine")
-    good = study_class("engine").from_tables(tables(collection), source="test")
+    good = study_class("engine").from_tables(config_of(collection), source="test")
     with pytest.raises(InvalidInput, match="choose"):
         good.run(tmp_path / "b", reporter=Quiet(), done=print)
-    absent = tables(collection, set=[{"key": "gone", "dataset": "glove-25-angular", "vectors": "x"}])
+    absent = config_of(collection, set=[{"key": "gone", "dataset": "glove-25-angular", "vectors": "x"}])
     del absent["answers"], absent["retention"], absent["namespaces"]
     with pytest.raises((TrialFailed, InvalidInput)):
         study_class("engine").from_tables(absent, source="test").run(tmp_path / "c", reporter=Quiet(), done=print)

@@ -12,7 +12,7 @@ import numpy as np
 from adamem.bench.engine import EngineExperiment, EngineFolder, EngineRun
 from adamem.bench.engine.config import SetConfig
 from adamem.bench.engine.records import Piece
-from adamem.bench.engine.scores import DEPTH, Candidate, best, candidates, judgements, scored
+from adamem.bench.engine.scores import ALONE, DEPTH, Candidate, best, candidates, judgements, scored
 from adamem.bench.paired import Paired, holm, paired
 from adamem.bench.quality import TaskQuality
 from adamem.bench.stats import Estimate, mean_estimate
@@ -63,8 +63,6 @@ class SetResult:
     """Every fusion on the development queries."""
     default: Candidate
     """The engine's own, there."""
-    alone: list[Candidate]
-    """Vectors alone, and words alone, there."""
     over: dict[str, Over]
     """By contestant; the first one first."""
 
@@ -77,6 +75,11 @@ class SetResult:
     def chosen(self) -> Candidate:
         """The fusion that the test queries were asked with as ``tuned``."""
         return best(self.tried)
+
+    @property
+    def alone(self) -> list[Candidate]:
+        """Vectors alone, and words alone, on the development queries."""
+        return [one for fusion in ALONE for one in self.tried if one.fusion == fusion]
 
     @cached_property
     def first(self) -> Over:
@@ -160,7 +163,6 @@ def _set(folder: EngineFolder, config: SetConfig, over: list[str]) -> SetResult:
         folder.piece(f"{config.key}.questions"),
         candidates(rankings, development),
         candidates(rankings, development, [Fusion()])[0],
-        candidates(rankings, development, [Fusion(vector=1, lexical=0), Fusion(vector=0, lexical=1)]),
         {
             name: Over(folder.piece(f"{config.key}.{name}"), folder.arrays(f"{config.key}.{name}"), test)
             for name in over

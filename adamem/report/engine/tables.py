@@ -109,9 +109,16 @@ def hybrid(gathered: Gathered) -> Table | None:
         notes=(
             "Which of the two is better alone is seen on the same test queries, which favours it. A point is 0.01. "
             "Brackets: 95 % interval of the mean difference over queries; p: paired sign-flip test, corrected (Holm) "
-            f"for the {len(gathered.sets)} sets.",
+            f"for the {len(gathered.sets)} sets.{_one_alone(gathered)}",
         ),
     )
+
+
+def _one_alone(gathered: Gathered) -> str:
+    chosen = [one.config.key for one in gathered.sets if one.chosen.kind == "alone"]
+    if not chosen:
+        return ""
+    return f" “Both, weighed” is one of the two alone on {wording.listed(chosen)}, where no fusion was chosen."
 
 
 def weights(gathered: Gathered) -> Table | None:
@@ -126,7 +133,7 @@ def weights(gathered: Gathered) -> Table | None:
             (
                 Cell(one.config.key),
                 Cell(f"{held:,}"),
-                Cell({"rrf": "ranks", "weighted": "scores"}[chosen.fusion.kind]),
+                Cell({"rrf": "ranks", "weighted": "scores", "alone": wording.NOTHING}[chosen.kind]),
                 Cell(f"{chosen.fusion.vector:g} : {chosen.fusion.lexical:g}"),
                 Cell(wording.score(chosen.mean)),
                 Cell(wording.score(own.mean)),
@@ -137,7 +144,7 @@ def weights(gathered: Gathered) -> Table | None:
             {
                 "set": one.config.key,
                 "development_queries": held,
-                "kind": chosen.fusion.kind,
+                "kind": chosen.kind,
                 "vector": chosen.fusion.vector,
                 "lexical": chosen.fusion.lexical,
                 "ndcg": chosen.mean,
@@ -163,9 +170,9 @@ def weights(gathered: Gathered) -> Table | None:
         tuple(records),
         notes=(
             f"{len(gathered.sets[0].tried)} fusions were tried on each set: of ranks (reciprocal rank fusion) and of "
-            "scores, with shares of the vectors from 0.02 to 0.98, and neither alone: where 0.02 or 0.98 was chosen, "
-            "the best may lie at the very end. As it comes: equal weights of scores, the engine's default, which was "
-            "itself chosen on development queries of these sets.",
+            "scores, with shares of the vectors from 0.02 to 0.98; and either alone, 1 : 0 or 0 : 1, which fuses "
+            "nothing. Of equal ones the most even was chosen. As it comes: equal weights of scores, the engine's "
+            "default, which was itself chosen on development queries of these sets.",
         ),
     )
 
