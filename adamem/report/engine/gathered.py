@@ -49,8 +49,10 @@ class Over:
         return scored(self.rows(mode), self.qrels, k)
 
     def milliseconds(self, mode: str) -> DoubleArray:
-        """float64 (q, 2): search and fetch."""
-        return np.asarray(self.arrays[f"{mode}_ns"] * 1e-6)
+        """float64 (q, 3): search, fetch, and the whole call; NaN where that was not measured."""
+        parts = self.arrays[f"{mode}_ns"]
+        whole = self.arrays.get(f"{mode}_whole_ns", np.full(parts.shape[0], np.nan))
+        return np.asarray(np.column_stack([parts, whole]) * 1e-6)
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class SetResult:
     questions: Piece
     tried: list[Candidate]
     """Every fusion on the development queries."""
+    shared: AnyArray | None
+    """bool (q,): which of the test queries have a word in common with their evidence, where that was recorded."""
     default: Candidate
     """The engine's own, there."""
     over: dict[str, Over]
@@ -162,6 +166,7 @@ def _set(folder: EngineFolder, config: SetConfig, over: list[str]) -> SetResult:
         config,
         folder.piece(f"{config.key}.questions"),
         candidates(rankings, development),
+        asked.get("shared"),
         candidates(rankings, development, [Fusion()])[0],
         {
             name: Over(folder.piece(f"{config.key}.{name}"), folder.arrays(f"{config.key}.{name}"), test)
