@@ -201,6 +201,8 @@ def test_where_one_alone_was_chosen_the_report_says_so(ran):
     assert "one of the two alone" not in tables.hybrid(replace(gathered, sets=[_even(one)])).notes[0]
     figure = fusions.data(told)
     assert figure.alt == "Chosen: own: words alone."
+    vectors = replace(one, tried=[replace(t, ndcg=np.full(t.ndcg.shape, t.share)) for t in one.tried])
+    assert fusions.data(replace(gathered, sets=[vectors])).alt == "Chosen: own: vectors alone."
     for svg_or_png in fusions.draw(figure.records, {}):
         assert svg_or_png
 
@@ -419,8 +421,12 @@ def test_a_documents_passages_are_one_piece_of_evidence():
 def test_the_control_is_told_with_the_words_that_its_queries_share(ran, collection):
     """Whether a query has a stem in common with its evidence; what is found of those that have, and of the others."""
     data = load_set(SetConfig(key="own", dataset=str(collection)), open_encoder("hashing:64"), seed=0, reporter=Quiet())
-    strange = [f"чужое слово {n}" if n % 4 else f"Чужая HEARTS, лихорадка {n}" for n in range(48)]
-    texts = replace(data.texts, queries=tuple(strange), rows=tuple(text.split(",")[0] for text in data.texts.rows))
+    strange = [f"чужое слово {n}" if n % 4 else f"Чужой HEART, лихорадка {n}" for n in range(48)]
+    texts = replace(
+        data.texts,
+        queries=tuple(strange),
+        rows=tuple(row.split(",")[0].replace("heart", "hearts") for row in data.texts.rows),
+    )
     shared = replace(data, texts=texts).shared(np.arange(48))
     assert shared.tolist() == [n == 0 for n in range(48)]
     assert data.shared(data.test).all()
@@ -428,9 +434,14 @@ def test_the_control_is_told_with_the_words_that_its_queries_share(ran, collecti
     (one,) = gathered.sets
     assert one.shared.all()
     assert not any("control" in note for note in tables.evidence(gathered).notes)
-    words = one.first.quality("lexical").ndcg
-    some = np.arange(words.size) < 5
-    control = replace(one, config=one.config.model_copy(update={"control": True}), shared=some)
+    some = np.arange(one.shared.size) < 5
+    rows = one.first.rows("lexical").copy()
+    rows[~some] = -1
+    first = replace(one.first, arrays=one.first.arrays | {"lexical_rows": rows})
+    words = first.quality("lexical").ndcg
+    assert words[some].mean() > words[~some].mean() == 0
+    config = one.config.model_copy(update={"control": True})
+    control = replace(one, config=config, shared=some, over={"exact": first})
     (note,) = [n for n in tables.evidence(replace(gathered, sets=[control])).notes if "control" in n]
     assert f"words {wording.score(words.mean())}; {wording.percent(some.mean())} of its queries have a word" in note
     assert (
