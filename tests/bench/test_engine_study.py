@@ -179,6 +179,9 @@ def test_either_alone_is_tried_once_and_of_equal_ones_the_most_even_is_chosen(ra
         rows, alone = fused(rankings, fusion), rankings[f"{name}_rows"][:, :10]
         assert (rows[alone >= 0] == alone[alone >= 0]).all()
     qrels = judgements(asked, asked["development"])
+    alone = tables.weights(gather(ran)).records[0]
+    for name, column in (("vector", "ndcg_vectors"), ("lexical", "ndcg_words")):
+        assert alone[column] == scored(rankings[f"{name}_rows"][:, :10], qrels, 10).ndcg.mean()
     tried = candidates(rankings, qrels)
     assert {one.kind for one in tried} == {"rrf", "weighted", "alone"}
     level = [replace(one, ndcg=np.ones(3)) for one in tried]
@@ -197,8 +200,8 @@ def test_where_one_alone_was_chosen_the_report_says_so(ran):
     told = replace(gathered, sets=[words])
     assert [cell.text for cell in tables.weights(told).groups[0].rows[0][2:4]] == ["–", "0 : 1"]
     assert tables.weights(told).records[0]["kind"] == "alone"
-    assert "one of the two alone on own" in tables.hybrid(told).notes[0]
-    assert "one of the two alone" not in tables.hybrid(replace(gathered, sets=[_even(one)])).notes[0]
+    assert "all weight to one of the two on own" in tables.hybrid(told).notes[0]
+    assert "all weight to one" not in tables.hybrid(replace(gathered, sets=[_even(one)])).notes[0]
     figure = fusions.data(told)
     assert figure.alt == "Chosen: own: words alone."
     vectors = replace(one, tried=[replace(t, ndcg=np.full(t.ndcg.shape, t.share)) for t in one.tried])
@@ -445,7 +448,7 @@ def test_the_control_is_told_with_the_words_that_its_queries_share(ran, collecti
     (note,) = [n for n in tables.evidence(replace(gathered, sets=[control])).notes if "control" in n]
     assert f"words {wording.score(words.mean())}; {wording.percent(some.mean())} of its queries have a word" in note
     assert (
-        f"words find {wording.score(words[some].mean())}, of the others {wording.score(words[~some].mean())}." in note
+        f"words find {wording.score(words[some].mean())}, for the others {wording.score(words[~some].mean())}." in note
     )
 
 

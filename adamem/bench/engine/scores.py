@@ -52,7 +52,7 @@ class Candidate:
 
     @property
     def kind(self) -> str:
-        """``rrf``, ``weighted``, or ``alone`` where it listens to one ranking only."""
+        """``rrf``, ``weighted``, or ``alone`` where one ranking has all the weight."""
         return self.fusion.kind if 0 < self.share < 1 else "alone"
 
     @property
@@ -62,8 +62,8 @@ class Candidate:
 
 
 ALONE = (Fusion(kind="rrf", vector=1, lexical=0), Fusion(kind="rrf", vector=0, lexical=1))
-"""Vectors alone, and words alone: of either kind the same ranking. By ranks, because scores would give the last of it
-0, as much as what it does not hold."""
+"""All weight to the vectors, and to the words; what the other one finds, of score 0, only fills the places that are
+left. By ranks: by scores the last of a ranking has 0 as well, and is otherwise where it is by ranks."""
 TRIED: tuple[Fusion, ...] = (
     *(Fusion(kind=kind, vector=share, lexical=round(1 - share, 6)) for kind in _KINDS for share in _SHARES),
     *ALONE,

@@ -12,7 +12,7 @@ import numpy as np
 from adamem.bench.engine import EngineExperiment, EngineFolder, EngineRun
 from adamem.bench.engine.config import SetConfig
 from adamem.bench.engine.records import Piece
-from adamem.bench.engine.scores import ALONE, DEPTH, Candidate, best, candidates, judgements, scored
+from adamem.bench.engine.scores import DEPTH, Candidate, best, candidates, judgements, scored
 from adamem.bench.paired import Paired, holm, paired
 from adamem.bench.quality import TaskQuality
 from adamem.bench.stats import Estimate, mean_estimate
@@ -67,6 +67,8 @@ class SetResult:
     """bool (q,): which of the test queries have a word in common with their evidence, where that was recorded."""
     default: Candidate
     """The engine's own, there."""
+    alone: dict[str, DoubleArray]
+    """float64 (d,): nDCG@10 of ``vector`` and of ``lexical`` alone, there."""
     over: dict[str, Over]
     """By contestant; the first one first."""
 
@@ -79,11 +81,6 @@ class SetResult:
     def chosen(self) -> Candidate:
         """The fusion that the test queries were asked with as ``tuned``."""
         return best(self.tried)
-
-    @property
-    def alone(self) -> list[Candidate]:
-        """Vectors alone, and words alone, on the development queries."""
-        return [one for fusion in ALONE for one in self.tried if one.fusion == fusion]
 
     @cached_property
     def first(self) -> Over:
@@ -168,6 +165,7 @@ def _set(folder: EngineFolder, config: SetConfig, over: list[str]) -> SetResult:
         candidates(rankings, development),
         asked.get("shared"),
         candidates(rankings, development, [Fusion()])[0],
+        {name: scored(rankings[f"{name}_rows"], development, DEPTH).ndcg for name in ("vector", "lexical")},
         {
             name: Over(folder.piece(f"{config.key}.{name}"), folder.arrays(f"{config.key}.{name}"), test)
             for name in over

@@ -89,7 +89,7 @@ def _controls(gathered: Gathered) -> list[str]:
             )
             if 0 < one.shared.mean() < 1:
                 said += (
-                    f", and of those words find {_mean(words[one.shared])}, of the others {_mean(words[~one.shared])}"
+                    f"; for those, words find {_mean(words[one.shared])}, for the others {_mean(words[~one.shared])}"
                 )
         out.append(f"{said}.")
     return out
@@ -147,7 +147,10 @@ def _one_alone(gathered: Gathered) -> str:
     chosen = [one.config.key for one in gathered.sets if one.chosen.kind == "alone"]
     if not chosen:
         return ""
-    return f" “Both, weighed” is one of the two alone on {wording.listed(chosen)}, where no fusion was chosen."
+    return (
+        f" “Both, weighed” gives all weight to one of the two on {wording.listed(chosen)}: the other only fills the "
+        "places that are left."
+    )
 
 
 def weights(gathered: Gathered) -> Table | None:
@@ -166,7 +169,7 @@ def weights(gathered: Gathered) -> Table | None:
                 Cell(f"{chosen.fusion.vector:g} : {chosen.fusion.lexical:g}"),
                 Cell(wording.score(chosen.mean)),
                 Cell(wording.score(own.mean)),
-                *(Cell(wording.score(part.mean)) for part in one.alone),
+                *(Cell(_mean(ndcg)) for ndcg in one.alone.values()),
             )
         )
         records.append(
@@ -178,8 +181,8 @@ def weights(gathered: Gathered) -> Table | None:
                 "lexical": chosen.fusion.lexical,
                 "ndcg": chosen.mean,
                 "ndcg_default": own.mean,
-                "ndcg_vectors": one.alone[0].mean,
-                "ndcg_words": one.alone[1].mean,
+                "ndcg_vectors": float(np.nanmean(one.alone["vector"])),
+                "ndcg_words": float(np.nanmean(one.alone["lexical"])),
             }
         )
     return Table(
@@ -199,9 +202,9 @@ def weights(gathered: Gathered) -> Table | None:
         tuple(records),
         notes=(
             f"{len(gathered.sets[0].tried)} fusions were tried on each set: of ranks (reciprocal rank fusion) and of "
-            "scores, with shares of the vectors from 0.02 to 0.98; and either alone, 1 : 0 or 0 : 1, which fuses "
-            "nothing. Of equal ones the most even was chosen. As it comes: equal weights of scores, the engine's "
-            "default, which was itself chosen on development queries of these sets.",
+            "scores, with shares of the vectors from 0.02 to 0.98, and all weight to either, 1 : 0 or 0 : 1, where the "
+            "other only fills the places that are left. Of equal ones the most even was chosen. As it comes: equal "
+            "weights of scores, the engine's default, which was itself chosen on development queries of these sets.",
         ),
     )
 
