@@ -169,7 +169,7 @@ def weights(gathered: Gathered) -> Table | None:
                 Cell(f"{chosen.fusion.vector:g} : {chosen.fusion.lexical:g}"),
                 Cell(wording.score(chosen.mean)),
                 Cell(wording.score(own.mean)),
-                *(Cell(_mean(ndcg)) for ndcg in one.alone.values()),
+                *(Cell(_mean(one.alone[name])) for name in ("vector", "lexical")),
             )
         )
         records.append(
