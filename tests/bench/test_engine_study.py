@@ -120,6 +120,9 @@ def test_a_whole_run_and_its_report(ran):
     page = (ran / "report.md").read_text()
     for heading in ("What does the engine find?", "Weighing vectors and words", "What came first", "Much of it"):
         assert heading in page
+    spec = EngineFolder(ran).piece("own.spiral").spec["kind"]["search"]
+    assert f"Asked were spiral with {wording.params(spec)}. Up to" in tables.underneath(gather(ran)).notes[0]
+    assert "ef=" in wording.params(spec)
     assert report.page(ran).name == "report.html"
     assert "nDCG@10" in str(report.summary(ran).renderables[0].columns[7].header)
 

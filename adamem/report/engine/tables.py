@@ -259,11 +259,18 @@ def underneath(gathered: Gathered) -> Table | None:
         tuple(groups),
         tuple(records),
         notes=(
-            f"“Same {DEPTH}”: the share of the memories that {first} search finds which this one finds too. All "
-            "indexes with their own default parameters; up to 2,000 vectors of a namespace are scanned, whatever the "
-            "index.",
+            f"“Same {DEPTH}”: the share of the memories that {first} search finds which this one finds too. "
+            f"{_asked(gathered)}Up to 2,000 vectors of a namespace are scanned, whatever the index.",
         ),
     )
+
+
+def _asked(gathered: Gathered) -> str:
+    """With which parameters the indexes were asked."""
+    pieces = gathered.sets[0].over
+    search = {name: over.piece.spec.get("kind", {}).get("search") for name, over in pieces.items()}
+    told = [f"{name} with {wording.params(params)}" for name, params in search.items() if params]
+    return f"Asked were {wording.listed(told)}. " if told else ""
 
 
 def latency(gathered: Gathered) -> Table | None:
@@ -492,8 +499,8 @@ def scale(gathered: Gathered) -> Table | None:
             for what, unit, values in lines
         ),
         notes=(
-            "Each size in a process of its own, with SpiralGraph and its default parameters; vectors were given, so "
-            "that no encoder's time is in any of it. All but the first 50,176 vectors are noisy copies of those, and "
+            "Each size in a process of its own, with SpiralGraph, as the engine asks it by default; vectors were "
+            "given, so that no encoder's time is in any of it. All but the first 50,176 vectors are noisy copies of those, and "
             "the texts are the same passages again and again, each with a number, which do not belong to the vectors "
             "beside them: this says what so much takes, and nothing of what would be found in it.",
             "Words are asked in the questions that belong to the passages, not to the vectors asked beside them. "
