@@ -500,9 +500,9 @@ def scale(gathered: Gathered) -> Table | None:
         ),
         notes=(
             "Each size in a process of its own, with SpiralGraph, as the engine asks it by default; vectors were "
-            "given, so that no encoder's time is in any of it. All but the first 50,176 vectors are noisy copies of those, and "
-            "the texts are the same passages again and again, each with a number, which do not belong to the vectors "
-            "beside them: this says what so much takes, and nothing of what would be found in it.",
+            "given, so that no encoder's time is in any of it. All but the first 50,176 vectors are noisy copies of "
+            "those, and the texts are the same passages again and again, each with a number, which do not belong to "
+            "the vectors beside them: this says what so much takes, and nothing of what would be found in it.",
             "Words are asked in the questions that belong to the passages, not to the vectors asked beside them. "
             "Recall is of the first 200 queries. The peak counts all that the process held, the data "
             "set's mapped pages included; it is left out where the process began with more than it came to.",
