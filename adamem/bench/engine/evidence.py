@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -98,13 +99,17 @@ def answers(
     depth: int,
     advance: Callable[[], object],
 ) -> dict[str, AnyArray]:
-    """Every query (q,) in every mode: ``M_rows`` int32 (q, depth), ``M_scores`` float32, ``M_ns`` int64 (q, 2)."""
+    """Every query (q,) in every mode: ``M_rows`` int32 (q, depth), ``M_scores`` float32, ``M_ns`` int64 (q, 2).
+
+    ``M_ns`` are the engine's search and fetch, ``M_whole_ns`` int64 (q,) is the call from outside.
+    """
     names = list(how)
     out: dict[str, AnyArray] = {}
     for name in names:
         out[f"{name}_rows"] = np.full((queries.size, depth), -1, np.int32)
         out[f"{name}_scores"] = np.full((queries.size, depth), np.nan, np.float32)
         out[f"{name}_ns"] = np.zeros((queries.size, 2), np.int64)
+        out[f"{name}_whole_ns"] = np.zeros(queries.size, np.int64)
     place = {query: number for number, query in enumerate(queries.tolist())}
     asked = 0
     for namespace, rows, now in data.script(queries):
@@ -115,14 +120,17 @@ def answers(
             turn = asked % len(names)  # so that no mode always comes first
             for name in names[turn:] + names[:turn]:
                 spent = Timings()
+                vector = None if name == "lexical" else data.queries[query]
+                begun = time.perf_counter_ns()
                 hits = remembering.engine.search(
                     data.texts.queries[query],
                     namespace=namespace,
                     top_k=depth,
-                    vector=None if name == "lexical" else data.queries[query],
+                    vector=vector,
                     timings=spent,
                     **how[name],
                 )
+                out[f"{name}_whole_ns"][place[query]] = time.perf_counter_ns() - begun
                 _note(out, name, place[query], hits, spent, remembering)
             asked += 1
             advance()

@@ -20,16 +20,17 @@ from adamem.bench.engine.answers import load_answered, measure_answers
 from adamem.bench.engine.config import EngineContestant, EngineExperiment, SetConfig
 from adamem.bench.engine.records import FILE, FORMAT, EngineFolder, EngineRun, Piece, is_engine
 from adamem.bench.engine.retention import load_stream, measure_retention
-from adamem.bench.engine.scale import in_a_process, measure_namespaces, measure_scale
+from adamem.bench.engine.scale import INDEX, in_a_process, measure_namespaces, measure_scale
 from adamem.bench.engine.sets import EvidenceSet, encoder_for, load_set
 from adamem.bench.load import progress_of
 from adamem.data import card, dataset_names, load, locate
 from adamem.encoders import Encoder, open_encoder
-from adamem.errors import ConfigError, InvalidInput, StorageError, TrialFailed
+from adamem.errors import ConfigError, CorruptResult, InvalidInput, StorageError, TrialFailed
 from adamem.files import content_key
 from adamem.index import check_params, index_class
 from adamem.memory import Fusion
-from adamem.types import AnyArray
+from adamem.memory.indexed import index_kind
+from adamem.types import AnyArray, ParamValue
 
 _WORDS = ("title", "expected", "machine", "wall_minutes", "launch")
 Arrays = dict[str, AnyArray]
@@ -103,11 +104,7 @@ def _refuse_foreign(experiment: EngineExperiment, out: Path) -> None:
 
 
 def _is_here(name: str) -> bool:
-    try:
-        locate(card(name))
-    except StorageError:
-        return False
-    return True
+    return locate(card(name)) is not None
 
 
 @dataclass
@@ -124,9 +121,21 @@ class _Run:
         self._counted: list[str] = []
         before = self.folder.run() if is_engine(self.out) else None
         self._started = _now() if before is None else before.started
-        # What another config measured counts when this one has come to it and found it to be what it asks for.
+        # What another config measured counts when this one has come to it and found it to be what it asks for; so does
+        # what was measured over an index that the engine asks otherwise by now.
         same = before is not None and _measured(before.config) == _measured(self.experiment.resolved())
-        self._kept = set(before.pieces) if before is not None and same else set()
+        self._kept = {name for name in before.pieces if self._holds(name)} if before is not None and same else set()
+
+    def _holds(self, name: str) -> bool:
+        """Whether a piece of this very config is what this version would measure, as far as is seen at once."""
+        try:
+            spec = self.folder.piece(name).spec
+        except CorruptResult:
+            return False
+        if spec.get("format") != FORMAT or "kind" not in spec:
+            return spec.get("format") == FORMAT
+        under = spec.get("contestant", {"index": INDEX, "build": {}, "search": {}})
+        return bool(spec["kind"] == _kind(under["index"], under["build"], under["search"]))
 
     @property
     def encoder(self) -> Encoder:
@@ -166,12 +175,12 @@ class _Run:
             assert experiment.scale is not None
             for size in experiment.scale.sizes:
                 spec = {"config": experiment.scale.model_dump(mode="json"), "size": size, "seed": experiment.seed}
-                spec["encoder"] = experiment.encoder
+                spec |= {"encoder": experiment.encoder, "kind": _kind(INDEX)}
                 self._piece(f"scale.{size}", spec, partial(self._scale, size))
         else:
             assert experiment.namespaces is not None
             config_ = experiment.namespaces
-            spec = {"config": config_.model_dump(mode="json"), "seed": experiment.seed}
+            spec = {"config": config_.model_dump(mode="json"), "seed": experiment.seed, "kind": _kind(INDEX)}
             self._piece(
                 "namespaces",
                 spec,
@@ -201,17 +210,18 @@ class _Run:
                 "document": qrels.document,
                 "grade": qrels.grade,
                 "document_of_row": qrels.document_of_row,
+                "shared": data.shared(data.test),
             }
             return arrays, facts
 
         self._piece(f"{config.key}.questions", base, questions)
         first = self.experiment.contestant[0]
-        spec = base | {"contestant": first.model_dump(mode="json")}
+        spec = base | _under(first)
         self._piece(f"{config.key}.development", spec, partial(self._development, data, first))
         tuned = self._tuned(config.key)
         for number, one in enumerate(self.experiment.contestant):
             encoded = 0 if number else self.experiment.encoded
-            spec = base | {"contestant": one.model_dump(mode="json"), "encoded": encoded}
+            spec = base | _under(one) | {"encoded": encoded}
             spec |= {"tuned": _told(tuned), "default": _told(Fusion())}
             self._piece(f"{config.key}.{one.name}", spec, partial(self._test, data, one, tuned, number == 0))
 
@@ -245,11 +255,7 @@ class _Run:
         assert config is not None
         answered = load_answered(config, seed=self.experiment.seed)
         first = self.experiment.contestant[0]
-        spec = {
-            "answered": answered.key,
-            "encoder": self.encoder.fingerprint,
-            "contestant": first.model_dump(mode="json"),
-        }
+        spec = {"answered": answered.key, "encoder": self.encoder.fingerprint, **_under(first)}
 
         def measure(folder: Path) -> Measured:
             arrays = measure_answers(answered, self.encoder, first, folder, reporter=self.reporter)
@@ -264,7 +270,7 @@ class _Run:
         with progress_of(self.reporter) as bar:
             stream = load_stream(config, self.encoder, seed=self.experiment.seed, progress=bar)
         for one in self.experiment.contestant:
-            spec = {"stream": stream.key, "contestant": one.model_dump(mode="json"), "stages": sorted(config.stages)}
+            spec = {"stream": stream.key, **_under(one), "stages": sorted(config.stages)}
 
             def measure(folder: Path, one: EngineContestant = one) -> Measured:
                 steps = len(config.stages) * stream.queries.shape[0]
@@ -290,6 +296,7 @@ class _Run:
     def _piece(self, name: str, spec: Mapping[str, Any], measure: Callable[[Path], Measured]) -> None:
         spec = {
             **spec,
+            "format": FORMAT,
             "adamem": __version__.split("+")[0],
             "machine": machine.describe()["fingerprint"],
             "versions": machine.library_versions(),
@@ -360,6 +367,23 @@ def _names(experiment: EngineExperiment) -> Iterator[str]:
         yield from (f"scale.{size}" for size in experiment.scale.sizes)
     if experiment.namespaces is not None:
         yield "namespaces"
+
+
+def _under(one: EngineContestant) -> dict[str, Any]:
+    """What a piece depends on of its contestant: what the config says, and what the engine makes of it."""
+    return {"contestant": one.model_dump(mode="json"), "kind": _kind(one.index, one.build, one.search)}
+
+
+def _kind(
+    index: str, build: Mapping[str, ParamValue] | None = None, search: Mapping[str, ParamValue] | None = None
+) -> dict[str, Any]:
+    """An index with every parameter that it is built and asked with, the engine's defaults and its own filled in."""
+    kind, cls = index_kind(index, build, search), index_class(index)
+    return {
+        "index": kind.name,
+        "build": check_params(kind.build, cls.build_params, index=index, stage="build"),
+        "search": check_params(kind.search, cls.search_params, index=index, stage="search"),
+    }
 
 
 def _told(fusion: Fusion) -> dict[str, Any]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import resource
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -21,6 +24,8 @@ from adamem.encoders import open_encoder
 from adamem.memory import MemoryEngine, Timings
 from adamem.types import AnyArray
 
+INDEX = "spiral"
+"""The index underneath, with what the engine makes of no parameters at all."""
 _PIECE = 10_000
 _AGAIN = 300
 """So many single adds, reads, updates and deletions are timed."""
@@ -36,10 +41,17 @@ def in_a_process(work: Callable[..., Measured], *arguments: object) -> Measured:
 
 
 def measure_scale(config: ScaleConfig, size: int, encoder: str, folder: str, seed: int) -> Measured:
-    """`size` memories in one namespace."""
+    """`size` memories in one namespace.
+
+    Nanoseconds, int64: ``acknowledged_ns``, a batch of 10,000 each; ``vector_ns``, ``lexical_ns``, ``hybrid_ns``, whole
+    searches; ``add_ns``, ``get_ns``, ``supersede_ns``, ``delete_ns``. ``rows`` and ``true_rows`` int64 (q, 10): what
+    the search by vector found, and what exact search finds. Words are asked in the collection's own questions, of which
+    the vectors that are asked beside them know nothing.
+    """
     by = open_encoder(encoder)
     data = load(config.dataset, encoder=encoder_for(config.dataset, by), limit=size)
-    texts = load_texts(config.texts).rows
+    collection = load_texts(config.texts)
+    texts = collection.rows
     random = np.random.default_rng([seed, 4])
     chosen = random.permutation(data.queries.shape[0])[: config.queries]
     queries = np.asarray(data.queries[chosen], np.float32)
@@ -48,7 +60,7 @@ def measure_scale(config: ScaleConfig, size: int, encoder: str, folder: str, see
     facts: dict[str, Any] = {"memories": size, "dim": int(data.base.shape[1])}
     begun_with = _peak()
     acknowledged = []
-    with MemoryEngine(path, encoder=by, threads=config.threads) as engine:
+    with MemoryEngine(path, encoder=by, index=INDEX, threads=config.threads) as engine:
         begun = time.perf_counter()
         for start in range(0, size, _PIECE):
             stop = min(start + _PIECE, size)
@@ -63,7 +75,7 @@ def measure_scale(config: ScaleConfig, size: int, encoder: str, folder: str, see
     out["acknowledged_ns"] = np.array(acknowledged, np.int64)
     facts["file_bytes"] = path.stat().st_size
     with timed(facts, "open_seconds"):
-        engine = MemoryEngine(path, threads=config.threads)
+        engine = MemoryEngine(path, index=INDEX, threads=config.threads)
         engine.search(vector=queries[0])
     with engine:
         found = np.full((queries.shape[0], 10), -1, np.int64)
@@ -75,7 +87,7 @@ def measure_scale(config: ScaleConfig, size: int, encoder: str, folder: str, see
             found[place, : len(hits)] = [hit.memory.id - 1 for hit in hits]
         out["vector_ns"], out["rows"] = spent, found[:_TRUE]
         out["true_rows"] = _nearest(data.base, size, queries[:_TRUE])
-        asked_texts = [texts[int(row) % len(texts)][:80] for row in chosen]
+        asked_texts = [collection.queries[number % len(collection.queries)] for number in chosen.tolist()]
         with timed(facts, "first_words_seconds"):
             engine.search(asked_texts[0], mode="lexical")
         for mode in ("lexical", "hybrid"):
@@ -92,23 +104,29 @@ def measure_scale(config: ScaleConfig, size: int, encoder: str, folder: str, see
                 verb(place)
                 times.append(time.perf_counter_ns() - asked)
             out[f"{name}_ns"] = np.array(times, np.int64)
-        facts["index_bytes"] = engine.stats().index_bytes
-        facts["open_bytes"] = engine.stats().open_bytes
+        stats = engine.stats()
+        facts |= {"index_bytes": stats.index_bytes, "open_bytes": stats.open_bytes}
+        facts |= {"held": stats.memories, "history": stats.history, "deleted": stats.deleted}
     facts["begun_with_bytes"], facts["peak_bytes"] = begun_with, _peak()
     return out, facts
 
 
 def _verbs(engine: MemoryEngine, queries: AnyArray) -> dict[str, Callable[[int], object]]:
+    """What is done to one memory at a time, in this order; what is deleted is what holds."""
     added: list[int] = []
+    holding: list[int] = []
 
     def add(place: int) -> None:
         added.append(engine.add(f"added later, number {place}", slot=f"later.{place}", vector=queries[place]).id)
 
+    def supersede(place: int) -> None:
+        holding.append(engine.add(f"said anew {place}", slot=f"later.{place}", vector=queries[place]).id)
+
     return {
         "add": add,
         "get": lambda place: engine.get(added[place]),
-        "supersede": lambda place: engine.add(f"said anew {place}", slot=f"later.{place}", vector=queries[place]),
-        "delete": lambda place: engine.delete(added[place]),
+        "supersede": supersede,
+        "delete": lambda place: engine.delete(holding[place]),
     }
 
 
@@ -118,7 +136,7 @@ def measure_namespaces(config: NamespacesConfig, folder: str, seed: int) -> Meas
     path = Path(folder) / "memory.db"
     facts: dict[str, Any] = {"namespaces": config.count, "each": config.each, "dim": config.dim}
     texts = [f"memory {number} of a small namespace" for number in range(config.each)]
-    with MemoryEngine(path, encoder=f"hashing:{config.dim}") as engine, timed(facts, "add_seconds"):
+    with MemoryEngine(path, encoder=f"hashing:{config.dim}", index=INDEX) as engine, timed(facts, "add_seconds"):
         for number in range(config.count):
             vectors = random.normal(size=(config.each, config.dim)).astype(np.float32)
             engine.add_many(texts, namespace=f"agent {number}", vectors=vectors)
@@ -127,7 +145,7 @@ def measure_namespaces(config: NamespacesConfig, folder: str, seed: int) -> Meas
     facts["file_bytes"] = path.stat().st_size
     facts["before_bytes"] = _resident()
     with timed(facts, "open_seconds"):
-        engine = MemoryEngine(path)
+        engine = MemoryEngine(path, index=INDEX)
     out: dict[str, AnyArray] = {}
     with engine:
         for name in ("cold", "warm"):
@@ -160,11 +178,13 @@ def _nearest(base: AnyArray, size: int, queries: AnyArray) -> AnyArray:
 
 
 def _peak() -> int:
-    """What this process held at most; `ru_maxrss` would not do: a child inherits its parent's."""
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return _resident()
+    """Bytes that this process held at most. `ru_maxrss` only where there is no /proc: on Linux a child inherits it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
 
 
 def _resident() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -18,6 +19,7 @@ KS = (1, 4, 10)
 """At which evidence is counted; 4 is the engine's default."""
 RANKED = 50
 """Of each ranking that is fused."""
+_KINDS: tuple[Literal["rrf", "weighted"], ...] = ("rrf", "weighted")
 _SHARES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 
 
@@ -49,14 +51,24 @@ class Candidate:
         return self.fusion.vector
 
     @property
+    def kind(self) -> str:
+        """``rrf``, ``weighted``, or ``alone`` where one ranking has all the weight."""
+        return self.fusion.kind if 0 < self.share < 1 else "alone"
+
+    @property
     def mean(self) -> float:
         """Of all development queries."""
         return float(self.ndcg.mean())
 
 
-TRIED: tuple[Fusion, ...] = tuple(
-    Fusion(kind=kind, vector=share, lexical=round(1 - share, 6)) for kind in ("rrf", "weighted") for share in _SHARES
+ALONE = (Fusion(kind="rrf", vector=1, lexical=0), Fusion(kind="rrf", vector=0, lexical=1))
+"""All weight to the vectors, and to the words; what the other one finds, of score 0, only fills the places that are
+left. By ranks: by scores the last of a ranking has 0 as well, and is otherwise where it is by ranks."""
+TRIED: tuple[Fusion, ...] = (
+    *(Fusion(kind=kind, vector=share, lexical=round(1 - share, 6)) for kind in _KINDS for share in _SHARES),
+    *ALONE,
 )
+"""What is tried on the development queries; shares of the vectors and of the words are 1 together."""
 
 
 def candidates(arrays: Mapping[str, AnyArray], qrels: Qrels, tried: Sequence[Fusion] = TRIED) -> list[Candidate]:

@@ -16,7 +16,8 @@ from adamem.data.embed import embed
 from adamem.encoders import Encoder
 from adamem.errors import ConfigError
 from adamem.files import content_key
-from adamem.types import FloatArray, IdArray
+from adamem.memory.stems import stems
+from adamem.types import AnyArray, FloatArray, IdArray
 
 _PROBED, _ALIKE = 5, 0.999
 """Of vectors that were made before, so many are made again, and must have at least this cosine with them."""
@@ -46,6 +47,22 @@ class EvidenceSet:
         lists = [self.texts.rows, self.texts.queries, self.development.tolist(), self.test.tolist()]
         lists += [part.tolist() for part in (qrels.query, qrels.document, qrels.grade)]
         return content_key([list(part) for part in lists])
+
+    def shared(self, queries: IdArray) -> AnyArray:
+        """Of each query (q,), bool: whether it has a word, by its stem, in common with a row of its evidence."""
+        qrels = self.texts.qrels
+        of_document: dict[int, set[str]] = {}
+        judged = set(qrels.document[np.isin(qrels.query, queries)].tolist())
+        for row, document in enumerate(qrels.document_of_row.tolist()):
+            if document in judged:
+                of_document.setdefault(document, set()).update(stems(self.texts.rows[row]))
+        place = {query: number for number, query in enumerate(queries.tolist())}
+        asked = [set(stems(self.texts.queries[query])) for query in queries.tolist()]
+        out = np.zeros(queries.size, np.bool_)
+        for query, document in zip(qrels.query.tolist(), qrels.document.tolist(), strict=True):
+            if query in place and asked[place[query]] & of_document.get(document, set()):
+                out[place[query]] = True
+        return out
 
     def script(self, queries: IdArray) -> Iterator[tuple[str, IdArray, IdArray]]:
         """What happens, in order: to a namespace, rows int64 are added, and then queries int64 are asked.

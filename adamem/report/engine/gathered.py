@@ -49,8 +49,10 @@ class Over:
         return scored(self.rows(mode), self.qrels, k)
 
     def milliseconds(self, mode: str) -> DoubleArray:
-        """float64 (q, 2): search and fetch."""
-        return np.asarray(self.arrays[f"{mode}_ns"] * 1e-6)
+        """float64 (q, 3): search, fetch, and the whole call; NaN where that was not measured."""
+        parts = self.arrays[f"{mode}_ns"]
+        whole = self.arrays.get(f"{mode}_whole_ns", np.full(parts.shape[0], np.nan))
+        return np.asarray(np.column_stack([parts, whole]) * 1e-6)
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,12 @@ class SetResult:
     questions: Piece
     tried: list[Candidate]
     """Every fusion on the development queries."""
+    shared: AnyArray | None
+    """bool (q,): which of the test queries have a word in common with their evidence, where that was recorded."""
     default: Candidate
     """The engine's own, there."""
-    alone: list[Candidate]
-    """Vectors alone, and words alone, there."""
+    alone: dict[str, DoubleArray]
+    """float64 (d,): nDCG@10 of ``vector`` and of ``lexical`` alone, there."""
     over: dict[str, Over]
     """By contestant; the first one first."""
 
@@ -159,8 +163,9 @@ def _set(folder: EngineFolder, config: SetConfig, over: list[str]) -> SetResult:
         config,
         folder.piece(f"{config.key}.questions"),
         candidates(rankings, development),
+        asked.get("shared"),
         candidates(rankings, development, [Fusion()])[0],
-        candidates(rankings, development, [Fusion(vector=1, lexical=0), Fusion(vector=0, lexical=1)]),
+        {name: scored(rankings[f"{name}_rows"], development, DEPTH).ndcg for name in ("vector", "lexical")},
         {
             name: Over(folder.piece(f"{config.key}.{name}"), folder.arrays(f"{config.key}.{name}"), test)
             for name in over

@@ -66,8 +66,37 @@ def evidence(gathered: Gathered) -> Table | None:
             "is; “all”: all of it is. Intervals: 95 % over queries. Bold: the best nDCG of the set, and what is not "
             "told apart from it by a paired test at 5 % (uncorrected). Where a document is in several memories, as in "
             "MedQuAD, evidence and ranks are of documents: any of its passages counts for it, each document once.",
+            *_controls(gathered),
         ),
     )
+
+
+def _controls(gathered: Gathered) -> list[str]:
+    """What was found where nothing good was expected, and of which queries."""
+    out = []
+    for one in gathered.sets:
+        if not one.config.control:
+            continue
+        vectors, words = (one.first.quality(mode).ndcg for mode in ("vector", "lexical"))
+        said = (
+            f"In {one.config.key}, the control, next to nothing was expected: vectors find "
+            f"{_mean(vectors)} of nDCG@{DEPTH}, words {_mean(words)}"
+        )
+        if one.shared is not None:
+            said += (
+                f"; {wording.percent(float(one.shared.mean()))} of its queries have a word in common with their "
+                "evidence, such as a name or a number that stands in both"
+            )
+            if 0 < one.shared.mean() < 1:
+                said += (
+                    f"; for those, words find {_mean(words[one.shared])}, for the others {_mean(words[~one.shared])}"
+                )
+        out.append(f"{said}.")
+    return out
+
+
+def _mean(values: DoubleArray) -> str:
+    return wording.score(float(np.nanmean(values)))
 
 
 def hybrid(gathered: Gathered) -> Table | None:
@@ -109,8 +138,18 @@ def hybrid(gathered: Gathered) -> Table | None:
         notes=(
             "Which of the two is better alone is seen on the same test queries, which favours it. A point is 0.01. "
             "Brackets: 95 % interval of the mean difference over queries; p: paired sign-flip test, corrected (Holm) "
-            f"for the {len(gathered.sets)} sets.",
+            f"for the {len(gathered.sets)} sets.{_one_alone(gathered)}",
         ),
+    )
+
+
+def _one_alone(gathered: Gathered) -> str:
+    chosen = [one.config.key for one in gathered.sets if one.chosen.kind == "alone"]
+    if not chosen:
+        return ""
+    return (
+        f" “Both, weighed” gives all weight to one of the two on {wording.listed(chosen)}: the other only fills the "
+        "places that are left."
     )
 
 
@@ -126,24 +165,24 @@ def weights(gathered: Gathered) -> Table | None:
             (
                 Cell(one.config.key),
                 Cell(f"{held:,}"),
-                Cell({"rrf": "ranks", "weighted": "scores"}[chosen.fusion.kind]),
+                Cell({"rrf": "ranks", "weighted": "scores", "alone": wording.NOTHING}[chosen.kind]),
                 Cell(f"{chosen.fusion.vector:g} : {chosen.fusion.lexical:g}"),
                 Cell(wording.score(chosen.mean)),
                 Cell(wording.score(own.mean)),
-                *(Cell(wording.score(part.mean)) for part in one.alone),
+                *(Cell(_mean(one.alone[name])) for name in ("vector", "lexical")),
             )
         )
         records.append(
             {
                 "set": one.config.key,
                 "development_queries": held,
-                "kind": chosen.fusion.kind,
+                "kind": chosen.kind,
                 "vector": chosen.fusion.vector,
                 "lexical": chosen.fusion.lexical,
                 "ndcg": chosen.mean,
                 "ndcg_default": own.mean,
-                "ndcg_vectors": one.alone[0].mean,
-                "ndcg_words": one.alone[1].mean,
+                "ndcg_vectors": float(np.nanmean(one.alone["vector"])),
+                "ndcg_words": float(np.nanmean(one.alone["lexical"])),
             }
         )
     return Table(
@@ -163,9 +202,9 @@ def weights(gathered: Gathered) -> Table | None:
         tuple(records),
         notes=(
             f"{len(gathered.sets[0].tried)} fusions were tried on each set: of ranks (reciprocal rank fusion) and of "
-            "scores, with shares of the vectors from 0.02 to 0.98, and neither alone: where 0.02 or 0.98 was chosen, "
-            "the best may lie at the very end. As it comes: equal weights of scores, the engine's default, which was "
-            "itself chosen on development queries of these sets.",
+            "scores, with shares of the vectors from 0.02 to 0.98, and all weight to either, 1 : 0 or 0 : 1, where the "
+            "other only fills the places that are left. Of equal ones the most even was chosen. As it comes: equal "
+            "weights of scores, the engine's default, which was itself chosen on development queries of these sets.",
         ),
     )
 
@@ -220,11 +259,18 @@ def underneath(gathered: Gathered) -> Table | None:
         tuple(groups),
         tuple(records),
         notes=(
-            f"“Same {DEPTH}”: the share of the memories that {first} search finds which this one finds too. All "
-            "indexes with their own default parameters; up to 2,000 vectors of a namespace are scanned, whatever the "
-            "index.",
+            f"“Same {DEPTH}”: the share of the memories that {first} search finds which this one finds too. "
+            f"{_asked(gathered)}Up to 2,000 vectors of a namespace are scanned, whatever the index.",
         ),
     )
+
+
+def _asked(gathered: Gathered) -> str:
+    """With which parameters the indexes were asked."""
+    pieces = gathered.sets[0].over
+    search = {name: over.piece.spec.get("kind", {}).get("search") for name, over in pieces.items()}
+    told = [f"{name} with {wording.params(params)}" for name, params in search.items() if params]
+    return f"Asked were {wording.listed(told)}. " if told else ""
 
 
 def latency(gathered: Gathered) -> Table | None:
@@ -238,7 +284,7 @@ def latency(gathered: Gathered) -> Table | None:
                 spent = over.milliseconds(mode)
                 record: dict[str, CsvValue] = {"set": one.config.key, "contestant": name, "mode": mode}
                 told = [NAMES[mode], "–" if mode == "lexical" else name]
-                for part, values in zip(("search", "fetch", "both"), (*spent.T, spent.sum(axis=1)), strict=True):
+                for part, values in zip(("search", "fetch", "whole"), spent.T, strict=True):
                     p50, p99 = (float(value) for value in np.percentile(values, (50, 99)))
                     record |= {f"{part}_p50_ms": p50, f"{part}_p99_ms": p99}
                     told += [wording.number(p50), wording.number(p99)]
@@ -251,7 +297,7 @@ def latency(gathered: Gathered) -> Table | None:
             records.append(
                 {"set": one.config.key, "contestant": "", "mode": "encode"}
                 | {f"{part}_{p}_ms": None for part in ("search", "fetch") for p in ("p50", "p99")}
-                | {"both_p50_ms": p50, "both_p99_ms": p99}
+                | {"whole_p50_ms": p50, "whole_p99_ms": p99}
             )
         groups.append(Group(label, tuple(rows)))
     if not groups:
@@ -266,16 +312,16 @@ def latency(gathered: Gathered) -> Table | None:
             Column("search", "p99"),
             Column("fetch", "p50"),
             Column("fetch", "p99"),
-            Column("search + fetch", "p50"),
-            Column("search + fetch", "p99"),
+            Column("whole", "p50"),
+            Column("whole", "p99"),
         ),
         tuple(groups),
         tuple(records),
         notes=(
             f"Of {DEPTH} memories, one query after the other. Search: ranking by the index and by the words. Fetch: "
-            "reading the memories and fusing. On top come embedding the query, but for words alone, and what the "
-            "engine does besides: checking what is asked, handing it to a thread and back. Whole searches are timed "
-            "under “Much of it”.",
+            "reading the memories and fusing. Whole: the call, from outside; it has besides what the engine does to "
+            "check what is asked, to hand it to a thread and to note what was found. On top comes embedding the "
+            "query, but for words alone: its vector was given.",
         ),
     )
 
@@ -423,7 +469,7 @@ def scale(gathered: Gathered) -> Table | None:
         ("hybrid", "search by both, top 4"),
         ("add", "add, durable"),
         ("supersede", "supersede by slot, durable"),
-        ("delete", "delete what was superseded, durable"),
+        ("delete", "delete what holds, durable"),
         ("get", "get by id"),
     ):
         for p in (50, 99):
@@ -453,12 +499,12 @@ def scale(gathered: Gathered) -> Table | None:
             for what, unit, values in lines
         ),
         notes=(
-            "Each size in a process of its own, with SpiralGraph and its default parameters; vectors were given, so "
-            "that no encoder's time is in any of it. All but the first 50,176 vectors are noisy copies of those, and "
-            "the texts are the same passages again and again, each with a number, which do not belong to the vectors "
-            "beside them: this says what so much takes, and nothing of what would be found in it.",
-            "Words are asked with the first 80 characters of a passage, which are many words that many memories have: "
-            "a hard case. Recall is of the first 200 queries. The peak counts all that the process held, the data "
+            "Each size in a process of its own, with SpiralGraph, as the engine asks it by default; vectors were "
+            "given, so that no encoder's time is in any of it. All but the first 50,176 vectors are noisy copies of "
+            "those, and the texts are the same passages again and again, each with a number, which do not belong to "
+            "the vectors beside them: this says what so much takes, and nothing of what would be found in it.",
+            "Words are asked in the questions that belong to the passages, not to the vectors asked beside them. "
+            "Recall is of the first 200 queries. The peak counts all that the process held, the data "
             "set's mapped pages included; it is left out where the process began with more than it came to.",
         ),
     )

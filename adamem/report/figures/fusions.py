@@ -19,7 +19,7 @@ def data(gathered: Gathered) -> Figure | None:
     records: list[dict[str, Any]] = [
         {
             "set": one.config.key,
-            "kind": tried.fusion.kind,
+            "kind": tried.kind,
             "share": tried.share,
             "ndcg": tried.mean,
             "chosen": tried.fusion == one.chosen.fusion,
@@ -29,15 +29,21 @@ def data(gathered: Gathered) -> Figure | None:
     ]
     if not records:
         return None
-    told = "; ".join(f"{r['set']}: {r['kind']} at {r['share']:g}" for r in records if r["chosen"])
+    told = "; ".join(f"{r['set']}: {_told(r)}" for r in records if r["chosen"])
     return Figure(
         NAME,
         "Weighing vectors and words",
-        f"nDCG@{DEPTH} on the development queries over the share of the vectors; left words decide, right vectors do. "
-        "The dot is what was chosen.",
+        f"nDCG@{DEPTH} on the development queries over the share of the vectors; at the left end words decide alone, "
+        "at the right end vectors. The dot is what was chosen.",
         f"Chosen: {told}.",
         rounded(records),
     )
+
+
+def _told(record: Mapping[str, Any]) -> str:
+    if record["kind"] == "alone":
+        return "vectors alone" if record["share"] == 1 else "words alone"
+    return f"{_KINDS[record['kind']][0]} at {record['share']:g}"
 
 
 def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> tuple[bytes, bytes]:  # noqa: ARG001
@@ -49,13 +55,17 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
     with canvas(height, columns, rows) as (figure, panes):
         for axes, name in zip(panes, sets, strict=False):
             for kind, (label, colour, dash) in _KINDS.items():
-                mine = sorted((r for r in records if r["set"] == name and r["kind"] == kind), key=lambda r: r["share"])
+                # Both lines end where one of the two decides alone.
+                mine = sorted(
+                    (r for r in records if r["set"] == name and r["kind"] in (kind, "alone")), key=lambda r: r["share"]
+                )
                 axes.plot(
                     [r["share"] for r in mine], [r["ndcg"] for r in mine], color=colour, linestyle=dash, label=label
                 )
                 for r in mine:
                     if r["chosen"]:
-                        axes.plot([r["share"]], [r["ndcg"]], color=colour, marker="o", markersize=7)
+                        dot = MUTED if r["kind"] == "alone" else colour
+                        axes.plot([r["share"]], [r["ndcg"]], color=dot, marker="o", markersize=7, clip_on=False)
             axes.set_title(name)
             axes.set_xlim(0, 1)
             axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["words", "", "", "", "vectors"])

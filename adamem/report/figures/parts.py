@@ -26,7 +26,7 @@ def data(gathered: Gathered) -> Figure | None:
     for mode in ("vector", "lexical", "tuned"):
         for name, over in one.over.items():
             if mode in over.modes:
-                search, fetch = (float(value) for value in np.median(over.milliseconds(mode), axis=0))
+                search, fetch = (float(value) for value in np.median(over.milliseconds(mode)[:, :2], axis=0))
                 bar = NAMES[mode] if mode == "lexical" else f"{NAMES[mode]}, {name}"
                 records.append({"bar": bar, "search": search, "fetch": fetch})
     told = "; ".join(f"{r['bar']}: {' + '.join(wording.number(r[part]) for part in _PARTS)}" for r in records)
