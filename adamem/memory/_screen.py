@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from adamem.types import AnyArray, FloatArray, IdArray
+from adamem.simd import dot
+from adamem.types import AnyArray, FloatArray
 
 # Sums may be reordered into SIMD lanes; NaN and Inf keep their meaning.
 _FLAGS = {"reassoc", "contract"}
@@ -17,27 +18,38 @@ def screen(
     scales: FloatArray,
     errors: FloatArray,
     count: int,
-    query: AnyArray,
-    scale: float,
-    error: float,
+    query: FloatArray,
+    rounding: np.float32,
     k: int,
     estimates: FloatArray,
-    out: IdArray,
+    out: AnyArray,
 ) -> int:  # pragma: no cover -- compiled
     """Write into `out` which of the first `count` rows can be among the k of largest inner product; how many.
 
-    A row is scales[i] * codes[i] (int8) up to a vector of length errors[i], the query scale * query up to one of length
-    `error`, and both are of length 1: so its inner product is the codes' own within errors[i] + (1 + errors[i]) *
-    error. Rows whose upper bound is under the k-th largest lower bound are left out. A row of scale 0 is left out. The
-    query's codes are int16, so that they are not widened again for every row.
+    A row is scales[i] * (codes[i] - 128), of uint8 codes, up to a vector of length errors[i], the query a scale times
+    codes of its own up to one of length `error`, and both are of length 1: so its inner product is the codes' own
+    within errors[i] + (1 + errors[i]) * error. Rows whose upper bound is under the k-th largest lower bound are left
+    out. A row of scale 0 is left out. `rounding` is what float32 may add to either length. Rows of `codes` are a
+    multiple of `TURN` long; of what stands behind a vector's own codes nothing depends.
     """
+    largest = np.float32(1e-30)
+    for j in range(query.size):
+        largest = max(largest, abs(query[j]))
+    scale = largest / np.float32(127)
+    width = np.uint64(codes.shape[1])
+    code = np.zeros(codes.shape[1], dtype=np.int8)
+    missed = np.float32(0)
+    shift = np.int32(0)
+    for j in range(query.size):
+        code[j] = np.int8(np.rint(query[j] / scale))
+        gap = query[j] - scale * np.float32(code[j])
+        missed += gap * gap
+        shift += np.int32(128) * np.int32(code[j])
+    error = np.sqrt(missed) + np.float32(rounding)
     best = np.full(k, -np.inf, dtype=np.float32)  # the largest lower bounds, ascending
-    width = codes.shape[1]
+    here, base = np.uint64(code.ctypes.data), np.uint64(codes.ctypes.data)
     for i in range(count):
-        total = np.int32(0)
-        row = codes[i]
-        for j in range(width):
-            total = np.int32(total + np.int32(np.int16(row[j]) * query[j]))
+        total = dot(base + np.uint64(i) * width, here, width) - shift
         if scales[i] <= 0.0:
             estimates[i] = -np.inf
             continue

@@ -55,6 +55,7 @@ class Database:
         self._readers = 0
         self._closed = False
         self._reading = threading.Condition()
+        self._asking: list[PoolProxiedConnection] = []
         self._lock = None if path is None or readonly else _locked(path, wait)
         try:
             with self.sentences():
@@ -127,6 +128,8 @@ class Database:
                 with contextlib.suppress(AdaMemError):
                     self.empty_log()
         finally:
+            while self._asking:
+                self._asking.pop().close()
             self._engine.dispose()
             self._unlock()
 
@@ -150,11 +153,21 @@ class Database:
             self._reading.notify_all()
 
     def _rows(self, query: Prepared, values: dict[str, Any]) -> list[Any]:
-        connection = self._engine.raw_connection()
+        """By a connection that nobody else has, and that goes to whoever asks next: the pool takes longer than a query.
+
+        Nothing is open on it in between: outside of a transaction, a query that was read to its end leaves nothing.
+        """
         try:
-            return query.rows(driver(connection), values)
-        finally:
+            connection = self._asking.pop()
+        except IndexError:
+            connection = self._engine.raw_connection()
+        try:
+            rows = query.rows(driver(connection), values)
+        except BaseException:
             connection.close()
+            raise
+        self._asking.append(connection)
+        return rows
 
     def _make_tables(self) -> None:
         with self.write() as connection:

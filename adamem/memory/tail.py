@@ -13,6 +13,9 @@ _SCREENED_FROM = 512
 _SLACK = np.float32(4e-6)
 """What float32's rounding may add to an inner product of vectors of length 1."""
 _LEVELS = np.float32(127)
+_MIDDLE = 128
+_TURN = 64
+"""Codes of a vector are a multiple of that: `adamem.simd.TURN`, which brings numba."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class _Rows:
     vectors: FloatArray
     """float32 (capacity, d), of length 1."""
     codes: AnyArray
-    """int8 (capacity, d): a vector is its scale times these, nearly."""
+    """uint8 (capacity, d or more): a vector is its scale times these less 128, nearly."""
     scales: FloatArray
     """float32 (capacity,): 0 for what is gone."""
     errors: FloatArray
@@ -107,7 +110,9 @@ class Tail:
         if admitted is not None:
             places = places[np.isin(rows.ids[places], admitted)]
         ids = rows.ids[places]
-        distances = np.float32(1) - rows.vectors[places] @ query
+        # Without a copy where that is all of them.
+        vectors = rows.vectors[: rows.count] if places.size == rows.count else rows.vectors[places]
+        distances = np.float32(1) - vectors @ query
         if ids.size > 4 * k:
             near = np.argpartition(distances, k)
             within = distances <= distances[near[:k]].max()  # all that tie with the last
@@ -122,18 +127,15 @@ class Tail:
         return sum(part.nbytes for part in (rows.ids, rows.vectors, rows.codes, rows.scales, rows.errors))
 
 
-def _screened(rows: _Rows, query: FloatArray, k: int, admitted: IdArray | None) -> IdArray:
+def _screened(rows: _Rows, query: FloatArray, k: int, admitted: IdArray | None) -> AnyArray:
     from adamem.memory._screen import screen  # noqa: PLC0415 -- brings numba, which small memories do without
 
     scales = rows.scales
     if admitted is not None:
         scales = np.where(np.isin(rows.ids, admitted), scales, np.float32(0))
-    code, scale, error = np.empty((1, query.size), np.int8), np.empty(1, np.float32), np.empty(1, np.float32)
-    _encode(query[None, :], code, scale, error)
-    out = np.empty(rows.count, dtype=np.int64)
+    out = np.empty(rows.count, dtype=np.int32)
     estimates = np.empty(rows.count, dtype=np.float32)
-    wide = code[0].astype(np.int16)
-    found = screen(rows.codes, scales, rows.errors, rows.count, wide, scale[0], error[0], k, estimates, out)
+    found = screen(rows.codes, scales, rows.errors, rows.count, query, _SLACK, k, estimates, out)
     return out[:found]
 
 
@@ -142,7 +144,7 @@ def _encode(vectors: FloatArray, codes: AnyArray, scales: FloatArray, errors: Fl
     found = np.maximum(np.abs(vectors).max(axis=1), np.float32(1e-30)) / _LEVELS
     rounded = np.rint(vectors / found[:, None])
     errors[:] = np.linalg.norm(vectors - rounded * found[:, None], axis=1) + _SLACK
-    codes[:] = rounded
+    codes[:, : vectors.shape[1]] = rounded + _MIDDLE
     scales[:] = found
 
 
@@ -151,7 +153,7 @@ def _empty(capacity: int, dim: int) -> _Rows:
         0,
         np.empty(capacity, np.int64),
         np.empty((capacity, dim), np.float32),
-        np.empty((capacity, dim), np.int8),
+        np.full((capacity, -(-dim // _TURN) * _TURN), _MIDDLE, np.uint8),
         np.zeros(capacity, np.float32),
         np.empty(capacity, np.float32),
     )

@@ -1,7 +1,8 @@
 """Every numba kernel of SpiralGraph, and the intrinsics under them.
 
-One module, because numba's cache does not notice a change in another file. Kernels take addresses where the row of a
-matrix is meant for SIMD: whoever calls them has checked that the row exists.
+One module, because numba's cache does not notice a change in another file; only `adamem.simd`, which hardly changes, is
+one of its own. Kernels take addresses where the row of a matrix is meant for SIMD: whoever calls them has checked that
+the row exists.
 
 A code row holds 8-bit components and, in its last 16 bytes, four float32 (`SCALE` ... `SQUARE`): whatever an estimate
 needs comes with the same cache lines. Rows are `width` bytes, a multiple of 64, and begin at multiples of 64.
@@ -12,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar, cast
 
-import llvmlite.binding as llvm
 import numba
 import numpy as np
 from llvmlite import ir
@@ -20,6 +20,7 @@ from numba.core import cgutils, types
 from numba.experimental import structref
 from numba.extending import intrinsic
 
+from adamem.simd import BYTE_OPERANDS, dot, dot_path, in_pairs, pointer
 from adamem.types import AnyArray, FloatArray, IdArray
 
 L2, COSINE, IP = 0, 1, 2
@@ -58,9 +59,7 @@ ABREAST = 8
 COLUMNS = 32
 """So many columns lie together: four bytes of the first, four of the second ..., then the next four of each."""
 
-_I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
-# vpdpbusd's operands are vectors of bytes since LLVM 22, of 32-bit integers before.
-_BYTE_OPERANDS = llvm.llvm_version_info[0] >= 22
+_I8, _I32, _I64 = (ir.IntType(bits) for bits in (8, 32, 64))
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 # Sums may be reordered into SIMD lanes; NaN and Inf keep their meaning, so the full `fastmath` is not asked for.
@@ -197,29 +196,15 @@ structref.define_proxy(Handle, _HandleType, ["rows", "lens", "spiral", "scratch"
 # -- intrinsics --------------------------------------------------------------------------------------------------------
 
 
-def dot_path(features: str) -> str:
-    """Which instructions `dot` is made of on a target with such a feature string, as LLVM writes it."""
-    have = set(features.split(","))
-    if {"+avx512vnni", "+avx512bw", "+avx512f"} <= have:
-        return "avx512vnni"
-    if "+avxvnni" in have:
-        return "avxvnni"
-    return "generic"
-
-
-def _pointer(builder: ir.IRBuilder, address: ir.Value, to: ir.Type) -> ir.Value:
-    return builder.inttoptr(address, to.as_pointer())
-
-
 @intrinsic
 def prefetch(typing_context: Any, address: Any) -> Any:  # noqa: ARG001 -- numba's signature
     """Fetch the cache line at an address (uint64) into the nearest cache; any address will do."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001 -- numba's signature
-        pointer = _pointer(builder, arguments[0], _I8)
-        kind = ir.FunctionType(ir.VoidType(), [pointer.type, _I32, _I32, _I32])
+        line = pointer(builder, arguments[0], _I8)
+        kind = ir.FunctionType(ir.VoidType(), [line.type, _I32, _I32, _I32])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(function, [pointer, _I32(0), _I32(3), _I32(1)])  # to read, keep near, data
+        builder.call(function, [line, _I32(0), _I32(3), _I32(1)])  # to read, keep near, data
         return context.get_dummy_value()
 
     return types.void(types.uint64), generate
@@ -230,7 +215,7 @@ def move(typing_context: Any, target: Any, source: Any, count: Any) -> Any:  # n
     """memmove: `count` bytes from address `source` to address `target`, which may overlap."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001 -- numba's signature
-        to, come = (_pointer(builder, address, _I8) for address in arguments[:2])
+        to, come = (pointer(builder, address, _I8) for address in arguments[:2])
         kind = ir.FunctionType(ir.VoidType(), [to.type, come.type, _I64, ir.IntType(1)])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.memmove.p0.p0.i64")
         builder.call(function, [to, come, arguments[2], ir.IntType(1)(0)])
@@ -257,93 +242,6 @@ def bits_float(typing_context: Any, bits: Any) -> Any:  # noqa: ARG001 -- numba'
         return builder.bitcast(arguments[0], ir.FloatType())
 
     return types.float32(types.uint32), generate
-
-
-@intrinsic
-def dot(typing_context: Any, row: Any, query: Any, width: Any) -> Any:  # noqa: ARG001 -- numba's signature
-    """Sum of u8 * s8 over `width` bytes (a multiple of 64, at least 64) at the addresses `row` and `query`: int32.
-
-    No step saturates, and int32 holds the sum up to a width of 66,000. The instructions are chosen by the features of
-    the target that is compiled for, never by the processor at hand: NUMBA_CPU_NAME may name another.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001 -- numba's signature
-        path = dot_path(context.codegen().magic_tuple()[2])
-        if path == "avx512vnni":
-            return _sum_loop(builder, arguments, _vnni_step(512), step_bytes=64, lanes=16)
-        if path == "avxvnni":
-            return _sum_loop(builder, arguments, _vnni_step(256), step_bytes=32, lanes=8)
-        return _sum_loop(builder, arguments, _widening_step, step_bytes=16, lanes=8)
-
-    return types.int32(types.uint64, types.uint64, types.uint64), generate
-
-
-def _sum_loop(builder: Any, arguments: Any, step: Any, *, step_bytes: int, lanes: int) -> Any:
-    """A loop over both rows, 64 bytes a turn; `step` adds the products of `step_bytes` bytes to an accumulator."""
-    row, query, width = arguments
-    accumulator = ir.VectorType(_I32, lanes)
-    count = LINE // step_bytes
-    entry = builder.block
-    body, after = builder.append_basic_block("dot.body"), builder.append_basic_block("dot.after")
-    builder.branch(body)
-    builder.position_at_end(body)
-    at = builder.phi(_I64)
-    at.add_incoming(_I64(0), entry)
-    sums = [builder.phi(accumulator) for _ in range(count)]
-    fresh = []
-    for place, so_far in enumerate(sums):
-        so_far.add_incoming(ir.Constant(accumulator, None), entry)
-        offset = builder.add(at, _I64(place * step_bytes))
-        fresh.append(step(builder, so_far, builder.add(row, offset), builder.add(query, offset)))
-    onward = builder.add(at, _I64(LINE))
-    at.add_incoming(onward, body)
-    for so_far, new in zip(sums, fresh, strict=True):
-        so_far.add_incoming(new, body)
-    builder.cbranch(builder.icmp_unsigned("<", onward, width), body, after)
-    builder.position_at_end(after)
-    total = fresh[0]
-    for one in fresh[1:]:
-        total = builder.add(total, one)
-    kind = ir.FunctionType(_I32, [accumulator])
-    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.add.v{lanes}i32")
-    return builder.call(function, [total])
-
-
-def _vnni_step(bits: int) -> Any:
-    """vpdpbusd: in each of `bits` / 32 lanes, four products u8 * s8 are added without saturation."""
-    lanes = bits // 32
-    accumulator = ir.VectorType(_I32, lanes)
-    operand = ir.VectorType(_I8, 4 * lanes) if _BYTE_OPERANDS else accumulator
-
-    def step(builder: Any, so_far: Any, row: Any, query: Any) -> Any:
-        left, right = (builder.load(_pointer(builder, address, operand), align=1) for address in (row, query))
-        kind = ir.FunctionType(accumulator, [accumulator, operand, operand])
-        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.x86.avx512.vpdpbusd.{bits}")
-        return builder.call(function, [so_far, left, right])
-
-    return step
-
-
-def _widening_step(builder: Any, so_far: Any, row: Any, query: Any) -> Any:
-    """16 products in 32 bits, added in pairs: LLVM makes vpmaddwd of it on x86, and what it has elsewhere."""
-    bytes_, shorts, words = (ir.VectorType(kind, 16) for kind in (_I8, _I16, _I32))
-    left = builder.zext(builder.load(_pointer(builder, row, bytes_), align=1), shorts)
-    right = builder.sext(builder.load(_pointer(builder, query, bytes_), align=1), shorts)
-    products = builder.mul(builder.sext(left, words), builder.sext(right, words))
-    return builder.add(so_far, _in_pairs(builder, products))
-
-
-def _in_pairs(builder: Any, words: Any) -> Any:
-    """The sums of the vector's neighbours: half as many."""
-    nothing = ir.Constant(words.type, ir.Undefined)
-    half = words.type.count // 2
-    even, odd = (
-        builder.shuffle_vector(
-            words, nothing, ir.Constant(ir.VectorType(_I32, half), [_I32(2 * i + first) for i in range(half)])
-        )
-        for first in (0, 1)
-    )
-    return builder.add(even, odd)
 
 
 @intrinsic
@@ -385,10 +283,10 @@ def _products_loop(
     sums = [builder.phi(accumulator) for _ in range(abreast * beside)]
     at = builder.add(columns, builder.add(builder.mul(group, _I64(4 * COLUMNS)), _I64(4 * column)))
     places = [builder.add(at, _I64(4 * lanes * one)) for one in range(beside)]
-    met = [builder.load(_pointer(builder, place, packed), align=1) for place in places]
+    met = [builder.load(pointer(builder, place, packed), align=1) for place in places]
     fresh = []
     for start in starts:
-        four = builder.load(_pointer(builder, builder.add(start, builder.mul(group, _I64(4))), _I32), align=1)
+        four = builder.load(pointer(builder, builder.add(start, builder.mul(group, _I64(4))), _I32), align=1)
         spread = builder.shuffle_vector(builder.insert_element(nothing, four, _I32(0)), nothing, everywhere)
         fresh += [step(builder, sums[len(fresh) + place], one, spread) for place, one in enumerate(met)]
     onward = builder.add(group, _I64(1))
@@ -400,13 +298,13 @@ def _products_loop(
     builder.position_at_end(after)
     for place, new in enumerate(fresh):
         one, other = row + place // beside, column + place % beside * lanes
-        builder.store(new, _pointer(builder, builder.add(out, _I64(4 * (one * COLUMNS + other))), accumulator), align=4)
+        builder.store(new, pointer(builder, builder.add(out, _I64(4 * (one * COLUMNS + other))), accumulator), align=4)
 
 
 def _vnni_group(bits: int) -> Any:
     """By vpdpbusd again: in each lane the four bytes of one column meet the row's four."""
     accumulator = ir.VectorType(_I32, bits // 32)
-    operand = ir.VectorType(_I8, bits // 8) if _BYTE_OPERANDS else accumulator
+    operand = ir.VectorType(_I8, bits // 8) if BYTE_OPERANDS else accumulator
 
     def step(builder: Any, so_far: Any, columns: Any, row: Any) -> Any:
         kind = ir.FunctionType(accumulator, [accumulator, operand, operand])
@@ -422,7 +320,7 @@ def _widening_group(builder: Any, so_far: Any, columns: Any, row: Any) -> Any:
     words = ir.VectorType(_I32, count)
     row = builder.bitcast(row, columns.type)
     products = builder.mul(builder.zext(columns, words), builder.sext(row, words))
-    return builder.add(so_far, _in_pairs(builder, _in_pairs(builder, products)))
+    return builder.add(so_far, in_pairs(builder, in_pairs(builder, products)))
 
 
 @intrinsic
@@ -432,7 +330,7 @@ def below(typing_context: Any, address: Any, limit: Any) -> Any:  # noqa: ARG001
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001 -- numba's signature
         floats = ir.VectorType(ir.FloatType(), COLUMNS)
         nothing = ir.Constant(floats, ir.Undefined)
-        values = builder.load(_pointer(builder, arguments[0], floats), align=4)
+        values = builder.load(pointer(builder, arguments[0], floats), align=4)
         everywhere = ir.Constant(ir.VectorType(_I32, COLUMNS), [_I32(0)] * COLUMNS)
         limits = builder.shuffle_vector(builder.insert_element(nothing, arguments[1], _I32(0)), nothing, everywhere)
         return builder.bitcast(builder.fcmp_ordered("<", values, limits), _I32)
