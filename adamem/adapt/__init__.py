@@ -1,7 +1,20 @@
 """Learning on top of an encoder, from pairs of a query and a document; this imports nothing heavy."""
 
+from adamem.adapt.exam import Exam
 from adamem.adapt.lora import LoRAAdapter, LoRALearner
 from adamem.adapt.pairs import Pair
+from adamem.adapt.protocol import Adapter
 from adamem.adapt.query import QueryAdapter
+from adamem.adapt.workshop import Learnt, ProcessEnded, Workshop
 
-__all__ = ["LoRAAdapter", "LoRALearner", "Pair", "QueryAdapter"]
+__all__ = [
+    "Adapter",
+    "Exam",
+    "Learnt",
+    "LoRAAdapter",
+    "LoRALearner",
+    "Pair",
+    "ProcessEnded",
+    "QueryAdapter",
+    "Workshop",
+]

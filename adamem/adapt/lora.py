@@ -88,6 +88,16 @@ class LoRAAdapter:
         if self.sides not in ("both", "queries"):
             raise InvalidInput(f"sides of a LoRA recipe must be 'both' or 'queries', not {self.sides!r}")
 
+    @property
+    def kind(self) -> str:
+        """``lora``."""
+        return LoraWeights.kind
+
+    @property
+    def moves(self) -> Moves:
+        """The `sides`."""
+        return self.sides
+
     def learn(
         self,
         base: Encoder,

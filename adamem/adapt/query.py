@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from adamem.adapt.pairs import Pair, agreeing, require_contrast
+from adamem.data.progress import Progress, silent
+from adamem.encoders.adaptation import Moves, require_base
 from adamem.encoders.protocol import Encoder
 from adamem.encoders.query_map import QueryMap, operator_norm
 from adamem.errors import InvalidInput, LearningFailed
@@ -70,24 +72,56 @@ class QueryAdapter:
         if not 0 <= self.bound < 1:
             raise InvalidInput(f"bound of a query recipe must be from 0 to under 1, not {self.bound}")
 
-    def learn(self, base: Encoder, pairs: Sequence[Pair]) -> QueryMap:
+    @property
+    def kind(self) -> str:
+        """``query-map``."""
+        return QueryMap.kind
+
+    @property
+    def moves(self) -> Moves:
+        """``queries``: documents keep their vectors."""
+        return "queries"
+
+    def learn(
+        self,
+        base: Encoder,
+        pairs: Sequence[Pair],
+        *,
+        since: QueryMap | None = None,
+        replay: Sequence[Pair] = (),
+        progress: Progress = silent,
+    ) -> QueryMap:
         """The map that brings the pairs' queries nearer to their documents, as `base` embeds both.
+
+        Parameters
+        ----------
+        base
+            Any encoder; it stays as it is.
+        pairs, replay
+            The new ones, and former ones to mix among them.
+        since
+            Where to go on from, learnt on the same base with the same rank.
+        progress
+            Told after each epoch.
 
         Raises
         ------
         InvalidInput
-            if no two pairs may be held against each other.
+            if since does not fit, or no two pairs may be held against each other.
         LearningFailed
             if A or B became NaN or infinite.
         """
+        pairs = [*pairs, *replay]
         require_contrast(pairs)
         queries = base.encode_query([pair.query for pair in pairs]).astype(np.float64)  # (n, dim)
         documents = base.encode_document([pair.document for pair in pairs]).astype(np.float64)  # (n, dim)
         dim = queries.shape[1]
         random = np.random.default_rng(self.seed)
         both = np.stack([np.zeros((dim, self.rank)), random.standard_normal((dim, self.rank)) / math.sqrt(dim)])
+        if since is not None:
+            both[:] = self._parts(since, base)
         adam = _Adam(both, rate=self.rate)
-        for _ in range(self.epochs):
+        for epoch in range(self.epochs):
             order = random.permutation(len(pairs))
             for start in range(0, len(order), self.batch):
                 rows = order[start : start + self.batch]
@@ -101,7 +135,17 @@ class QueryAdapter:
                     )
                 if norm > self.bound:
                     both[0] *= self.bound / norm
+            progress(epoch + 1, self.epochs, "learning a query map")
         return QueryMap(base.fingerprint, *both.astype(np.float32))
+
+    def _parts(self, since: QueryMap, base: Encoder) -> DoubleArray:
+        require_base(base, since.base, kind=since.kind)
+        if since.rank != self.rank:
+            raise InvalidInput(
+                f"the query map to go on from has rank {since.rank}, and the recipe has {self.rank}; "
+                f"give the recipe rank={since.rank}, or begin anew without since"
+            )
+        return np.stack(since.parts).astype(np.float64)
 
 
 def loss_and_slopes(

@@ -57,6 +57,11 @@ class QueryMap:
         return "queries"
 
     @property
+    def parts(self) -> tuple[FloatArray, FloatArray]:
+        """A and B, float32 (dim, rank) each, not to be written to."""
+        return self._a, self._b
+
+    @property
     def rank(self) -> int:
         """The rank of A Bᵀ, at most."""
         return int(self._a.shape[1])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -90,6 +90,10 @@ class SentenceEncoder:
             texts, prompt=self.document_prefix, batch_size=_BATCH, show_progress_bar=False, normalize_embeddings=True
         )
         return np.ascontiguousarray(vectors, dtype=np.float32)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the model, which whoever gets it loads again."""
+        return {name: value for name, value in self.__dict__.items() if name != "_model"}
 
     def _encode_one_to_see(self) -> int:
         return int(self._model.encode_document(["dimension"], show_progress_bar=False).shape[1])

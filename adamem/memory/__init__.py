@@ -5,6 +5,7 @@ from adamem.memory.drafts import NewMemory
 from adamem.memory.engine import DEFAULT_NAMESPACE, MemoryEngine
 from adamem.memory.fusion import Fusion, Weighting
 from adamem.memory.records import (
+    Adapted,
     Added,
     Context,
     Defragmented,
@@ -17,9 +18,11 @@ from adamem.memory.records import (
     Timings,
     Version,
 )
+from adamem.memory.tutor import LearningPlan
 
 __all__ = [
     "DEFAULT_NAMESPACE",
+    "Adapted",
     "Added",
     "AsyncMemoryEngine",
     "Context",
@@ -28,6 +31,7 @@ __all__ = [
     "Hit",
     "Imported",
     "Json",
+    "LearningPlan",
     "Memory",
     "MemoryEngine",
     "Namespace",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import select
 
 from adamem.encoders import Encoder, open_encoder
+from adamem.encoders.adaptation import Adaptation as LearntOnTop
+from adamem.encoders.adaptation import open_adaptation
 from adamem.encoders.registry import fitted_dim
 from adamem.errors import InvalidInput, StorageError, UnknownName
 from adamem.files import storage_error
@@ -21,6 +25,7 @@ from adamem.memory.clock import to_datetime
 from adamem.memory.copying import copy_namespace
 from adamem.memory.core import Core
 from adamem.memory.drafts import check_name
+from adamem.memory.learning import Adaptation
 from adamem.memory.packages import Package, write_package
 from adamem.memory.records import Defragmented, Imported, Version
 from adamem.memory.reembedding import Progress, Reembedding
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
     from adamem.encoders.lsa import LsaEncoder
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 _PIECE = 1_000
 _NEIGHBOURS = 8
 """So many of the nearest are looked at for those that are near enough to be linked."""
@@ -253,6 +259,51 @@ class Caretaker:
         finally:
             self._reembedding.release()
 
+    def adapt(self, adapted: Encoder, by: Encoder, base: EncoderRow) -> int:
+        """Embed all memories anew by what an encoder has become, and search by it from then on; how many.
+
+        `by` makes the vectors. Those of `base`, which it was adapted from, stay; others go.
+        """
+        if not self._reembedding.acquire(blocking=False):
+            raise StorageError(f"the memories of {self._core.file} are being embedded anew already; wait for that")
+        try:
+            return self._reembed(adapted, None, keep=True, progress=None, by=by, base=base)
+        finally:
+            self._reembedding.release()
+
+    def use_adaptation(self, number: int | None, *, progress: Progress | None) -> None:
+        """See `MemoryEngine.use_adaptation`."""
+        self._core.require_writer()
+        row, learning = self._core.known_encoder(), self._core.learning
+        if row is None:
+            raise UnknownName("there is no adaptation: nothing was added to this memory yet")
+        found = None if number is None else self._core.read(lambda: learning.model(number))
+        if number is not None and found is None:
+            known = [one.id for one in self._core.read(learning.all) if one.bytes]
+            raise UnknownName(
+                f"there is no adaptation {number} to use; there are: {', '.join(map(str, known)) or 'none'}"
+            )
+        now = self._core.read(lambda: learning.of_encoder(row))
+        base = row if now is None else now.base
+        if found is not None and found.base.fingerprint != base.fingerprint:
+            raise InvalidInput(
+                f"the adaptation {number} was learnt on {found.base.name}, and the memories are embedded by "
+                f"{base.name}; embed them by that one first: reembed({found.base.name!r})"
+            )
+        encoder = self._core.encoder.open(base)
+        if found is not None and found.moves == "both":
+            encoder = open_adaptation(found.model).applied_to(encoder)
+        if encoder.fingerprint != row.fingerprint:
+            self.reembed(encoder, keep=True, progress=progress)
+
+        def switch() -> None:
+            with self._store.change() as change:
+                learning.settle(change)
+                learning.use_for_queries(change, number if found is not None and found.moves == "queries" else None)
+            self._core.row = self._store.encoder()
+
+        self._core.write(switch)
+
     def _live_texts(self) -> Iterator[str]:
         """All that are found or are history, by id."""
         last = 0
@@ -260,7 +311,16 @@ class Caretaker:
             yield from (text for _, text in some)
             last = some[-1][0]
 
-    def _reembed(self, new: Encoder, fitted: LsaEncoder | None, *, keep: bool, progress: Progress | None) -> int:
+    def _reembed(
+        self,
+        new: Encoder,
+        fitted: LsaEncoder | None,
+        *,
+        keep: bool,
+        progress: Progress | None,
+        by: Encoder | None = None,
+        base: EncoderRow | None = None,
+    ) -> int:
         def begin() -> EncoderRow:
             with self._store.change() as change:
                 row = self._store.encoder_for(change, new.fingerprint, new.name, new.dim)
@@ -270,7 +330,7 @@ class Caretaker:
                 return row
 
         row = self._core.write(begin)
-        work = Reembedding(self._store, new, row)
+        work = Reembedding(self._store, by or new, row)
         if fitted is None:
             self._core.encoder.know(new)
         else:
@@ -281,6 +341,7 @@ class Caretaker:
             with self._store.change() as change:
                 more = work.finish(change.connection)
                 self._store.use_encoder(change, row)
+                self._core.learning.settle(change)
             self._core.row = row
             self._core.shelves.forget_all()
             return more
@@ -288,8 +349,8 @@ class Caretaker:
         old = self._core.known_encoder()
         if old != row:
             count += self._core.write(swap)
-        if not keep:
-            work.drop_others(self._core.read, self._core.write)
+        if not keep or base is not None:
+            work.drop_others(self._core.read, self._core.write, but=None if base is None else base.id)
             self._core.write(lambda: self._remove_saved(row))
         return count
 
@@ -347,7 +408,7 @@ class Caretaker:
 
     # -- packages ------------------------------------------------------------------------------------------------------
 
-    def export_package(self, path: Path, names: Iterable[str] | None, licence: str | None) -> int:
+    def export_package(self, path: Path, names: Iterable[str] | None, licence: str | None, *, adaptation: bool) -> int:
         """See `MemoryEngine.export_package`."""
         if isinstance(names, str):
             raise InvalidInput(f"namespaces must be several names, not the one string {names[:40]!r}; write a list")
@@ -359,14 +420,27 @@ class Caretaker:
         def work() -> int:
             numbers = None if wanted is None else [self._number(name) for name in wanted]
             row = self._store.encoder()
+            learnt = self._in_use(row) if adaptation else None
             try:
-                return write_package(path, self._exported(numbers, row), encoder=row, licence=licence)
+                return write_package(
+                    path, self._exported(numbers, row), encoder=row, licence=licence, adaptation=learnt
+                )
             except OSError as error:
                 if isinstance(error, StorageError):
                     raise
                 raise storage_error(error, path) from error
 
         return self._core.read(work)
+
+    def _in_use(self, row: EncoderRow | None) -> Adaptation:
+        """What the encoder has learnt and embeds by."""
+        found = None
+        if row is not None:
+            learning, number = self._core.learning, row.adaptation
+            found = learning.of_encoder(row) if number is None else learning.model(number)
+        if found is None:
+            raise InvalidInput("the encoder uses nothing that it has learnt; export without adaptation=True")
+        return found
 
     def _require_other(self, path: Path) -> None:
         """Refuse to write over the memory file, or anything that lies beside it because of it."""
@@ -400,6 +474,22 @@ class Caretaker:
         self._core.require_writer()
         package = Package(path, most_bytes=most_bytes)
         try:
-            return take_in(self._core, package, into)
+            model = None if package.adapted is None else open_adaptation(package.adaptation())  # before all else
+            imported = take_in(self._core, package, into)
+            return replace(imported, adaptation=None if model is None else self._core.write(lambda: self._bring(model)))
         finally:
             package.close()
+
+    def _bring(self, model: LearntOnTop) -> int | None:
+        """Keep what an encoder has learnt elsewhere, if it is the one of this file; its number."""
+        row = self._core.known_encoder()
+        now = None if row is None else self._core.learning.of_encoder(row)
+        base = row if now is None else now.base
+        if base is None or base.fingerprint != model.base:
+            _log.warning(
+                "what the package's encoder has learnt is left out: it is another one than that of %s", self._core.file
+            )
+            return None
+        adapted = model.applied_to(self._core.encoder.open(base)).fingerprint
+        with self._store.change() as change:
+            return self._core.learning.bring(change, base, model, adapted)

@@ -21,6 +21,7 @@ from adamem.memory.drafts import Draft
 from adamem.memory.encoder_in_use import EncoderInUse, checked
 from adamem.memory.index_files import IndexFiles
 from adamem.memory.indexed import IndexKind
+from adamem.memory.learning import Learning
 from adamem.memory.lexicon import Lexicon
 from adamem.memory.records import Added
 from adamem.memory.scribe import Scribe
@@ -45,6 +46,10 @@ class Core:
     ----------
     path, encoder, kind, readonly, wait, room, threads, most_bytes, clock
         As `MemoryEngine` has them, checked.
+    learns
+        Whether answers to questions are lessons for the encoder.
+    held_out
+        The share of them that are never taught.
     """
 
     def __init__(
@@ -59,11 +64,14 @@ class Core:
         threads: int,
         most_bytes: int,
         clock: Clock,
+        learns: bool,
+        held_out: float,
     ) -> None:
         self.path = path
         self.file = str(path or ":memory:")
         self.kind = kind
         self.readonly = readonly
+        self.learns = learns
         self._process = os.getpid()
         self._closed = False
         self._writer = Scribe()
@@ -71,7 +79,8 @@ class Core:
         self.usage = Usage()
         self.store = Store(path, readonly=readonly, wait=wait, clock=clock)
         try:
-            self.encoder = EncoderInUse(encoder, file=self.file, kept=self.store.kept_encoder)
+            self.learning = Learning(self.store, held_out=held_out)
+            self.encoder = EncoderInUse(encoder, file=self.file, kept=self.store.kept_encoder, learning=self.learning)
             self.row = self.store.encoder()
             if self.row is not None and encoder is not None and not isinstance(encoder, str):
                 self.encoder.open(self.row)
@@ -209,6 +218,8 @@ class Core:
                     instead = topic(change)
                     drafts = [dataclasses.replace(one, topic=instead) for one in drafts]
                 kept = self.store.add(change, number, row.id, drafts, embedded.vectors)
+                if self.learns:
+                    self.learning.note_answers(change, kept.ids.tolist(), drafts)
             self.use(row, embedded.fitted)
             self.tell(change, number, kept, embedded.vectors)
         return [Added(one, other) for one, other in zip(kept.ids.tolist(), kept.superseded, strict=True)]

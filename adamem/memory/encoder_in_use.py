@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from adamem.encoders import Encoder, open_encoder
+from adamem.encoders.adaptation import open_adaptation
 from adamem.encoders.registry import fitted_dim
 from adamem.errors import InvalidInput
 from adamem.index import check_vectors
 from adamem.memory.fitting import FEWEST, fit, open_kept
+from adamem.memory.learning import Learning, require_model
 from adamem.memory.store import EncoderRow
 from adamem.types import FloatArray
 
@@ -32,12 +34,23 @@ class EncoderInUse:
         What the file is called in sentences.
     kept
         Gives what the file has of an encoder that was fitted to its texts, or None.
+    learning
+        What encoders have learnt here.
     """
 
-    def __init__(self, spec: str | Encoder | None, *, file: str, kept: Callable[[EncoderRow], bytes | None]) -> None:
+    def __init__(
+        self,
+        spec: str | Encoder | None,
+        *,
+        file: str,
+        kept: Callable[[EncoderRow], bytes | None],
+        learning: Learning,
+    ) -> None:
         self._spec = spec
         self._file = file
         self._kept = kept
+        self._learning = learning
+        self._moved: tuple[int, Encoder] | None = None  # by the adaptation that moves queries: what embeds them
         self._known: dict[str, Encoder] = {}  # by fingerprint: those that are open
         self._fitted: set[str] = set()  # fingerprints of those that the file itself has, and that were in use
         self._first: Encoder | None = None
@@ -50,6 +63,11 @@ class EncoderInUse:
         """Use this one wherever the file's vectors are its own: all are, or will be, embedded anew by it."""
         with self._opening:
             self._known[encoder.fingerprint] = encoder
+
+    def know_moving(self, number: int, encoder: Encoder) -> None:
+        """Embed queries by this one where an adaptation moves them."""
+        with self._opening:
+            self._moved = number, encoder
 
     def know_fitted(self, encoder: LsaEncoder) -> None:
         """As `know`, of one that was fitted to the file's texts and is kept in it."""
@@ -86,6 +104,10 @@ class EncoderInUse:
             if row is not None and (fitted_here := self._opened(row)) is not None:
                 self.know_fitted(fitted_here)
                 return fitted_here
+            if row is not None and (learnt := self._learning.of_encoder(row)) is not None:
+                adapted = open_adaptation(learnt.model).applied_to(self.open(learnt.base))
+                self.know(adapted)
+                return adapted
             if row is None and self.must_be_fitted:
                 raise InvalidInput(
                     f"lsa is fitted to the first texts that are added to {self._file}, at least {FEWEST} at once, and "
@@ -133,8 +155,16 @@ class EncoderInUse:
 
     def query(self, text: str, row: EncoderRow) -> FloatArray:
         """float32 (d,), of length 1."""
-        found: FloatArray = checked(self.open(row).encode_query([text]), 1)[0]
+        encoder = self.open(row) if row.adaptation is None else self._moving(row, row.adaptation)
+        found: FloatArray = checked(encoder.encode_query([text]), 1)[0]
         return found
+
+    def _moving(self, row: EncoderRow, number: int) -> Encoder:
+        with self._opening:
+            if self._moved is None or self._moved[0] != number:
+                learnt = require_model(self._learning.model(number), number, file=self._file)
+                self._moved = number, open_adaptation(learnt.model).applied_to(self.open(row))
+            return self._moved[1]
 
     def given(self, vectors: npt.ArrayLike, count: int, row: EncoderRow | None) -> FloatArray:
         """Vectors (n, d) that the caller has embedded already, as float32 of length 1.

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy.typing as npt
 
@@ -26,6 +26,7 @@ from adamem.memory.encoder_in_use import one_vector
 from adamem.memory.fusion import Fusion, Weighting
 from adamem.memory.indexed import index_kind
 from adamem.memory.records import (
+    Adapted,
     Added,
     Context,
     Defragmented,
@@ -43,12 +44,17 @@ from adamem.memory.retrieval import MODES, Mode, Question, Retrieval
 from adamem.memory.scope import Scope
 from adamem.memory.store import Change
 from adamem.memory.timeline import slot_topic
+from adamem.memory.tutor import LearningPlan, Tutor
 from adamem.types import ParamValue
+
+if TYPE_CHECKING:
+    from adamem.adapt import Adapter
 
 DEFAULT_NAMESPACE = "global"
 """Where memories go that name no namespace, unless the environment variable DEFAULT_NS says another one."""
 _PAGE = 500
 _FUSION = Fusion()
+_PLAN = LearningPlan()
 
 
 class MemoryEngine:
@@ -88,6 +94,12 @@ class MemoryEngine:
         What the open indexes of all namespaces may take together; those asked for the longest ago are closed.
     clock
         Gives the time. Where it goes back, times that are written stand still.
+    adapter
+        How the encoder learns from questions and their answers (`update`, `feedback`): ``LoRAAdapter()`` or
+        ``QueryAdapter()`` of `adamem.adapt`. It does so in a process of its own, at low priority; None leaves the
+        encoder as it is. What was learnt stays in use where the file is opened without one; see `use_adaptation`.
+    plan
+        When it learns, and what is refused.
 
     Raises
     ------
@@ -116,8 +128,16 @@ class MemoryEngine:
         threads: int = 1,
         cache_bytes: int = 1 << 30,
         clock: Clock = system_clock,
+        adapter: Adapter | None = None,
+        plan: LearningPlan = _PLAN,
     ) -> None:
         kind = index_kind(index, index_params, search_params)
+        if adapter is not None and readonly:
+            raise InvalidInput("an encoder learns where its file is written; open it without readonly=True, or adapter")
+        if adapter is not None and not (callable(getattr(adapter, "learn", None)) and hasattr(adapter, "moves")):
+            raise InvalidInput(
+                f"adapter takes a LoRAAdapter or a QueryAdapter of adamem.adapt, not {_type_name(adapter)}"
+            )
         self._default = check_name(
             default_namespace or os.environ.get("DEFAULT_NS", "").strip() or DEFAULT_NAMESPACE, what="namespace"
         )
@@ -137,10 +157,19 @@ class MemoryEngine:
             threads=threads,
             most_bytes=most_bytes,
             clock=clock,
+            learns=adapter is not None,
+            held_out=_check_plan(plan).held_out,
         )
         self._store = self._core.store
         self._retrieval = Retrieval(self._core.store, self._core.shelves, self._core.lexicon)
         self._caretaker = Caretaker(self._core)
+        self._tutor = None
+        if adapter is not None:
+            try:
+                self._tutor = Tutor(self._core, self._core.learning, adapter, plan, reembed=self._caretaker.adapt)
+            except BaseException:
+                self._core.close()
+                raise
 
     def __enter__(self) -> Self:
         return self
@@ -261,7 +290,26 @@ class MemoryEngine:
         if not drafts:
             return []
         embedded = self._core.embedded([one.embedded for one in drafts], vectors)
-        return self._core.write(lambda: self._core.add(name, drafts, embedded))
+        added = self._core.write(lambda: self._core.add(name, drafts, embedded))
+        if self._tutor is not None:
+            self._tutor.note(sum(draft.question is not None for draft in drafts))
+        return added
+
+    def feedback(self, query: str, memory: int) -> None:
+        """Let the encoder know that a memory answers a query, which it learns with its next lessons.
+
+        Raises `InvalidInput` where the engine was opened without an `adapter`, `UnknownName` for a memory that is none.
+        """
+        asked, number = check_text(query, what="query"), self.get(memory).id
+        self._core.require_writer()
+        tutor = self._require_tutor()
+
+        def note() -> None:
+            with self._store.change() as change:
+                self._core.learning.note(change, number, asked)
+
+        self._core.write(note)
+        tutor.note(1)
 
     def supersede(
         self,
@@ -601,6 +649,33 @@ class MemoryEngine:
         """
         return self._caretaker.reembed(encoder, keep=bool(keep), progress=progress)
 
+    def learn(self) -> Adapted | None:
+        """Let the encoder learn whatever is waiting for it, now, and say what came of the last of it.
+
+        None where there was nothing, or where it teaches nothing: one pair alone is told from no other. Raises
+        `InvalidInput` where the engine was opened without an `adapter`.
+        """
+        self._core.require_writer()
+        return self._require_tutor().learn()
+
+    def adaptations(self) -> list[Adapted]:
+        """What the encoder has learnt, batch by batch, the oldest first, and what became of it."""
+        return self._core.read(self._core.learning.all)
+
+    def use_adaptation(self, adaptation: int | None, *, progress: Progress | None = None) -> None:
+        """Embed by what the encoder had learnt then, or, with None, as it was before it learnt anything.
+
+        Where documents are moved too, all memories are embedded anew, beside searches, unless their vectors are still
+        there, as those of the encoder itself are. What is learnt next goes on from there.
+
+        Raises
+        ------
+        UnknownName
+            if there is no such adaptation, or it was refused.
+        """
+        number = None if adaptation is None else check_memory_id(adaptation)
+        self._caretaker.use_adaptation(number, progress=progress)
+
     def snapshot(self, name: str | None = None) -> Version:
         """Keep the whole file as it is now, in ``PATH.versions/``; by the time of day where no name is given."""
         return self._caretaker.snapshot(name)
@@ -627,6 +702,7 @@ class MemoryEngine:
         *,
         namespaces: Iterable[str] | None = None,
         licence: str | None = None,
+        adaptation: bool = False,
     ) -> int:
         """Write memories and their history to a file to hand on; how many.
 
@@ -641,8 +717,10 @@ class MemoryEngine:
             Which; all, where it is None.
         licence
             Under which they may be used, for whoever gets them.
+        adaptation
+            Whether what the encoder has learnt, and is in use, goes along.
         """
-        return self._caretaker.export_package(Path(_check_path(path)), namespaces, licence)
+        return self._caretaker.export_package(Path(_check_path(path)), namespaces, licence, adaptation=bool(adaptation))
 
     def import_package(
         self, path: str | os.PathLike[str], *, namespace: str | None = None, max_bytes: int = 8 << 30
@@ -681,10 +759,23 @@ class MemoryEngine:
         self._core.shelves.flush()
 
     def close(self) -> None:
-        """Save the indexes and let another engine write the file. Nothing that was acknowledged depends on it."""
+        """Save the indexes and let another engine write the file. Nothing that was acknowledged depends on it.
+
+        What the encoder is just learning is given up; its lessons wait for the next time.
+        """
+        if self._tutor is not None:
+            self._tutor.close()
         self._core.close()
 
     # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _require_tutor(self) -> Tutor:
+        if self._tutor is None:
+            raise InvalidInput(
+                "this engine was opened without an adapter, so its encoder learns nothing; "
+                "open it with MemoryEngine(..., adapter=LoRAAdapter())"
+            )
+        return self._tutor
 
     def _namespace(self, namespace: str | None) -> str:
         return self._default if namespace is None else check_name(namespace, what="namespace")
@@ -722,6 +813,16 @@ def _types(given: str | Sequence[str] | None) -> tuple[str, ...]:
     if not names:
         raise InvalidInput("type is an empty list, which nothing is of; leave it out for all types")
     return names
+
+
+def _check_plan(plan: object) -> LearningPlan:
+    if not isinstance(plan, LearningPlan):
+        raise InvalidInput(f"plan takes a LearningPlan of adamem.memory, not {_type_name(plan)}")
+    return plan
+
+
+def _type_name(given: object) -> str:
+    return type(given).__name__
 
 
 def _check_kinds(fusion: object, weighting: object) -> None:

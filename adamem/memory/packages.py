@@ -1,5 +1,7 @@
 """Memories as a file to hand on: a zip of a manifest, one JSON object a memory, and their vectors.
 
+If asked, what their encoder has learnt is in it too.
+
 The same memories give the same bytes. A package that comes in is believed in nothing: names, sizes, checksums and every
 single memory are looked at before anything is written.
 """
@@ -24,13 +26,16 @@ from adamem.errors import CorruptResult, DataError, InvalidInput, StorageError
 from adamem.files import atomic_write, canonical_json
 from adamem.memory.clock import to_datetime, to_micros
 from adamem.memory.drafts import NewMemory, check_draft, check_memory_id, check_name
+from adamem.memory.learning import Adaptation
 from adamem.memory.rows import to_row
 from adamem.memory.store import EncoderRow
 from adamem.types import FloatArray
 
-_KIND, _VERSION = "adamem memories", 1
-_MANIFEST, _MEMORIES, _VECTORS = "manifest.json", "memories.jsonl", "vectors.npy"
-_MEMBERS = (_MANIFEST, _MEMORIES, _VECTORS)
+_KIND, _VERSION = "adamem memories", 2
+_PLAIN = 1
+"""The version of a package without an adaptation, which an older AdaMem takes in as well."""
+_MANIFEST, _MEMORIES, _VECTORS, _ADAPTATION = "manifest.json", "memories.jsonl", "vectors.npy", "adaptation.bin"
+_MEMBERS = (_MANIFEST, _MEMORIES, _VECTORS, _ADAPTATION)
 _MOST_MANIFEST = 1 << 20
 _MOST_LINE = 64 << 20  # far more than the limits of `drafts` allow, however it is escaped
 _TIMES = ("created", "updated", "valid_from", "valid_to", "expires")
@@ -54,6 +59,7 @@ def write_package(
     *,
     encoder: EncoderRow | None,
     licence: str | None,
+    adaptation: Adaptation | None = None,
 ) -> int:
     """Write memories (namespace, row of `memories`, vector), by id, to a file that is there whole or not at all.
 
@@ -79,20 +85,22 @@ def write_package(
         flat.seek(0)
         while piece := flat.read(1 << 20):
             bare.update(piece)
-        manifest = {
+        manifest: dict[str, Any] = {
             "kind": _KIND,
-            "version": _VERSION,
+            "version": _PLAIN if adaptation is None else _VERSION,
             "memories": count,
             "namespaces": len(names),
             "licence": licence,
-            "encoder": None
-            if encoder is None
-            else {"fingerprint": encoder.fingerprint, "name": encoder.name, "dim": encoder.dim},
+            "encoder": None if encoder is None else _named(encoder),
             "files": {
                 _MEMORIES: {"bytes": lines.tell(), "sha256": said.hexdigest()},
                 _VECTORS: {"bytes": len(header.getvalue()) + flat.tell(), "sha256": bare.hexdigest()},
             },
         }
+        model = b"" if adaptation is None else adaptation.model
+        if adaptation is not None:
+            manifest["adapted"] = _named(adaptation.base)
+            manifest["files"][_ADAPTATION] = {"bytes": len(model), "sha256": hashlib.sha256(model).hexdigest()}
         with atomic_write(path) as out, zipfile.ZipFile(out, "w") as package:
             _member(package, _MANIFEST, [io.BytesIO((json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode())])
             lines.seek(0)
@@ -100,6 +108,8 @@ def write_package(
             flat.seek(0)
             header.seek(0)
             _member(package, _VECTORS, [header, flat])
+            if adaptation is not None:
+                _member(package, _ADAPTATION, [io.BytesIO(model)])
     return count
 
 
@@ -159,6 +169,15 @@ class Package:
         """Under which its memories were handed on, if that was said."""
         said = self.manifest.get("licence")
         return None if said is None else str(said)
+
+    @property
+    def adapted(self) -> str | None:
+        """The fingerprint of the encoder that has learnt what is in it, or None."""
+        return str(self.manifest["adapted"]["fingerprint"]) if _ADAPTATION in self.manifest["files"] else None
+
+    def adaptation(self) -> bytes:
+        """What that encoder has learnt, for `open_adaptation`."""
+        return self._zip.read(_ADAPTATION)
 
     def memories(self) -> Iterator[Packed]:
         """One after the other, checked. Raises `CorruptResult` for one that no engine would have kept."""
@@ -244,7 +263,9 @@ class Package:
                 is_sound = is_sound and isinstance(encoder["dim"], int) and 0 < encoder["dim"] <= 1 << 16
                 is_sound = is_sound and isinstance(encoder["fingerprint"], str)
             files = said["files"]
-            is_sound = is_sound and set(files) == {_MEMORIES, _VECTORS}
+            is_sound = is_sound and {_MEMORIES, _VECTORS} <= set(files) <= {_MEMORIES, _VECTORS, _ADAPTATION}
+            if _ADAPTATION in files:
+                is_sound = is_sound and isinstance(said["adapted"]["fingerprint"], str)
             if not is_sound or not all(
                 isinstance(one, dict) and isinstance(one["bytes"], int) for one in files.values()
             ):
@@ -283,6 +304,10 @@ class Package:
                 raise CorruptResult(f"{name} in {self._path} cannot be read ({error}); export it again") from error
             if left or digest.hexdigest() != wanted["sha256"]:
                 raise CorruptResult(f"{name} in {self._path} is not what was written; export it again")
+
+
+def _named(encoder: EncoderRow) -> dict[str, Any]:
+    return {"fingerprint": encoder.fingerprint, "name": encoder.name, "dim": encoder.dim}
 
 
 def _plain(namespace: str, row: Any) -> dict[str, Any]:

@@ -147,6 +147,32 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
+class Adapted:
+    """What the encoder has learnt from some lessons, and what became of it."""
+
+    id: int
+    created: datetime
+    kind: str
+    """``lora`` or ``query-map``."""
+    moves: str
+    """``queries``, or ``both``: then the memories are embedded anew by it."""
+    lessons: int
+    """How many it was taught."""
+    standing: str
+    """``taken``; ``refused`` because the exam went worse after it than before; ``failed``, which `reason` says why."""
+    in_use: bool
+    """Whether queries are embedded by it."""
+    before: float | None
+    """MRR@10 of the exam by the encoder as it was; None where there was no exam."""
+    after: float | None
+    seconds: float
+    """That learning took."""
+    bytes: int
+    """Of what is kept of it; 0 for what was refused."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Defragmented:
     """What `MemoryEngine.defrag` has done."""
 
@@ -166,3 +192,6 @@ class Imported:
     namespaces: tuple[str, ...]
     ids: Mapping[int, int] = field(hash=False)
     """By its id in the package: each memory's id here."""
+    adaptation: int | None = None
+    """The number of what the package's encoder has learnt, where it had that and is this file's encoder too; it is not
+    in use until `MemoryEngine.use_adaptation` says so."""

@@ -74,11 +74,13 @@ class Reembedding:
             count += len(some)
         return count
 
-    def drop_others(self, read: Do, write: Do) -> None:
-        """Delete all other encoders' vectors, a piece at a time."""
-        while some := read(self._others):
-            write(lambda some=some: self._delete(some))
-        write(self._drop_fitted)
+    def drop_others(self, read: Do, write: Do, *, but: int | None = None) -> None:
+        """Delete all other encoders' vectors, a piece at a time, but those of the one of this number."""
+        stay = [self._row.id] if but is None else [self._row.id, but]
+        while some := read(lambda: self._others(stay)):
+            write(lambda some=some: self._delete(some, stay))
+        if but is None:
+            write(self._drop_fitted)
 
     def _drop_fitted(self) -> None:
         with self._store.database.write() as connection:
@@ -90,8 +92,8 @@ class Reembedding:
         with self._store.database.read() as connection:
             return connection.execute(every).scalar_one(), connection.execute(every.where(self._lacks())).scalar_one()
 
-    def _others(self) -> list[int]:
-        query = select(vectors.c.memory).where(vectors.c.encoder != self._row.id).distinct().limit(_PIECE)
+    def _others(self, stay: list[int]) -> list[int]:
+        query = select(vectors.c.memory).where(vectors.c.encoder.not_in(stay)).distinct().limit(_PIECE)
         with self._store.database.read() as connection:
             return list(connection.execute(query).scalars())
 
@@ -132,6 +134,7 @@ class Reembedding:
                 ],
             )
 
-    def _delete(self, numbers: list[int]) -> None:
+    def _delete(self, numbers: list[int], stay: list[int]) -> None:
+        gone = delete(vectors).where(vectors.c.memory.in_(numbers), vectors.c.encoder.not_in(stay))
         with self._store.database.write() as connection:
-            connection.execute(delete(vectors).where(vectors.c.memory.in_(numbers), vectors.c.encoder != self._row.id))
+            connection.execute(gone)

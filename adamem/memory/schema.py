@@ -19,7 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION = 3
+VERSION = 4
 
 metadata = MetaData()
 
@@ -50,6 +50,28 @@ fitted = Table(
     Column("model", LargeBinary, nullable=False),
 )
 """Encoders that were fitted to texts, as `LsaEncoder.to_bytes` writes them: a name alone would not bring them back."""
+
+adaptations = Table(
+    "adaptations",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    # The encoder that it was learnt on, and the fingerprint of the two together.
+    Column("base", ForeignKey("encoders.id"), nullable=False),
+    Column("adapted", Text),
+    Column("kind", Text, nullable=False),
+    Column("moves", Text, nullable=False),
+    # What `Adaptation.to_bytes` writes; none of one that was refused.
+    Column("model", LargeBinary),
+    Column("standing", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created", Integer, nullable=False),
+    Column("lessons", Integer, nullable=False),
+    Column("before", Float),
+    Column("after", Float),
+    Column("seconds", Float, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""What the encoder has learnt, batch by batch, and what became of it."""
 
 memories = Table(
     "memories",
@@ -95,6 +117,21 @@ vectors = Table(
     UniqueConstraint("memory", "encoder"),
 )
 
+lessons = Table(
+    "lessons",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("memory", ForeignKey("memories.id", ondelete="CASCADE"), nullable=False, index=True),
+    # What the memory answers; its own question where there is none.
+    Column("query", Text),
+    Column("created", Integer, nullable=False),
+    # Whether it is never taught, so that it can judge what is learnt.
+    Column("held", Integer, nullable=False),
+    Column("learnt", ForeignKey("adaptations.id")),
+    sqlite_autoincrement=True,
+)
+"""What the encoder is to learn, and what it has learnt already."""
+
 usage = Table(
     "usage",
     metadata,
@@ -130,6 +167,8 @@ state = Table(
     Column("clock", Integer, nullable=False),
     # The one whose vectors are searched.
     Column("encoder", ForeignKey("encoders.id")),
+    # What was learnt on it and moves queries only.
+    Column("adaptation", ForeignKey("adaptations.id")),
 )
 """One row, of id 1."""
 
@@ -155,6 +194,18 @@ MIGRATIONS = {
     2: (
         "CREATE TABLE fitted (encoder INTEGER NOT NULL, model BLOB NOT NULL, PRIMARY KEY (encoder), "
         "FOREIGN KEY(encoder) REFERENCES encoders (id))",
+    ),
+    3: (
+        "CREATE TABLE adaptations (id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, base INTEGER NOT NULL, adapted TEXT, "
+        "kind TEXT NOT NULL, moves TEXT NOT NULL, model BLOB, standing TEXT NOT NULL, reason TEXT NOT NULL, "
+        "created INTEGER NOT NULL, lessons INTEGER NOT NULL, before FLOAT, after FLOAT, seconds FLOAT NOT NULL, "
+        "FOREIGN KEY(base) REFERENCES encoders (id))",
+        "CREATE TABLE lessons (id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, memory INTEGER NOT NULL, query TEXT, "
+        "created INTEGER NOT NULL, held INTEGER NOT NULL, learnt INTEGER, "
+        "FOREIGN KEY(memory) REFERENCES memories (id) ON DELETE CASCADE, "
+        "FOREIGN KEY(learnt) REFERENCES adaptations (id))",
+        "CREATE INDEX ix_lessons_memory ON lessons (memory)",
+        "ALTER TABLE state ADD COLUMN adaptation INTEGER REFERENCES adaptations (id)",
     ),
 }
 """By version: what makes a file of it one of the next."""

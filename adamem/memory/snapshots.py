@@ -22,7 +22,10 @@ from adamem.memory.store import Store
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DATABASE, _ABOUT = "memory.db", "version.json"
-_RESTORED = (schema.fitted, schema.namespaces, schema.memories, schema.vectors, schema.usage, schema.aliases)
+_RESTORED = (
+    *(schema.fitted, schema.adaptations, schema.namespaces, schema.memories, schema.vectors),
+    *(schema.lessons, schema.usage, schema.aliases),
+)
 _log = logging.getLogger(__name__)
 
 
@@ -122,6 +125,7 @@ class Snapshots:
     def _copy(self, connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
         try:
+            connection.execute("UPDATE main.state SET adaptation = NULL")  # or what it names could not be taken out
             for table in reversed(_RESTORED):
                 connection.execute(f"DELETE FROM main.{table.name}")
             for table, verb in [(schema.encoders, "INSERT OR IGNORE"), *((one, "INSERT") for one in _RESTORED)]:
@@ -129,7 +133,8 @@ class Snapshots:
                 connection.execute(f"{verb} INTO main.{table.name} ({names}) SELECT {names} FROM version.{table.name}")
             # To whoever has read the file before, every memory has changed; no index that was saved before is used.
             connection.execute(
-                "UPDATE main.state SET sequence = sequence + 1, encoder = (SELECT encoder FROM version.state)"
+                "UPDATE main.state SET sequence = sequence + 1, encoder = (SELECT encoder FROM version.state), "
+                "adaptation = (SELECT adaptation FROM version.state)"
             )
             connection.execute("UPDATE main.memories SET sequence = (SELECT sequence FROM main.state)")
             connection.execute("DELETE FROM main.sessions")

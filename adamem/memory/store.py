@@ -7,7 +7,7 @@ import json
 import secrets
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,8 @@ class EncoderRow:
     fingerprint: str
     name: str
     dim: int
+    adaptation: int | None = field(default=None, compare=False)
+    """What was learnt on it and moves queries only: the number of that in the file."""
 
 
 @dataclass(slots=True)
@@ -139,7 +141,7 @@ class Store:
     def encoder(self) -> EncoderRow | None:
         """The one whose vectors are searched, or None as long as nothing was added."""
         rows = self.database.rows(_ENCODER)
-        return EncoderRow(rows[0].id, rows[0].fingerprint, rows[0].name, rows[0].dim) if rows else None
+        return _encoder_row(rows[0]) if rows else None
 
     def encoder_for(self, change: Change, fingerprint: str, name: str, dim: int) -> EncoderRow:
         """The row of an encoder, made if need be."""
@@ -150,8 +152,8 @@ class Store:
         return EncoderRow(int(found), fingerprint, name, dim)
 
     def use_encoder(self, change: Change, row: EncoderRow) -> None:
-        """Search this encoder's vectors from now on."""
-        change.connection.execute(update(state).values(encoder=row.id))
+        """Search this encoder's vectors from now on; what moved the queries of another one is not in use any more."""
+        change.connection.execute(update(state).values(encoder=row.id, adaptation=None))
 
     def kept_encoder(self, row: EncoderRow) -> bytes | None:
         """What is kept of an encoder that was fitted to texts of this file, or None."""
@@ -176,7 +178,7 @@ class Store:
     def whereabouts(self, name: str) -> tuple[EncoderRow | None, int | None]:
         """`encoder` and `namespace` at once, for who only reads and must ask for both each time."""
         (row,) = self.database.rows(_WHEREABOUTS, name=name)
-        return None if row.id is None else EncoderRow(row.id, row.fingerprint, row.name, row.dim), row.namespace
+        return None if row.id is None else _encoder_row(row), row.namespace
 
     def namespace(self, name: str) -> int | None:
         """The number of a namespace, or None if there is none of that very name."""
@@ -572,15 +574,19 @@ _VISIBLE = Prepared(
     )
 )
 _SEQUENCE = Prepared(select(state.c.sequence))
-_ENCODER = Prepared(select(encoders).join(state, state.c.encoder == encoders.c.id))
+_ENCODER = Prepared(select(encoders, state.c.adaptation).join(state, state.c.encoder == encoders.c.id))
 _FITTED = Prepared(select(fitted.c.model).where(fitted.c.encoder == bindparam("encoder")))
 _WHEREABOUTS = Prepared(
-    select(encoders, namespaces.c.id.label("namespace"))
+    select(encoders, state.c.adaptation, namespaces.c.id.label("namespace"))
     .select_from(state)
     .outerjoin(encoders, state.c.encoder == encoders.c.id)
     .outerjoin(namespaces, namespaces.c.name == bindparam("name"))
 )
 _NAMESPACE = Prepared(select(namespaces.c.id).where(namespaces.c.name == bindparam("name")))
+
+
+def _encoder_row(row: Any) -> EncoderRow:
+    return EncoderRow(row.id, row.fingerprint, row.name, row.dim, row.adaptation)
 
 
 def _earlier(one: int | None, other: int | None) -> int | None:

@@ -15,7 +15,10 @@ from adamem.errors import InvalidInput
 
 def test_the_door_is_exact():
     """The public names are these and no others."""
-    assert adamem.adapt.__all__ == ["LoRAAdapter", "LoRALearner", "Pair", "QueryAdapter"]
+    assert adamem.adapt.__all__ == [
+        *("Adapter", "Exam", "Learnt", "LoRAAdapter", "LoRALearner"),
+        *("Pair", "ProcessEnded", "QueryAdapter", "Workshop"),
+    ]
 
 
 def test_importing_the_door_loads_no_heavy_library():

@@ -535,7 +535,7 @@ def test_a_damaged_version_is_refused_and_changes_nothing(opened, tmp_path):
     engine.add("goes on")
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_file_of_an_older_format_is_brought_up_to_date(opened, tmp_path, version):
     """Once, by who may write it; a version of that format too."""
     path = tmp_path / "memory.db"
@@ -546,7 +546,14 @@ def test_a_file_of_an_older_format_is_brought_up_to_date(opened, tmp_path, versi
 
     def older_format(file: Path) -> None:
         connection = sqlite3.connect(file)
-        connection.execute("DROP TABLE fitted")
+        connection.executescript(
+            "DROP TABLE lessons; DROP TABLE adaptations; ALTER TABLE state RENAME TO newer;"
+            "CREATE TABLE state (id INTEGER NOT NULL, sequence INTEGER NOT NULL, last_memory INTEGER NOT NULL, "
+            "clock INTEGER NOT NULL, encoder INTEGER, PRIMARY KEY (id), FOREIGN KEY(encoder) REFERENCES encoders (id));"
+            "INSERT INTO state SELECT id, sequence, last_memory, clock, encoder FROM newer; DROP TABLE newer"
+        )
+        if version <= 2:
+            connection.execute("DROP TABLE fitted")
         if version == 1:
             for name in ("usage", "aliases", "unscrubbed"):
                 connection.execute(f"DROP TABLE {name}")
@@ -568,7 +575,7 @@ def test_a_file_of_an_older_format_is_brought_up_to_date(opened, tmp_path, versi
         assert engine.defrag().expired == 0
     found = sqlite3.connect(path).execute("SELECT type, name, tbl_name FROM sqlite_schema ORDER BY 2").fetchall()
     assert found == wanted
-    assert schema.VERSION == 3
+    assert schema.VERSION == 4
 
 
 # -- packages ----------------------------------------------------------------------------------------------------------
@@ -748,7 +755,7 @@ def test_packages_that_were_tampered_with_are_refused_whole(opened, tmp_path):
     cases: list[tuple[Path, type[Exception], str]] = [
         (packed("traversal", content | {"../../evil": b"x"}), DataError, "which no package of memories has"),
         (packed("absolute", content | {"/tmp/evil": b"x"}), DataError, "which no package of memories has"),
-        (packed("newer", content | {"manifest.json": said(version=2)}), DataError, "newer AdaMem"),
+        (packed("newer", content | {"manifest.json": said(version=3)}), DataError, "newer AdaMem"),
         (packed("other", content | {"manifest.json": said(kind="cats")}), DataError, "a package of 'cats'"),
         (packed("no manifest", {"memories.jsonl": b""}), DataError, "has no manifest.json"),
         (packed("no json", content | {"manifest.json": b"{"}), CorruptResult, "cannot be read"),

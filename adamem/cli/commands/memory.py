@@ -324,6 +324,45 @@ def rollback(file: File, version: Annotated[str, typer.Argument(help="As `versio
         memory.rollback(version)
 
 
+@memory_app.command()
+def adaptations(file: File, as_json: AsJson = False) -> None:
+    """List what the encoder has learnt, batch by batch; * is in use.
+
+    \b
+    adamem memory adaptations memory.db
+    """
+    with MemoryEngine(_existing(file), readonly=True) as memory:
+        for one in memory.adaptations():
+            if as_json:
+                said = dataclasses.asdict(one)
+                _print_json(said | {"created": one.created.isoformat()})
+            else:
+                judged = "" if one.before is None else f"  MRR@10 {one.before:.3f} -> {one.after:.3f}"
+                output.print(
+                    f"{'*' if one.in_use else ' '} {one.id:>4}  {one.created:%Y-%m-%d %H:%M:%S}  {one.kind}, moves "
+                    f"{one.moves}, {one.lessons} lessons, {one.standing}{judged}{f'  {one.reason}' * bool(one.reason)}",
+                    markup=False,
+                    soft_wrap=True,
+                )
+
+
+@memory_app.command("use-adaptation")
+def use_adaptation(
+    file: File,
+    adaptation: Annotated[str, typer.Argument(help="A number as `adaptations` lists it, or none.")],
+) -> None:
+    """Embed by what the encoder had learnt then, or as it came.
+
+    \b
+    adamem memory use-adaptation memory.db 3
+    adamem memory use-adaptation memory.db none
+    """
+    if adaptation != "none" and not adaptation.isdecimal():
+        raise InvalidInput(f"use-adaptation takes a number, or none, not {adaptation!r}")
+    with MemoryEngine(_existing(file)) as memory, _Steps("embedding") as steps:
+        memory.use_adaptation(None if adaptation == "none" else int(adaptation), progress=steps)
+
+
 def export_memories(
     file: File,
     package: Annotated[Path, typer.Argument(help="The file to write.", show_default=False)],
@@ -331,6 +370,9 @@ def export_memories(
         list[str] | None, typer.Option("--namespace", "-n", help="Only this one; may be said again.")
     ] = None,
     licence: Annotated[str | None, typer.Option("--licence", help="Under which they may be used.")] = None,
+    adaptation: Annotated[
+        bool, typer.Option("--adaptation", help="With what the encoder has learnt and is in use.")
+    ] = False,
 ) -> None:
     """Write memories and their history to a package to hand on.
 
@@ -338,7 +380,7 @@ def export_memories(
     adamem memory export memory.db memories.zip --licence CC-BY-4.0
     """
     with MemoryEngine(file, readonly=True) as memory:
-        count = memory.export_package(package, namespaces=namespace or None, licence=licence)
+        count = memory.export_package(package, namespaces=namespace or None, licence=licence, adaptation=adaptation)
     output.print(f"{count:,} memories written to {package}", markup=False, soft_wrap=True)
 
 

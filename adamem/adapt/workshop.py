@@ -1,0 +1,260 @@
+"""A process of its own in which an encoder learns and embeds: at a low priority, on one thread, so that searches go on.
+
+It is started by a command and not forked or spawned by `multiprocessing`, which would run the caller's main module a
+second time. Requests and answers are pickles over its standard streams, between two ends that are both ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import IO, Any, Protocol
+
+from adamem.adapt.exam import Exam
+from adamem.adapt.pairs import Pair
+from adamem.adapt.protocol import Adapter
+from adamem.encoders.adaptation import open_adaptation
+from adamem.encoders.protocol import Encoder
+from adamem.errors import AdaMemError, InvalidInput, LearningFailed
+from adamem.types import FloatArray
+
+_COMMAND = "from adamem.adapt.workshop import work; work()"
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+_PATIENCE = 5.0
+
+
+class ProcessEnded(LearningFailed):
+    """The process in which an encoder was learning has ended: killed, out of memory, or closed."""
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What came of some pairs."""
+
+    kept: bytes
+    """An adaptation, for `open_adaptation`."""
+    before: float | None
+    """The exam's mark of the encoder as it was, None without an exam; see `Exam.mark`."""
+    after: float | None
+    seconds: float
+    """That learning took, without the exam."""
+
+
+class Workshop:
+    """Learns and embeds in another process, which is started when it is first needed; one request at a time.
+
+    Parameters
+    ----------
+    base
+        The encoder that learns; it is sent as a pickle.
+    nice
+        How low its priority is, from 0, everybody's, to 19, which may wait for ever on a machine that is never idle.
+    """
+
+    def __init__(self, base: Encoder, *, nice: int = 10) -> None:
+        self._base = base
+        self._nice = nice
+        self._process: subprocess.Popen[bytes] | None = None
+        self._turn = threading.Lock()
+        self._closed = False
+
+    def learn(
+        self,
+        adapter: Adapter,
+        pairs: Sequence[Pair],
+        *,
+        since: bytes | None = None,
+        replay: Sequence[Pair] = (),
+        exam: Exam | None = None,
+    ) -> Learnt:
+        """What the base learns from the pairs, and how it does in the exam before and after.
+
+        Raises
+        ------
+        InvalidInput
+            if the recipe does not fit the encoder, or the pairs teach nothing.
+        LearningFailed
+            if the weights are not finite any more; `ProcessEnded` if the process was killed, which is no fault of the
+            pairs.
+        """
+        learnt: Learnt = self._ask(_Learn(adapter, tuple(pairs), since, tuple(replay), exam))
+        return learnt
+
+    def documents(self, adaptation: bytes | None, texts: Sequence[str]) -> FloatArray:
+        """Documents as float32 (len(texts), dim), unit norm, by the base with an adaptation, or by itself."""
+        vectors: FloatArray = self._ask(_Embed(adaptation, tuple(texts)))
+        return vectors
+
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
+        self._closed = True
+        self._end()
+
+    def _ask(self, request: _Request) -> Any:
+        with self._turn:
+            if self._closed:
+                raise ProcessEnded("the memory was closed while its encoder was learning; nothing is lost")
+            process = self._process or self._start()
+            try:
+                assert process.stdin is not None
+                assert process.stdout is not None
+                pickle.dump(request, process.stdin)
+                process.stdin.flush()
+                is_well, answer = pickle.load(process.stdout)
+            except (EOFError, OSError, pickle.UnpicklingError) as error:
+                code = self._end()
+                raise ProcessEnded(
+                    f"the process that learns ended with {_exit(code)}; what had been learnt before is as it was"
+                ) from error
+            except BaseException:  # an interrupt: the answer to this would be taken for the next one's
+                self._end()
+                raise
+        if not is_well:
+            raise answer
+        return answer
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        try:
+            base = pickle.dumps(self._base)
+        except Exception as error:  # whatever a class of one's own raises
+            raise InvalidInput(
+                f"the encoder {self._base.name} cannot be sent to the process that learns ({error}); "
+                "make it a class of a module of its own, without open files or locks"
+            ) from error
+        process = subprocess.Popen(
+            [sys.executable, "-c", _COMMAND, str(self._nice)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        )
+        assert process.stdin is not None
+        with contextlib.suppress(OSError):  # what is wrong with it shows in its first answer
+            pickle.dump(base, process.stdin)
+        self._process = process
+        return process
+
+    def _end(self) -> int | None:
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        for stream in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError):
+                assert stream is not None
+                stream.close()
+        try:
+            return process.wait(timeout=_PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+
+# -- in the process ----------------------------------------------------------------------------------------------------
+
+
+class _Request(Protocol):
+    def done(self, base: Encoder) -> Any: ...
+
+
+@dataclass(frozen=True)
+class _Learn:
+    adapter: Adapter
+    pairs: tuple[Pair, ...]
+    since: bytes | None
+    replay: tuple[Pair, ...]
+    exam: Exam | None
+
+    def done(self, base: Encoder) -> Learnt:
+        since = None if self.since is None else open_adaptation(self.since)
+        begun = time.perf_counter()
+        learnt = self.adapter.learn(base, self.pairs, since=since, replay=self.replay)
+        seconds = time.perf_counter() - begun
+        if self.exam is None:
+            return Learnt(learnt.to_bytes(), None, None, seconds)
+        before = self.exam.mark(base if since is None else since.applied_to(base))
+        return Learnt(learnt.to_bytes(), before, self.exam.mark(learnt.applied_to(base)), seconds)
+
+
+@dataclass(frozen=True)
+class _Embed:
+    adaptation: bytes | None
+    texts: tuple[str, ...]
+
+    def done(self, base: Encoder) -> FloatArray:
+        return _applied(self.adaptation, base).encode_document(list(self.texts))
+
+
+_last: tuple[bytes, Encoder] | None = None
+"""In the process: what documents were embedded by, which takes a copy of the model to make."""
+
+
+def _applied(adaptation: bytes | None, base: Encoder) -> Encoder:
+    global _last  # noqa: PLW0603 -- the process's own
+    if adaptation is None:
+        return base
+    if _last is None or _last[0] != adaptation:
+        _last = adaptation, open_adaptation(adaptation).applied_to(base)
+    return _last[1]
+
+
+def work() -> None:
+    """Serve requests until the other end is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; whoever asked decides
+    if hasattr(os, "nice"):
+        with contextlib.suppress(OSError):
+            os.nice(int(sys.argv[1]))
+    out: IO[bytes] = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what libraries print is no answer
+    requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(requests,), daemon=True).start()
+    base: Encoder | AdaMemError = _base(requests.get())
+    while True:
+        request = requests.get()
+        try:
+            if isinstance(base, AdaMemError):
+                raise base
+            answer = True, request.done(base)
+        except AdaMemError as error:
+            answer = False, error
+        except Exception as error:  # noqa: BLE001 -- of whatever library; a sentence, for not every error can be sent
+            answer = False, LearningFailed(f"learning failed: {type(error).__name__}: {error}")
+        pickle.dump(answer, out)
+        out.flush()
+
+
+def _base(sent: bytes) -> Encoder | AdaMemError:
+    try:
+        base: Encoder = pickle.loads(sent)
+        return base
+    except Exception as error:  # noqa: BLE001 -- whatever a class of one's own raises
+        return InvalidInput(
+            f"the encoder cannot be opened in the process that learns ({type(error).__name__}: {error}); "
+            "make it a class of a module of its own"
+        )
+
+
+def _read(requests: queue.SimpleQueue[Any]) -> None:
+    """Take in requests while one is being served, and end with whoever sends them, even in the middle of one."""
+    stream = os.fdopen(os.dup(0), "rb")
+    while True:
+        try:
+            requests.put(pickle.load(stream))
+        except EOFError:
+            os._exit(0)
+        except Exception:  # noqa: BLE001 -- broken off in the middle
+            os._exit(1)
+
+
+def _exit(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"the signal {-code}"
+    return f"the code {code}"

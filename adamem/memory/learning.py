@@ -1,0 +1,271 @@
+"""What the encoder of a memory file is to learn and has learnt, in the file's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from sqlalchemy import ColumnElement, Select, func, insert, select, update
+
+from adamem.encoders.adaptation import Adaptation as LearntOnTop
+from adamem.errors import CorruptResult
+from adamem.memory.clock import to_datetime
+from adamem.memory.drafts import Draft, embedded_text
+from adamem.memory.records import Adapted
+from adamem.memory.schema import adaptations, encoders, lessons, memories, state
+from adamem.memory.scope import findable
+from adamem.memory.store import Change, EncoderRow, Store
+
+if TYPE_CHECKING:
+    from adamem.adapt import Learnt
+
+Standing = Literal["taken", "waiting", "refused", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """A query and what answers it."""
+
+    id: int
+    memory: int
+    query: str
+    document: str
+    """What is read of the memory: the answer alone where the query is its own question, which would give it away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adaptation:
+    """What an encoder has learnt, as it is kept."""
+
+    id: int
+    base: EncoderRow
+    """The encoder that it was learnt on."""
+    moves: str
+    is_waiting: bool
+    """Whether the memories have still to be embedded anew by it."""
+    model: bytes
+
+
+class Learning:
+    """Lessons and adaptations of one file.
+
+    Parameters
+    ----------
+    store
+        The file.
+    held_out
+        The share of lessons that are never taught.
+    """
+
+    def __init__(self, store: Store, *, held_out: float) -> None:
+        self._store = store
+        self._every = round(1 / held_out) if held_out > 0 else 0
+
+    # -- lessons -------------------------------------------------------------------------------------------------------
+
+    def note_answers(self, change: Change, ids: Sequence[int], drafts: Sequence[Draft]) -> int:
+        """Of memories that are added, those that answer a question are lessons; how many."""
+        return self._note(
+            change, [(number, None) for number, draft in zip(ids, drafts, strict=True) if draft.question is not None]
+        )
+
+    def note(self, change: Change, number: int, query: str) -> None:
+        """That a memory answers a query."""
+        self._note(change, [(number, query)])
+
+    def _note(self, change: Change, found: Sequence[tuple[int, str | None]]) -> int:
+        last = change.connection.execute(select(func.coalesce(func.max(lessons.c.id), 0))).scalar_one()
+        rows = [
+            {
+                "memory": number,
+                "query": query,
+                "created": change.now,
+                # Each so-maniest by its own number: the same ones, however they come in.
+                "held": int(self._every > 0 and (last + place) % self._every == 0),
+            }
+            for place, (number, query) in enumerate(found, start=1)
+        ]
+        if rows:
+            change.connection.execute(insert(lessons), rows)
+        return len(rows)
+
+    def waiting(self) -> int:
+        """How many lessons are to be learnt."""
+        with self._store.database.read() as connection:
+            return int(connection.execute(self._of([func.count()], lessons.c.learnt.is_(None))).scalar_one())
+
+    def next(self, count: int) -> list[Lesson]:
+        """The first so many that are to be learnt."""
+        return self._lessons(self._of(_COLUMNS, lessons.c.learnt.is_(None)).order_by(lessons.c.id).limit(count))
+
+    def former(self, count: int, *, seed: int) -> list[Lesson]:
+        """So many of those that were learnt, drawn at random."""
+        with self._store.database.read() as connection:
+            known = list(connection.execute(self._of([lessons.c.id], lessons.c.learnt.is_not(None))).scalars())
+        drawn = np.random.default_rng(seed).permutation(np.array(sorted(known), np.int64))[:count].tolist()
+        return self._lessons(self._of(_COLUMNS, lessons.c.id.in_(drawn)).order_by(lessons.c.id)) if drawn else []
+
+    def held(self, count: int) -> list[Lesson]:
+        """The latest so many that are never taught."""
+        query = self._of(_COLUMNS, held=1).order_by(lessons.c.id.desc()).limit(count)
+        return self._lessons(query)
+
+    def distractors(self, count: int, *, seed: int, answers: Sequence[str]) -> list[str]:
+        """What is embedded of so many memories that hold, drawn at random, but for those that say an answer."""
+        with self._store.database.read() as connection:
+            known = list(connection.execute(select(memories.c.id).where(findable(self._store.now()))).scalars())
+            drawn = np.random.default_rng(seed).permutation(np.array(known, np.int64))[:count].tolist()
+            query = select(memories.c.question, memories.c.text).where(memories.c.id.in_(drawn)).order_by(memories.c.id)
+            rows = connection.execute(query).all()
+        found = [(row.text, embedded_text(row.question, row.text)) for row in rows]
+        return [whole for text, whole in found if not {text, whole} & set(answers)]
+
+    def _of(self, columns: Sequence[Any], *conditions: ColumnElement[bool], held: int = 0) -> Select[Any]:
+        """Columns of the lessons whose memory holds."""
+        joined = select(*columns).select_from(lessons).join(memories, memories.c.id == lessons.c.memory)
+        return joined.where(lessons.c.held == held, findable(self._store.now()), *conditions)
+
+    def _lessons(self, query: Select[Any]) -> list[Lesson]:
+        with self._store.database.read() as connection:
+            return [
+                Lesson(row.id, row.memory, row.question, row.text)
+                if row.query is None
+                else Lesson(row.id, row.memory, row.query, embedded_text(row.question, row.text))
+                for row in connection.execute(query)
+            ]
+
+    # -- adaptations ---------------------------------------------------------------------------------------------------
+
+    def keep(
+        self,
+        change: Change,
+        base: EncoderRow,
+        learnt: Sequence[Lesson],
+        outcome: Learnt | None,
+        *,
+        kind: str,
+        moves: str,
+        adapted: str | None,
+        standing: Standing,
+        reason: str,
+    ) -> int:
+        """Keep what came of lessons, which are learnt by that; its number."""
+        taken = standing in ("taken", "waiting")
+        values = {
+            "base": base.id,
+            "adapted": adapted,
+            "kind": kind,
+            "moves": moves,
+            "model": outcome.kept if outcome is not None and taken else None,
+            "standing": standing,
+            "reason": reason,
+            "created": change.now,
+            "lessons": len(learnt),
+            "before": None if outcome is None else outcome.before,
+            "after": None if outcome is None else outcome.after,
+            "seconds": 0.0 if outcome is None else outcome.seconds,
+        }
+        number = _inserted(change, values)
+        done = update(lessons).where(lessons.c.id.in_([one.id for one in learnt])).values(learnt=number)
+        change.connection.execute(done)
+        return number
+
+    def bring(self, change: Change, base: EncoderRow, learnt: LearntOnTop, adapted: str) -> int:
+        """Keep what was learnt elsewhere, not yet in use; its number."""
+        values = {
+            "base": base.id,
+            "adapted": adapted,
+            "kind": learnt.kind,
+            "moves": learnt.moves,
+            "model": learnt.to_bytes(),
+            "standing": "taken",
+            "reason": "came with a package",
+            "created": change.now,
+            "lessons": 0,
+            "seconds": 0.0,
+        }
+        return _inserted(change, values)
+
+    def settle(self, change: Change) -> None:
+        """Nothing is to be embedded anew any more: it is done, or was given up."""
+        waiting = update(adaptations).where(adaptations.c.standing == "waiting")
+        change.connection.execute(waiting.values(standing="taken"))
+
+    def use_for_queries(self, change: Change, number: int | None) -> None:
+        """Move queries by an adaptation, or by none, from now on."""
+        change.connection.execute(update(state).values(adaptation=number))
+
+    def model(self, number: int) -> Adaptation | None:
+        """An adaptation that was taken, or None."""
+        return self._adaptation(adaptations.c.id == number)
+
+    def of_encoder(self, row: EncoderRow) -> Adaptation | None:
+        """What an encoder is that was adapted here: its base, and what that has learnt. None for any other."""
+        return self._adaptation(adaptations.c.adapted == row.fingerprint)
+
+    def newest(self) -> Adaptation | None:
+        """The last one that was taken."""
+        return self._adaptation()
+
+    def all(self) -> list[Adapted]:
+        """All there were, the oldest first."""
+        used = select(state.c.adaptation, encoders.c.fingerprint).outerjoin(encoders, encoders.c.id == state.c.encoder)
+        with self._store.database.read() as connection:
+            in_use = connection.execute(used).one()
+            rows = connection.execute(
+                select(adaptations, func.length(adaptations.c.model).label("bytes")).order_by(adaptations.c.id)
+            ).all()
+        return [
+            Adapted(
+                id=row.id,
+                created=to_datetime(row.created),
+                kind=row.kind,
+                moves=row.moves,
+                lessons=row.lessons,
+                standing=row.standing,
+                in_use=row.id == in_use.adaptation
+                or (row.moves == "both" and row.model is not None and row.adapted == in_use.fingerprint),
+                before=row.before,
+                after=row.after,
+                seconds=row.seconds,
+                bytes=row.bytes or 0,
+                reason=row.reason,
+            )
+            for row in rows
+        ]
+
+    def _adaptation(self, *conditions: Any) -> Adaptation | None:
+        query = (
+            select(adaptations.c.id, adaptations.c.moves, adaptations.c.standing, adaptations.c.model)
+            .add_columns(adaptations.c.base)
+            .add_columns(encoders.c.fingerprint, encoders.c.name, encoders.c.dim)
+            .join(encoders, encoders.c.id == adaptations.c.base)
+            .where(adaptations.c.model.is_not(None), *conditions)
+            .order_by(adaptations.c.id.desc())
+            .limit(1)
+        )
+        with self._store.database.read() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            return None
+        base = EncoderRow(row.base, row.fingerprint, row.name, row.dim)
+        return Adaptation(row.id, base, row.moves, row.standing == "waiting", bytes(row.model))
+
+
+def _inserted(change: Change, values: dict[str, Any]) -> int:
+    return int(change.connection.execute(insert(adaptations).values(values).returning(adaptations.c.id)).scalar_one())
+
+
+def require_model(found: Adaptation | None, number: int, *, file: str) -> Adaptation:
+    """Raise `CorruptResult` unless what the file says is in use is in it."""
+    if found is None:
+        raise CorruptResult(
+            f"{file} uses what its encoder has learnt as number {number}, which it has not; "
+            "go on without it: use_adaptation(None)"
+        )
+    return found
+
+
+_COLUMNS = (lessons.c.id, lessons.c.memory, lessons.c.query, memories.c.question, memories.c.text)

@@ -1,0 +1,331 @@
+"""The thread that lets the encoder learn what was asked and answered, beside searches and writes."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from adamem.encoders import Encoder
+from adamem.encoders.adaptation import open_adaptation
+from adamem.errors import AdaMemError, InvalidInput, LearningFailed, StorageError
+from adamem.index import check_count
+from adamem.memory.core import Core
+from adamem.memory.learning import Adaptation, Learning, Lesson
+from adamem.memory.records import Adapted
+from adamem.memory.store import EncoderRow
+from adamem.types import FloatArray
+
+if TYPE_CHECKING:
+    from adamem.adapt import Adapter, Exam, Learnt, Pair, Workshop
+
+_EXAMINED = 200
+"""So many held-out lessons are asked in an exam, at most."""
+_AMONG = 500
+"""Among the documents of which, and so many other memories."""
+_TOGETHER = 32
+"""Where few lessons teach nothing: so many together, if so many wait."""
+_FEWEST = 5
+"""Fewer held-out lessons make no exam: one question more or less would decide."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LearningPlan:
+    """When the encoder learns, and how what it has learnt is judged.
+
+    Parameters
+    ----------
+    after
+        How many lessons wait until they are learnt together; with 1 each is learnt at once, beside former ones.
+    replay
+        How many former lessons are learnt again beside each new one.
+    held_out
+        The share of lessons that are never taught: by them it is judged.
+    golden
+        Questions and texts that answer them, by which it is judged instead.
+    tolerance
+        By how much MRR@10 may fall in that exam; what falls by more is refused.
+    nice
+        How low the priority of the process that learns is, from 0 to 19.
+
+    Raises
+    ------
+    InvalidInput
+        if a value is out of its range.
+    """
+
+    after: int = 32
+    replay: float = 1.0
+    held_out: float = 0.1
+    golden: tuple[tuple[str, str], ...] = ()
+    tolerance: float = 0.01
+    nice: int = 10
+
+    def __post_init__(self) -> None:
+        check_count(self.after, what="after of a LearningPlan")
+        for name, most in (("replay", 100.0), ("held_out", 0.5), ("tolerance", 1.0), ("nice", 19)):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or not (math.isfinite(value) and 0 <= value <= most):
+                raise InvalidInput(f"{name} of a LearningPlan must be from 0 to {most:g}, not {value!r}")
+        for question, answer in self.golden:
+            if not question.strip() or not answer.strip():
+                raise InvalidInput(f"golden of a LearningPlan has an empty text beside {(question or answer)[:60]!r}")
+
+
+class Tutor:
+    """Lets the encoder of a memory learn; its thread runs only while there is something to learn.
+
+    Parameters
+    ----------
+    core, learning
+        The opened file, and its lessons.
+    adapter
+        How to learn.
+    plan
+        When, and how it is judged.
+    reembed
+        Embeds all memories anew by an encoder, whose documents another one embeds, and searches by it from then on;
+        what it was adapted from keeps its vectors.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        learning: Learning,
+        adapter: Adapter,
+        plan: LearningPlan,
+        *,
+        reembed: Callable[[Encoder, Encoder, EncoderRow], object],
+    ) -> None:
+        self._core = core
+        self._learning = learning
+        self._adapter = adapter
+        self._plan = plan
+        self._reembed = reembed
+        self._workshop: tuple[int, Workshop] | None = None  # by the row of the encoder that learns in it
+        self._turn = threading.Lock()  # held while something is learnt
+        self._lock = threading.Lock()  # held while a thread is started or ends
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._waiting = core.read(learning.waiting)
+        newest = core.read(learning.newest)
+        if self._waiting >= plan.after or (newest is not None and newest.is_waiting):
+            self.wake()
+
+    def note(self, lessons: int) -> None:
+        """That so many lessons were added."""
+        self._waiting += lessons
+        if self._waiting >= self._plan.after:
+            self.wake()
+
+    def wake(self) -> None:
+        """Learn, if enough is waiting for it."""
+        with self._lock:
+            if self._stopping or self._thread is not None:
+                return
+            thread = threading.Thread(target=self._run, name="adamem-tutor", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # no thread to be had: the next lesson tries again
+                _log.warning("the encoder of %s learns nothing: %s", self._core.file, error)
+                return
+            self._thread = thread
+
+    def learn(self) -> Adapted | None:
+        """Learn all that is waiting, now; None where that is nothing that teaches anything."""
+        last = None
+        with self._turn:
+            self._catch_up()
+            while (number := self._learn(1)) is not None:
+                last = number
+        every = self._core.read(self._learning.all)
+        return next((one for one in every if one.id == last), None)
+
+    def wait(self) -> None:
+        """Return when nothing is being learnt."""
+        while (thread := self._thread) is not None:
+            thread.join()
+
+    def close(self) -> None:
+        """Give up what is being learnt: its lessons go on waiting."""
+        with self._lock:
+            self._stopping = True
+        if self._workshop is not None:
+            self._workshop[1].close()
+        self.wait()
+
+    def _run(self) -> None:
+        try:
+            with self._turn:
+                self._catch_up()
+                while not self._stopping and self._learn(self._plan.after) is not None:
+                    pass
+                self._waiting = self._core.read(self._learning.waiting)
+        except Exception:  # noqa: BLE001 -- of whatever encoder it is; told in the log
+            if not self._stopping:  # else it was given up
+                _log.exception("the encoder of %s could not learn; its lessons are kept", self._core.file)
+        finally:
+            with self._lock:
+                self._thread = None
+
+    def _catch_up(self) -> None:
+        """Embed anew by what was learnt last, where a kill came between."""
+        row = self._core.known_encoder()
+        newest = self._core.read(self._learning.newest)
+        if row is not None and newest is not None and newest.is_waiting:
+            self._embed_by(newest)
+
+    def _learn(self, least: int) -> int | None:
+        """Learn the lessons that wait, if they are so many at least: the number of what came of it, or None."""
+        from adamem.adapt import Pair, ProcessEnded  # noqa: PLC0415 -- only who learns needs it
+
+        row = self._core.known_encoder()
+        if row is None or self._core.read(self._learning.waiting) < least:
+            return None
+        base, since = self._so_far(row)
+        # A pair alone teaches nothing: where no other was learnt yet, more of those that wait are learnt with it.
+        for count in (max(least, self._plan.after), _TOGETHER):
+            lessons = self._core.read(lambda count=count: self._learning.next(count))  # type: ignore[misc]
+            seed = lessons[-1].id
+            wanted = max(math.ceil(self._plan.replay * len(lessons)), 2 - len(lessons))
+            former = self._core.read(lambda: self._learning.former(wanted, seed=seed))  # noqa: B023 -- called at once
+            pairs, replay = ([Pair(one.query, one.document, group=str(one.memory)) for one in some]
+                             for some in (lessons, former))  # fmt: skip
+            if _teach([*pairs, *replay]):
+                break
+        else:
+            return None
+        exam = self._core.read(lambda: self._exam(seed))
+        workshop = self._workshop_for(base)
+        adapter = self._adapter
+        try:
+            outcome = workshop.learn(
+                adapter, pairs, since=None if since is None else since.model, replay=replay, exam=exam
+            )
+        except ProcessEnded:
+            raise  # no fault of the lessons, which go on waiting
+        except (LearningFailed, InvalidInput) as error:
+            reason = str(error)
+            _log.warning("%d lessons have taught the encoder of %s nothing: %s", len(lessons), self._core.file, reason)
+            return self._core.write(lambda: self._refuse(base, lessons, reason))
+        return self._take(base, lessons, outcome)
+
+    def _so_far(self, row: EncoderRow) -> tuple[EncoderRow, Adaptation | None]:
+        """The encoder that learns, and what it has learnt already and is in use."""
+        if row.adaptation is not None:
+            number = row.adaptation
+            return dataclasses.replace(row, adaptation=None), self._core.read(lambda: self._learning.model(number))
+        since = self._core.read(lambda: self._learning.of_encoder(row))
+        return (row, None) if since is None else (since.base, since)
+
+    def _workshop_for(self, base: EncoderRow) -> Workshop:
+        from adamem.adapt import Workshop  # noqa: PLC0415 -- only who learns needs it
+
+        with self._lock:
+            if self._workshop is None or self._workshop[0] != base.id:
+                if self._workshop is not None:
+                    self._workshop[1].close()
+                self._workshop = base.id, Workshop(self._core.encoder.open(base), nice=int(self._plan.nice))
+            return self._workshop[1]
+
+    def _exam(self, seed: int) -> Exam | None:
+        from adamem.adapt import Exam  # noqa: PLC0415 -- only who learns needs it
+
+        asked: Sequence[tuple[str, str]] = self._plan.golden
+        if not asked:
+            asked = [(one.query, one.document) for one in self._learning.held(_EXAMINED)]
+            if len(asked) < _FEWEST:
+                return None
+        answers = [answer for _, answer in asked]
+        among = self._learning.distractors(_AMONG, seed=seed, answers=answers)
+        return Exam(tuple(question for question, _ in asked), (*answers, *among), tuple(range(len(asked))))
+
+    def _refuse(self, base: EncoderRow, lessons: Sequence[Lesson], reason: str) -> int:
+        with self._core.store.change() as change:
+            return self._learning.keep(
+                change, base, lessons, None, kind=self._adapter.kind, moves=self._adapter.moves, adapted=None,
+                standing="failed", reason=reason,
+            )  # fmt: skip
+
+    def _take(self, base: EncoderRow, lessons: Sequence[Lesson], outcome: Learnt) -> int:
+        learnt = open_adaptation(outcome.kept)
+        adapted = learnt.applied_to(self._core.encoder.open(base))
+        reason, before, after = "", outcome.before, outcome.after
+        if before is not None and after is not None and after < before - self._plan.tolerance:
+            reason = f"MRR@10 of the exam fell from {before:.3f} to {after:.3f}"
+
+        if not reason:
+            adapted.encode_query(["once, so that no search waits for the model"])
+
+        def keep() -> int:
+            moves_queries = learnt.moves == "queries"
+            with self._core.store.change() as change:
+                number = self._learning.keep(
+                    change, base, lessons, outcome, kind=learnt.kind, moves=learnt.moves, adapted=adapted.fingerprint,
+                    standing="refused" if reason else "taken" if moves_queries else "waiting", reason=reason,
+                )  # fmt: skip
+                if not reason and moves_queries:
+                    self._learning.use_for_queries(change, number)
+            if not reason and moves_queries:
+                self._core.encoder.know_moving(number, adapted)
+                self._core.row = self._core.store.encoder()
+            return number
+
+        number = self._core.write(keep)
+        if not reason and learnt.moves == "both":
+            self._embed(adapted, base, outcome.kept)
+        return number
+
+    def _embed_by(self, learnt: Adaptation) -> None:
+        self._embed(
+            open_adaptation(learnt.model).applied_to(self._core.encoder.open(learnt.base)), learnt.base, learnt.model
+        )
+
+    def _embed(self, adapted: Encoder, base: EncoderRow, model: bytes) -> None:
+        """Embed all memories anew, in the other process; searches go by the former encoder until all are there."""
+        try:
+            self._reembed(adapted, _Elsewhere(adapted, self._workshop_for(base), model), base)
+        except StorageError as error:  # somebody is embedding anew already
+            _log.warning("%s; what the encoder has learnt is in use after the next lessons", error)
+
+
+class _Elsewhere:
+    """An encoder whose documents are embedded in the other process."""
+
+    def __init__(self, encoder: Encoder, workshop: Workshop, model: bytes) -> None:
+        self._encoder = encoder
+        self._workshop = workshop
+        self._model = model
+
+    @property
+    def name(self) -> str:
+        return self._encoder.name
+
+    @property
+    def dim(self) -> int:
+        return self._encoder.dim
+
+    @property
+    def fingerprint(self) -> str:
+        return self._encoder.fingerprint
+
+    def encode_query(self, texts: list[str]) -> FloatArray:
+        return self._encoder.encode_query(texts)
+
+    def encode_document(self, texts: list[str]) -> FloatArray:
+        return self._workshop.documents(self._model, texts)
+
+
+def _teach(pairs: Sequence[Pair]) -> bool:
+    from adamem.adapt.pairs import require_contrast  # noqa: PLC0415 -- only who learns needs it
+
+    try:
+        require_contrast(pairs)
+    except AdaMemError:
+        return False
+    return True

@@ -1,0 +1,443 @@
+"""The encoder of a memory learns from questions and answers, in a process of its own, and never by halves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from adamem.adapt import LoRAAdapter, QueryAdapter
+from adamem.errors import CorruptResult, InvalidInput, LearningFailed, UnknownName
+from adamem.memory import LearningPlan, MemoryEngine
+
+NAMES = ["Brimolk", "Tavuri", "Ostrand", "Quelvo", "Pindara", "Zemthor", "Lurique", "Fanwick"]
+PLACES = [
+    *("a bakery in Lisbon", "the ferry to Oslo", "a library in Cairo", "the zoo of Berlin"),
+    *("a vineyard in Chile", "the harbour of Kyoto", "a hospital in Lagos", "the opera in Vienna"),
+]
+MAP = QueryAdapter(rank=16, rate=1e-2, epochs=150, bound=0.95)
+ALL = LearningPlan(after=1_000, held_out=0.0, nice=0)
+"""Only when it is told to, and all of it. As other tests run beside it, at their priority."""
+
+
+def asked(name):
+    return f"Where does {name} work?"
+
+
+def reworded(name):
+    return f"Which place is {name} employed at?"
+
+
+def filled(engine):
+    """Places, as memories, and who is there, as lessons; ids by name."""
+    ids = {name: engine.add(place).id for name, place in zip(NAMES, PLACES, strict=True)}
+    for name, number in ids.items():
+        engine.feedback(asked(name), number)
+    return ids
+
+
+def found(engine, ids, wording=asked):
+    """How many of the names lead to their place at once."""
+    return sum(engine.search(wording(name), top_k=1)[0].memory.id == number for name, number in ids.items())
+
+
+def vectors_of(engine):
+    """By memory: the vectors that are searched."""
+    row = engine._core.known_encoder()
+    ids = np.array([memory.id for memory in engine.get_all()])
+    return {
+        int(number): vector
+        for some, rows in engine._store.vectors(ids, row)
+        for number, vector in zip(some.tolist(), rows, strict=True)
+    }
+
+
+def open_(path, **named):
+    return MemoryEngine(path, **{"encoder": "hashing:256", "adapter": MAP, "plan": ALL, **named})
+
+
+def test_queries_learn_and_documents_stay(tmp_path):
+    """A query map: what was taught is found, no vector has changed, and it holds without the recipe, and can go."""
+    path = tmp_path / "m.db"
+    with open_(path) as engine:
+        ids = filled(engine)
+        before, vectors = found(engine, ids), vectors_of(engine)
+        learnt = engine.learn()
+        assert (learnt.standing, learnt.in_use, learnt.lessons, learnt.kind) == ("taken", True, 8, "query-map")
+        assert learnt.before is None  # nothing was held out
+        assert before <= 4
+        assert found(engine, ids) == 8
+        assert engine.learn() is None
+        assert engine.adaptations() == [learnt]
+        assert all((vectors[one] == vector).all() for one, vector in vectors_of(engine).items())
+    with MemoryEngine(path, encoder="hashing:256") as engine:
+        assert found(engine, ids) == 8
+        with pytest.raises(InvalidInput, match="without an adapter"):
+            engine.feedback("Where?", 1)
+        engine.use_adaptation(None)
+        assert found(engine, ids) == before
+        assert not engine.adaptations()[0].in_use
+    with MemoryEngine(path, readonly=True) as reader, MemoryEngine(path) as engine:
+        assert found(reader, ids) == before
+        engine.use_adaptation(learnt.id)
+        assert found(engine, ids) == 8
+        assert found(reader, ids) == 8  # who only reads sees it at the next search
+
+
+@pytest.mark.minilm
+def test_documents_are_embedded_anew_by_what_was_learnt(tmp_path):
+    """A LoRA on both sides: other words lead there too, all vectors are of one encoder, and the way back is short."""
+    path = tmp_path / "m.db"
+    recipe = LoRAAdapter(rate=2e-3, steps=15, batch=8)
+    with open_(path, encoder="minilm", adapter=recipe) as engine:
+        ids = filled(engine)
+        base = vectors_of(engine)
+        before = found(engine, ids, reworded)
+        learnt = engine.learn()
+        assert (learnt.standing, learnt.in_use, learnt.moves) == ("taken", True, "both")
+        assert before <= 3
+        assert found(engine, ids, reworded) >= 7
+        assert engine.stats().encoder == "minilm+lora"
+        encoder = engine._core.encoder.open(engine._core.known_encoder())
+        for number, vector in vectors_of(engine).items():
+            np.testing.assert_allclose(vector, encoder.encode_document([engine.get(number).text])[0], atol=1e-5)
+            assert np.abs(vector - base[number]).max() > 0.01
+        late = engine.add("the market of Delhi").id
+        assert engine.search("the market of Delhi", top_k=1)[0].memory.id == late
+    with MemoryEngine(path, encoder="minilm") as engine:
+        assert found(engine, ids, reworded) >= 7
+        begun = []
+        engine.use_adaptation(None, progress=lambda done, total: begun.append((done, total)))
+        assert begun[-1] == (9, 9)
+        assert len(begun) == 1  # the one that came later was embedded; the others' vectors were there
+        assert found(engine, ids, reworded) == before
+        assert all((base[one] == vector).all() for one, vector in vectors_of(engine).items() if one in base)
+
+
+def test_what_makes_the_exam_worse_is_refused(tmp_path):
+    """Lessons that are false, and golden questions that know it: nothing of it is in use, nor kept."""
+    golden = tuple((asked(name), place) for name, place in zip(NAMES, PLACES, strict=True))
+    with open_(tmp_path / "m.db", plan=LearningPlan(after=1_000, held_out=0.0, golden=golden, nice=0)) as engine:
+        ids = filled(engine)
+        learnt = engine.learn()
+        assert learnt.standing == "taken"
+        assert learnt.after > learnt.before
+        numbers = list(ids.values())
+        for name, number in zip(NAMES, numbers[1:] + numbers[:1], strict=True):
+            for wording in (reworded, asked, "{} works at".format):
+                engine.feedback(wording(name), number)
+        refused = engine.learn()
+        assert (refused.standing, refused.in_use, refused.bytes) == ("refused", False, 0)
+        assert refused.after < refused.before - 0.01
+        assert "fell from" in refused.reason
+        assert found(engine, ids) == 8
+        assert [one.in_use for one in engine.adaptations()] == [True, False]
+        with pytest.raises(UnknownName, match="there are: 1"):
+            engine.use_adaptation(refused.id)
+
+
+def test_it_learns_beside_searches_when_enough_is_waiting(tmp_path):
+    """In the background: eight answers make a batch, and searches go on meanwhile."""
+    with open_(tmp_path / "m.db", plan=LearningPlan(after=8, held_out=0.0, nice=0)) as engine:
+        for name, place in zip(NAMES, PLACES, strict=True):
+            engine.update(asked(name), place)
+        searches = 0
+        while not engine.adaptations():
+            assert engine.search("a library in Cairo", top_k=1)[0].memory.text == "a library in Cairo"
+            searches += 1
+            time.sleep(0.01)
+        engine._tutor.wait()
+        (learnt,) = engine.adaptations()
+        assert (learnt.lessons, learnt.in_use) == (8, True)
+        assert searches > 5
+        engine.update(asked("Gorvane"), "a garage in Detroit")
+        assert len(engine.adaptations()) == 1  # one is not enough
+
+
+def test_one_lesson_at_a_time_is_learnt_beside_former_ones(tmp_path):
+    """At once: the first is told from nothing and waits, each later one is learnt beside the others."""
+    with open_(tmp_path / "m.db", plan=LearningPlan(after=1, held_out=0.0, replay=8, nice=0)) as engine:
+        ids = {name: engine.add(place).id for name, place in zip(NAMES, PLACES, strict=True)}
+        for name, number in ids.items():
+            engine.feedback(asked(name), number)
+            engine._tutor.wait()
+        every = engine.adaptations()
+        assert sum(one.lessons for one in every) >= 7
+        assert {one.standing for one in every} == {"taken"}
+        assert found(engine, ids) >= 6
+
+
+def test_every_tenth_lesson_is_held_out_and_judges(tmp_path):
+    """They are never taught; with five of them there is an exam."""
+    with open_(tmp_path / "m.db", plan=LearningPlan(after=1_000, nice=0)) as engine:
+        for number in range(60):
+            engine.update(f"What is the code of drawer {number}?", f"it is {number * 7919 % 1000} and {number}")
+        learnt = engine.learn()
+        assert learnt.lessons == 54
+        assert learnt.before is not None
+
+
+def test_what_the_process_that_learns_dies_of_costs_no_lesson(tmp_path):
+    """A kill of it: the lessons wait, the memory goes on, and the next time they are learnt."""
+    with open_(tmp_path / "m.db", adapter=QueryAdapter(epochs=1_000_000)) as engine:
+        ids = filled(engine)
+        errors = []
+
+        def learn():
+            try:
+                engine.learn()
+            except LearningFailed as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=learn)
+        thread.start()
+        while engine._tutor._workshop is None or engine._tutor._workshop[1]._process is None:
+            time.sleep(0.01)
+        os.kill(engine._tutor._workshop[1]._process.pid, signal.SIGKILL)
+        thread.join()
+        assert "ended with the signal 9" in str(errors[0])
+        assert engine.adaptations() == []
+        assert engine._core.learning.waiting() == 8
+        assert found(engine, ids) >= 0
+    with open_(tmp_path / "m.db") as engine:
+        assert engine.learn().lessons == 8
+
+
+def test_closing_gives_up_what_is_being_learnt(tmp_path):
+    """It does not wait for an hour of learning, and nothing is half there."""
+    engine = open_(
+        tmp_path / "m.db", adapter=QueryAdapter(epochs=1_000_000), plan=LearningPlan(after=8, held_out=0.0, nice=0)
+    )
+    filled(engine)
+    while engine._tutor._workshop is None or engine._tutor._workshop[1]._process is None:
+        time.sleep(0.01)
+    begun = time.monotonic()
+    engine.close()
+    assert time.monotonic() - begun < 30
+    with open_(tmp_path / "m.db") as engine:
+        assert engine.adaptations() == []
+        assert engine.learn().lessons == 8
+
+
+KILLED = """
+import sys
+from adamem.adapt import LoRAAdapter
+from adamem.memory import LearningPlan, MemoryEngine
+path = sys.argv[1]
+engine = MemoryEngine(path, encoder="minilm", adapter=LoRAAdapter(rate=2e-3, steps=4, batch=8),
+                      plan=LearningPlan(after=8, held_out=0.0, nice=0))
+print("open", flush=True)
+places = [f"drawer {n} of the cupboard in room {n * 31 % 17}" for n in range(200)]
+if engine.count() == 0:
+    engine.add_many(places)
+    for n in range(8):
+        engine.feedback(f"Where is key {n}?", n + 1)
+print("ready", flush=True)
+engine._tutor.wait()
+engine.close()
+print("done", flush=True)
+"""
+
+
+@pytest.mark.minilm
+@pytest.mark.parametrize(
+    "moment", [0.5, 3.5, *(pytest.param(0.4 * step, marks=pytest.mark.soak) for step in range(25))]
+)
+def test_a_kill_while_it_learns_or_embeds_leaves_one_space(tmp_path, moment):
+    """kill -9 at some moments: the file opens, all vectors that are searched are of one encoder, and it is finished."""
+    path = tmp_path / "m.db"
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, text=True)
+    while process.stdout.readline() != "ready\n":
+        assert process.poll() is None
+    time.sleep(moment)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    with MemoryEngine(path, encoder="minilm") as engine:
+        _all_of_one(engine)
+        assert engine.search("drawer 17", top_k=1)
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "open\nready\ndone\n"
+    with MemoryEngine(path, encoder="minilm") as engine:
+        (learnt,) = engine.adaptations()
+        assert learnt.in_use
+        assert engine.stats().encoder == "minilm+lora"
+        _all_of_one(engine)
+
+
+def _all_of_one(engine):
+    encoder = engine._core.encoder.open(engine._core.known_encoder())
+    vectors = vectors_of(engine)
+    assert len(vectors) == 200
+    some = sorted(vectors)[::20]
+    again = encoder.encode_document([engine.get(number).text for number in some])
+    np.testing.assert_allclose(np.stack([vectors[number] for number in some]), again, atol=1e-5)
+
+
+def test_a_version_has_what_was_learnt_by_then(tmp_path):
+    """A rollback brings back what was in use, and what was waiting."""
+    with open_(tmp_path / "m.db") as engine:
+        ids = filled(engine)
+        before = found(engine, ids)
+        engine.snapshot("untaught")
+        engine.learn()
+        engine.snapshot("taught")
+        engine.rollback("untaught")
+        assert found(engine, ids) == before
+        assert engine.adaptations() == []
+        engine.rollback("taught")
+        assert found(engine, ids) == 8
+        assert engine.adaptations()[0].in_use
+
+
+def test_a_purge_takes_lessons_along(tmp_path):
+    """No byte of a query stays that only a purged memory answered."""
+    path = tmp_path / "m.db"
+    with open_(path) as engine:
+        filled(engine)
+        number = engine.add("a cellar").id
+        engine.feedback("Where did Xylophant hide the treasure?", number)
+        engine.learn()
+        engine.purge(number)
+    for file in tmp_path.rglob("*"):
+        if file.is_file():
+            assert b"Xylophant" not in file.read_bytes()
+
+
+def test_another_encoder_is_not_moved_by_what_this_one_learnt(tmp_path):
+    """Embedding anew by another encoder leaves adaptations behind, and they say so."""
+    with open_(tmp_path / "m.db") as engine:
+        ids = filled(engine)
+        learnt = engine.learn()
+        engine.reembed("hashing:128")
+        assert not engine.adaptations()[0].in_use
+        assert found(engine, ids) < 8
+        with pytest.raises(InvalidInput, match="was learnt on hashing:256"):
+            engine.use_adaptation(learnt.id)
+        engine.reembed("hashing:256")
+        engine.use_adaptation(learnt.id)
+        assert found(engine, ids) == 8
+
+
+@pytest.mark.minilm
+def test_a_recipe_that_does_not_fit_is_told_and_costs_nothing(tmp_path):
+    """A LoRA needs a model: what came of the lessons says so, once; a text of 100 kB is cut as the model does."""
+    with open_(tmp_path / "m.db", adapter=LoRAAdapter()) as engine:
+        ids = filled(engine)
+        failed = engine.learn()
+        assert (failed.standing, failed.in_use) == ("failed", False)
+        assert "needs an encoder that is a sentence-transformers model" in failed.reason
+        assert engine.learn() is None
+        assert found(engine, ids) >= 0
+    with open_(tmp_path / "n.db", encoder="minilm", adapter=LoRAAdapter(steps=1, batch=2)) as engine:
+        engine.feedback("What is long?", engine.add("word " * 20_000).id)
+        engine.feedback("What is short?", engine.add("a word").id)
+        assert engine.learn().standing == "taken"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"readonly": True}, "learns where its file is written"),
+        ({"adapter": "lora"}, "takes a LoRAAdapter or a QueryAdapter"),
+        ({"plan": {"after": 3}}, "takes a LearningPlan"),
+    ],
+)
+def test_mistakes_at_the_door_are_sentences(tmp_path, given, said):
+    """What is no recipe, no plan, or no writer."""
+    open_(tmp_path / "m.db").close()
+    with pytest.raises(InvalidInput, match=said):
+        open_(tmp_path / "m.db", **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"after": 0}, "after"),
+        ({"replay": float("nan")}, "replay"),
+        ({"held_out": 0.9}, "held_out"),
+        ({"tolerance": -1}, "tolerance"),
+        ({"nice": 20}, "nice"),
+        ({"golden": (("", "an answer"),)}, "empty text"),
+    ],
+)
+def test_a_plan_is_checked(given, said):
+    """Each of its numbers."""
+    with pytest.raises(InvalidInput, match=said):
+        LearningPlan(**given)
+
+
+def test_lessons_are_checked(tmp_path):
+    """An empty query, and a memory that is none."""
+    with open_(tmp_path / "m.db") as engine:
+        number = engine.add("a cellar").id
+        with pytest.raises(InvalidInput, match="query"):
+            engine.feedback(" ", number)
+        with pytest.raises(UnknownName, match="no memory 7"):
+            engine.feedback("Where?", 7)
+        engine.feedback("Where?", number)
+        assert engine.learn() is None  # alone it is told from nothing
+
+
+def test_a_script_without_a_guard_is_not_run_twice(tmp_path):
+    """The process that learns does not import the caller's main module."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent("""
+            import sys
+            from adamem.adapt import QueryAdapter
+            from adamem.memory import LearningPlan, MemoryEngine
+            print("once", flush=True)
+            plan = LearningPlan(after=2, held_out=0.0, nice=0)
+            with MemoryEngine(sys.argv[1], encoder="hashing:64", adapter=QueryAdapter(epochs=3), plan=plan) as engine:
+                for n in range(2):
+                    engine.feedback(f"key {n}?", engine.add(f"drawer {n}").id)
+                print(engine.learn() is not None or len(engine.adaptations()))
+        """)
+    )
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path / "m.db")], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines()[0] == "once"
+    assert done.stdout.count("once") == 1
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_was_learnt_goes_with_a_package_if_asked(tmp_path):
+    """It comes in unused; another encoder's is left out; without it the package is as it always was."""
+    with open_(tmp_path / "m.db") as engine:
+        ids = filled(engine)
+        with pytest.raises(InvalidInput, match="uses nothing that it has learnt"):
+            engine.export_package(tmp_path / "none.zip", adaptation=True)
+        engine.learn()
+        engine.export_package(tmp_path / "plain.zip")
+        engine.export_package(tmp_path / "learnt.zip", adaptation=True)
+        engine.export_package(tmp_path / "again.zip", adaptation=True)
+    assert (tmp_path / "learnt.zip").read_bytes() == (tmp_path / "again.zip").read_bytes()
+    with MemoryEngine(tmp_path / "n.db", encoder="hashing:256") as engine:
+        assert engine.import_package(tmp_path / "plain.zip").adaptation is None
+        engine.delete_namespace("global")
+        brought = engine.import_package(tmp_path / "learnt.zip")
+        here = {name: brought.ids[number] for name, number in ids.items()}
+        assert found(engine, here) < 8
+        assert not engine.adaptations()[0].in_use
+        engine.use_adaptation(brought.adaptation)
+        assert found(engine, here) == 8
+    with MemoryEngine(tmp_path / "o.db", encoder="hashing:128") as engine:
+        assert engine.import_package(tmp_path / "learnt.zip").adaptation is None
+        assert engine.count() == 8
+    data = bytearray((tmp_path / "learnt.zip").read_bytes())
+    at = data.index(b"adaptation.bin") + 500
+    data[at] ^= 1
+    (tmp_path / "broken.zip").write_bytes(data)
+    with MemoryEngine(tmp_path / "p.db", encoder="hashing:256") as engine:
+        with pytest.raises(CorruptResult, match="broken"):
+            engine.import_package(tmp_path / "broken.zip")
+        assert engine.count() == 0
