@@ -26,7 +26,7 @@ from adamem.memory.copying import copy_namespace
 from adamem.memory.core import Core
 from adamem.memory.drafts import check_name
 from adamem.memory.learning import Adaptation
-from adamem.memory.packages import Package, write_package
+from adamem.memory.packages import Package, is_package, write_package
 from adamem.memory.records import Defragmented, Imported, Version
 from adamem.memory.reembedding import Progress, Reembedding
 from adamem.memory.schema import memories, namespaces, vectors
@@ -416,6 +416,8 @@ class Caretaker:
             raise InvalidInput(f"licence must be a string such as 'CC-BY-4.0', not {type(licence).__name__}")
         wanted = None if names is None else [check_name(one, what="namespace") for one in names]
         self._require_other(Path(os.path.realpath(path)))
+        if path.exists() and not is_package(path):
+            raise InvalidInput(f"{path} is there and is no package of memories; choose another name, or remove it")
 
         def work() -> int:
             numbers = None if wanted is None else [self._number(name) for name in wanted]

@@ -16,11 +16,12 @@ def estimated_tokens(text: str) -> int:
     """About how many tokens a text has, rather too many than too few.
 
     One for each sign, one for each four letters of a word or what is left of four, and one for each letter outside of
-    ASCII. For the true number give the tokenizer of the model in question.
+    ASCII, each digit, and each letter of a word that has digits, such as a code. For the true number give the tokenizer
+    of the model in question.
     """
     count = 0
     for piece in _PIECE.findall(text):
-        count += -(-len(piece) // 4) if piece.isascii() else len(piece)
+        count += -(-len(piece) // 4) if piece.isascii() and piece.isalpha() else len(piece)
     return count
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
     from adamem.encoders.lsa import LsaEncoder
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+class EmbeddedMeanwhile(StorageError):
+    """What was to be added had vectors of the encoder that the file had before."""
 
 
 class Core:
@@ -141,13 +147,18 @@ class Core:
         if self._closed:
             return
         self._closed = True
-        try:
+        with contextlib.ExitStack() as rest:  # each of them, whatever comes of the others; the last ones first
+            rest.callback(self.store.close)
+            rest.callback(self.shelves.close)
+            rest.callback(self.lexicon.close)
             if not self.readonly:
-                self.usage.write(self.store)
-            self.lexicon.close()
-            self.shelves.close()
-        finally:
-            self.store.close()
+                rest.callback(self._write_usage)
+
+    def _write_usage(self) -> None:
+        try:
+            self.usage.write(self.store)
+        except StorageError as error:  # counts that nobody was promised
+            _log.warning("how often memories of %s were found is not written: %s", self.file, error)
 
     # -- what everybody does -------------------------------------------------------------------------------------------
 
@@ -197,7 +208,7 @@ class Core:
             self.store.use_encoder(change, row)
             return row
         if by is not None and by != self.row.fingerprint:
-            raise StorageError(f"the memories of {self.file} were embedded anew meanwhile; add them again")
+            raise EmbeddedMeanwhile(f"the memories of {self.file} were embedded anew meanwhile; add them again")
         return self.row
 
     def add(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,7 @@ from adamem.memory.caretaker import Caretaker
 from adamem.memory.clock import Clock, system_clock, to_micros
 from adamem.memory.conditions import parse_condition
 from adamem.memory.context import TokenCounter, estimated_tokens, written
-from adamem.memory.core import Core
+from adamem.memory.core import Core, Embedded, EmbeddedMeanwhile
 from adamem.memory.drafts import NewMemory, check_draft, check_memory_id, check_name, check_text, check_whole
 from adamem.memory.encoder_in_use import one_vector
 from adamem.memory.fusion import Fusion, Weighting
@@ -87,7 +87,8 @@ class MemoryEngine:
     wait
         Seconds to wait for another engine to close that writes the file.
     tail
-        How many vectors may be scanned because the index was not told of them yet; a writer waits past that.
+        How many vectors may be scanned because the index was not told of them yet; a writer waits past that, unless
+        the index cannot be built.
     threads
         For building indexes, which is done beside everything else.
     cache_bytes
@@ -289,8 +290,8 @@ class MemoryEngine:
         self._core.require_writer()
         if not drafts:
             return []
-        embedded = self._core.embedded([one.embedded for one in drafts], vectors)
-        added = self._core.write(lambda: self._core.add(name, drafts, embedded))
+        texts = [one.embedded for one in drafts]
+        added = self._with_vectors(texts, vectors, lambda embedded: self._core.add(name, drafts, embedded))
         if self._tutor is not None:
             self._tutor.note(sum(draft.question is not None for draft in drafts))
         return added
@@ -346,12 +347,15 @@ class MemoryEngine:
                 ttl=ttl,
             )
         )
-        embedded = self._core.embedded([draft.embedded], one_vector(vector))
 
         def topic(change: Change) -> str:
             return self._store.topic_of(change, old.id)
 
-        return self._core.write(lambda: self._core.add(old.namespace, [draft], embedded, topic)[0])
+        return self._with_vectors(
+            [draft.embedded],
+            one_vector(vector),
+            lambda embedded: self._core.add(old.namespace, [draft], embedded, topic),
+        )[0]
 
     def delete(self, memory: int) -> None:
         """Hide a memory from every search; `restore` brings it back. Raises `UnknownName` if there is none.
@@ -712,7 +716,7 @@ class MemoryEngine:
         Parameters
         ----------
         path
-            The file, which is there whole or not at all.
+            The file, which is there whole or not at all. A package that is there is replaced, anything else is not.
         namespaces
             Which; all, where it is None.
         licence
@@ -768,6 +772,18 @@ class MemoryEngine:
         self._core.close()
 
     # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _with_vectors(
+        self, texts: list[str], vectors: npt.ArrayLike | None, add: Callable[[Embedded | None], list[Added]]
+    ) -> list[Added]:
+        """What `add` returns, called with the texts' vectors where nothing else writes."""
+        while True:
+            embedded = self._core.embedded(texts, vectors)
+            try:
+                return self._core.write(lambda embedded=embedded: add(embedded))  # type: ignore[misc]
+            except EmbeddedMeanwhile:
+                if vectors is not None:  # they are not of the encoder that the file has now
+                    raise
 
     def _require_tutor(self) -> Tutor:
         if self._tutor is None:

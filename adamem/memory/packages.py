@@ -113,6 +113,15 @@ def write_package(
     return count
 
 
+def is_package(path: Path) -> bool:
+    """Whether a file that is there looks like a package, whole or not; a file that may not be read does not."""
+    try:
+        with zipfile.ZipFile(path) as package:
+            return _MANIFEST in package.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
 class Package:
     """A package that was opened, and found to be whole.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from adamem.memory.prepared import Prepared
 _APPLICATION = 0x41644D65  # "AdMe", in the header of every memory file
 _WAIT_MS = 10_000  # for a lock inside SQLite, which none holds for longer than a commit
 _PAGES_KEPT = -64_000  # kibibytes, as SQLite writes it
+_LEAST = 512  # bytes: the least page that a database can have
 
 
 class Database:
@@ -221,7 +223,9 @@ def _check_header(path: Path, *, readonly: bool) -> None:
         return
     if not path.is_file():
         raise StorageError(f"{path} is no file; name the file that the memories are kept in")
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=_WAIT_MS / 1000)
+    if path.stat().st_size < _LEAST:  # SQLite would take it for an empty file, and write over it
+        raise DataError(f"{path} is no memory file; name another file")
+    connection = sqlite3.connect(_uri(path, readonly=True), uri=True, timeout=_WAIT_MS / 1000)
     try:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -242,9 +246,20 @@ def _check_header(path: Path, *, readonly: bool) -> None:
         )
 
 
+def _uri(path: Path, *, readonly: bool) -> str:
+    """A file as SQLite opens it."""
+    target = f"{path.resolve().as_uri()}?mode={'ro' if readonly else 'rwc'}"
+    log = path.with_name(f"{path.name}-wal")
+    if readonly and not os.access(path.parent, os.W_OK) and not (log.exists() and log.stat().st_size):
+        # A reader makes the files by which it and a writer know of each other, and here nobody may: what is all in one
+        # file is read as it stands.
+        target += "&immutable=1"
+    return target
+
+
 def _engine(path: Path | None, *, readonly: bool) -> Engine:
     def connect() -> sqlite3.Connection:
-        target = ":memory:" if path is None else f"{path.resolve().as_uri()}?mode={'ro' if readonly else 'rwc'}"
+        target = ":memory:" if path is None else _uri(path, readonly=readonly)
         connection = sqlite3.connect(
             target,
             uri=path is not None,

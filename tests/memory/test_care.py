@@ -351,12 +351,7 @@ def test_searches_and_adds_go_on_while_all_is_embedded_anew(opened):
         try:
             while not stop.is_set():
                 text = f"meanwhile{turn} said"
-                try:
-                    engine.add(text)
-                except StorageError as error:
-                    if "embedded anew meanwhile" not in str(error):  # by the old encoder, to be kept by the new one
-                        raise
-                    continue
+                engine.add(text)
                 assert texts(engine.search(text, top_k=1)) == [text]
                 turn += 1
         except BaseException as error:  # noqa: BLE001 -- told in the test's own thread
@@ -724,6 +719,25 @@ def rewritten(path: Path, **parts: bytes | None) -> Path:
         for name, given in content.items():
             package.writestr(name, given)
     return out
+
+
+def test_a_package_takes_the_place_of_nothing_but_a_package(opened, tmp_path):
+    """Other memories, a note, a zip of something else: each stays, and is named; a package is replaced."""
+    engine = opened()
+    engine.add("one")
+    with opened(tmp_path / "other.db") as other:
+        other.add("another's")
+    (tmp_path / "note.txt").write_text("mine")
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as mine:
+        mine.writestr("photo.jpg", b"...")
+    for name in ("other.db", "note.txt", "mine.zip"):
+        before = (tmp_path / name).read_bytes()
+        with pytest.raises(InvalidInput, match=f"{name} is there and is no package"):
+            engine.export_package(tmp_path / name)
+        assert (tmp_path / name).read_bytes() == before
+    engine.export_package(tmp_path / "own.zip")
+    engine.add("two")
+    assert engine.export_package(tmp_path / "own.zip") == 2
 
 
 def test_packages_that_were_tampered_with_are_refused_whole(opened, tmp_path):

@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -191,15 +192,94 @@ def test_the_index_of_another_past_is_not_used(opened, tmp_path, unit):
             assert hit.memory.text == f"other {i}"
 
 
-def test_a_read_only_folder_is_told(opened, tmp_path, monkeypatch):
-    """Writing there is refused with the way out; nothing is left behind."""
-    if os.geteuid() == 0:
-        pytest.skip("root may write everywhere")
-    folder = tmp_path / "closed"
-    folder.mkdir()
-    folder.chmod(0o500)
-    with pytest.raises(StorageError, match="choose a folder that exists and that you may write to"):
-        MemoryEngine(folder / "memory.db")
+UNPRIVILEGED = """
+import os, sys
+from pathlib import Path
+from adamem.errors import StorageError
+from adamem.memory import MemoryEngine
+with MemoryEngine(":memory:", encoder="hashing:64") as engine:  # what is imported late is imported now
+    engine.add_many([f"memory {n}" for n in range(2_100)])
+    engine.flush()
+    engine.search("memory 3", mode="hybrid")
+folder = Path(sys.argv[1])
+if os.geteuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+with MemoryEngine(folder / "memory.db", encoder="hashing:64", readonly=True) as engine:
+    for mode in ("vector", "lexical", "hybrid"):
+        print(engine.search("memory 7", top_k=1, mode=mode)[0].memory.text)
+for name in ("memory.db", "new.db"):
+    try:
+        MemoryEngine(folder / name, encoder="hashing:64")
+    except StorageError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders are closed otherwise there")
+def test_a_file_in_a_folder_that_is_closed_is_read_and_not_written(opened):
+    """Whoever may not write there reads, with and without an index; writing is refused with the way out."""
+    folder = Path(tempfile.mkdtemp(prefix="adamem-closed-"))  # not below tmp_path, which is closed to others
+    try:
+        with opened(folder / "memory.db") as engine:
+            engine.add_many([f"memory {n}" for n in range(2_100)])
+            engine.flush()
+        before = sorted(path.name for path in folder.rglob("*"))
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        done = subprocess.run(
+            [sys.executable, "-c", UNPRIVILEGED, folder], capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        lines = done.stdout.splitlines()
+        assert lines[:3] == ["memory 7"] * 3
+        assert all("choose a folder that exists and that you may write to" in line for line in lines[3:])
+        assert len(lines) == 5
+        assert sorted(path.name for path in folder.rglob("*")) == before
+    finally:
+        for path in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+            path.chmod(0o755)
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("content", [b"x", b"hi\n", b"SQLite format 3\0"])
+def test_a_small_file_of_something_else_is_not_written_over(opened, tmp_path, content):
+    """SQLite itself takes less than a page for nothing."""
+    (tmp_path / "notes.txt").write_bytes(content)
+    with pytest.raises(DataError, match="notes"):
+        opened(tmp_path / "notes.txt")
+    assert (tmp_path / "notes.txt").read_bytes() == content
+
+
+FULL_AT_THE_END = """
+import resource, signal, sys
+from adamem.memory import MemoryEngine
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+engine = MemoryEngine(sys.argv[1], encoder="hashing:64")
+engine.add("a memory")
+for _ in range(3):
+    engine.search("a memory", mode="hybrid")
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
+engine.close()
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+with MemoryEngine(sys.argv[1], encoder="hashing:64") as engine:
+    print(engine.search("a memory")[0].memory.text)
+"""
+
+
+def test_a_disk_that_is_full_at_the_end_keeps_nothing_from_being_closed(tmp_path):
+    """Counts of what was found are lost, which were promised to nobody; all is closed, and the lock is free."""
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_AT_THE_END, tmp_path / "memory.db"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "a memory\n"
+    assert "is not written" in done.stderr
 
 
 FILL_UP = """

@@ -10,6 +10,7 @@ import pytest
 
 from adamem.errors import InvalidInput, UnknownName
 from adamem.memory import Fusion, Hit, MemoryEngine, NewMemory, Weighting
+from adamem.memory.context import estimated_tokens
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -472,6 +473,25 @@ def test_a_context_has_what_there_is_room_for(engine):
     assert by_letters.tokens == len(by_letters.text)
     with pytest.raises(InvalidInput, match="max_tokens"):
         engine.build_context("x", max_tokens=0)
+
+
+@pytest.mark.minilm
+@pytest.mark.parametrize(
+    "text",
+    [
+        "550e8400-e29b-41d4-a716-446655440000",
+        "The build d41d8cd98f00b204e9800998ecf8427e of 2026-11-23T02:41:07Z took 12,345.678 s.",
+        'Anna moved to Dallas in May, and keeps bees; "apiary" is what she calls it (twice).',
+        "Аня переехала в Даллас и держит пчёл.",
+        "QX-7731/b, ISBN 978-3-16-148410-0, 4111 1111 1111 1111",
+    ],
+)
+def test_tokens_are_estimated_rather_too_many(text):
+    """As counted by a model's own tokenizer, codes and numbers among them."""
+    from adamem.encoders import open_encoder
+
+    true = len(open_encoder("minilm")._model.tokenizer.tokenize(text))
+    assert true <= estimated_tokens(text) <= 3 * true
 
 
 def test_searches_are_counted(opened, clock):
