@@ -282,6 +282,57 @@ def test_a_disk_that_is_full_at_the_end_keeps_nothing_from_being_closed(tmp_path
     assert "is not written" in done.stderr
 
 
+FULL = """
+import resource, signal, sys
+from adamem.errors import StorageError
+from adamem.memory import MemoryEngine
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+path, what = sys.argv[1:]
+with MemoryEngine(path + "/memory.db", encoder="hashing:64") as engine:
+    numbers = [one.id for one in engine.add_many([f"memory {n} " + "word " * 40 for n in range(500)])]
+    engine.add("memory 3 " + "word " * 40)
+    engine.export_package(path + "/good.zip")
+    verbs = {
+        "snapshot": lambda: engine.snapshot("late"),
+        "export": lambda: engine.export_package(path + "/late.zip"),
+        "import": lambda: engine.import_package(path + "/good.zip", namespace="late"),
+        "reembed": lambda: engine.reembed("hashing:512"),
+        "defrag": lambda: engine.defrag(),
+        "purge": lambda: engine.purge(numbers[7]),
+        "copy": lambda: engine.copy_namespace("global", "late"),
+        "delete": lambda: engine.delete_namespace("global"),
+    }
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        verbs[what]()
+        print("done")
+    except StorageError as error:
+        print(error)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    found = engine.search("memory 9 " + "word " * 40, top_k=1)[0]
+    print(engine.count(), found.memory.text[:9])
+    verbs[what]()
+with MemoryEngine(path + "/memory.db") as engine:
+    print(engine.stats().memories)
+"""
+
+
+@pytest.mark.parametrize("what", ["snapshot", "export", "import", "reembed", "defrag", "purge", "copy", "delete"])
+def test_a_disk_that_is_full_costs_no_verb_more_than_itself(tmp_path, what):
+    """A sentence, all that was there is there, and when there is room again it is done."""
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, tmp_path, what], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    said, there, late = done.stdout.splitlines()
+    assert "cannot" in said
+    assert there.strip() == "501 memory 9"
+    wanted = {"import": 1002, "copy": 1002, "defrag": 500, "purge": 500, "delete": 0}
+    assert int(late) == wanted.get(what, 501)
+    assert not list(tmp_path.glob("*.tmp"))
+
+
 FILL_UP = """
 import resource, signal, sys
 from adamem.errors import StorageError
