@@ -37,6 +37,9 @@ _PIECE = 1_000
 _NEIGHBOURS = 8
 """So many of the nearest are looked at for those that are near enough to be linked."""
 
+_NO_NAMESPACE = 0
+"""Marks that something of the file itself is to be scrubbed, and no derived file; namespaces are numbered from 1."""
+
 
 class Caretaker:
     """The verbs of `MemoryEngine` that keep order; see there."""
@@ -57,10 +60,9 @@ class Caretaker:
             # In an older version those that were merged since are rows of their own.
             every = [number] if found is None else [found.id, *removal.other_ids(self._store, found.id)]
             was_kept = [self._purge_versions("DELETE FROM memories WHERE id = ?", one) for one in every]
-            if found is None:
-                if any(was_kept):  # it was rolled back, or taken out when it had expired
-                    self._forget_words()
-                    self._scrub()
+            if found is None:  # it was rolled back, or taken out when it had expired
+                self._scrub_what_only_versions_had(any(was_kept))
+                if any(was_kept):
                     return
                 raise UnknownName(f"there is no memory {number}; it may have been purged already, or never added")
             with self._core.telling() as told:
@@ -94,9 +96,16 @@ class Caretaker:
 
         return self._core.write(work)
 
+    def _scrub_what_only_versions_had(self, was_kept: bool) -> None:
+        if was_kept:
+            self._forget_words()
+        if was_kept or removal.to_scrub(self._store):
+            self._scrub()
+
     def _forget_words(self) -> None:
         with self._store.database.write() as connection:
-            fitting.forget_words_of(connection)
+            if fitting.forget_words_of(connection):
+                removal.mark(connection, [_NO_NAMESPACE])
         self._core.encoder.forget_fitted()
 
     def _purge_versions(self, statement: str, number: int) -> bool:
@@ -172,12 +181,18 @@ class Caretaker:
                     linked += self._core.write(lambda pairs=pairs: self._link(pairs))  # type: ignore[misc]
                 if progress is not None:
                     progress(done, total)
+        if gone or merged:
+            self._core.write(self._scrub_what_was_taken_out)
         return Defragmented(gone, merged, linked)
 
     def _stepwise(self, steps: Iterator[T]) -> Iterator[T]:
         """The same, each step of which is read."""
         while (step := self._core.read(lambda: next(steps, None))) is not None:
             yield step
+
+    def _scrub_what_was_taken_out(self) -> None:
+        self._forget_words()
+        self._core.scrub_or_tell()
 
     def _take_out(self, some: Sequence[tuple[int, int]]) -> None:
         with self._core.telling() as told:
@@ -333,6 +348,7 @@ class Caretaker:
                 self._core.shelves.forget_all()
                 self._core.lexicon.forget_all()
                 self._core.row = self._store.encoder()
+            self._core.scrub_or_tell()
 
         self._core.write(work)
 

@@ -532,11 +532,15 @@ class MemoryEngine:
     def purge(self, memory: int) -> None:
         """Take a memory out for good: of the file, its log, every version, index and list of words.
 
-        Its id is never given again. The namespace's index is built anew in the background, where there is one. Of the
-        words that an ``lsa`` in the file has learned, those go that no memory of the file has any more; what the text
-        did to their weights and to the axes that all are placed on stays, until `reembed` fits anew. Raises
-        `UnknownName` if there is no such memory, `StorageError` if another process reads the log just then: the memory
-        is out of the file by then, and the log is emptied by the next purge or the next opening.
+        Its id is never given again. The whole file is written anew, which takes some seconds a GB and twice its room
+        on the disk, and so is every version that has the memory; the namespace's index is built anew in the background,
+        where there is one. Of the words that an ``lsa`` in the file has learned, those go that no memory of the file
+        has any more; what the text did to their weights and to the axes that all are placed on stays, until `reembed`
+        fits anew.
+
+        What only a version has is purged from there. Raises `UnknownName` if there is no such memory, `StorageError` if
+        another process reads the log just then: the memory is out of the file by then, and the log is emptied by the
+        next purge or the next opening.
         """
         self._caretaker.purge(check_memory_id(memory))
 
@@ -569,6 +573,9 @@ class MemoryEngine:
         when; the older one stays, with the links of both and the earlier `valid_from`, and is found by the other's id
         as well. Those that are only near to each other are never taken for the same, because "Loves hiking" is near to
         "Hates hiking"; they get each other's id in `links`.
+
+        What was taken out is in no file any more but in versions, as after `purge`, and as much is written anew for it,
+        once. Where another process reads just then, the log says so, and the next purge or opening does it.
 
         Parameters
         ----------
@@ -612,8 +619,8 @@ class MemoryEngine:
     def rollback(self, version: str) -> None:
         """Make the file what it was when a version was taken.
 
-        What was added since is gone, unless a version has it. Ids that were given since are not given again. Raises
-        `UnknownName` if there is no such version.
+        What was added since is gone for good, as after `purge`, unless a version has it. Ids that were given since are
+        not given again. Raises `UnknownName` if there is no such version.
         """
         self._caretaker.rollback(version)
 

@@ -79,7 +79,8 @@ class Snapshots:
     def restore(self, name: str) -> None:
         """Make the file what it was then: in one transaction, whole or not at all.
 
-        Numbers of memories that were given since are never given again.
+        Numbers of memories that were given since are never given again. What is derived of any namespace is to be
+        scrubbed then.
         """
         source = self._home(name) / _DATABASE
         Database(source, readonly=False, wait=0.0).close()  # brings one of an older format up to date
@@ -105,15 +106,18 @@ class Snapshots:
                     connection.execute("BEGIN IMMEDIATE")
                     try:
                         is_here = statement(connection)
-                        has_forgotten = forget_words(connection)
+                        if forget_words(connection) or is_here:
+                            connection.execute("INSERT OR IGNORE INTO unscrubbed VALUES (0)")
                     except BaseException:
                         connection.execute("ROLLBACK")
                         raise
                     connection.execute("COMMIT")
                     found = found or is_here
-                    if is_here or has_forgotten:
+                    # There are some too where one who purged was killed between the two.
+                    if connection.execute("SELECT 1 FROM unscrubbed").fetchone():
                         # What a page had that rows moved away from is only gone when the page is.
                         connection.execute("VACUUM")
+                        connection.execute("DELETE FROM unscrubbed")
             finally:
                 database.close()
             _tidy(home)
@@ -122,6 +126,10 @@ class Snapshots:
     def _copy(self, connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
         try:
+            # What is derived from a past that is given up may have what nobody could ask to be purged any more.
+            mark = "INSERT OR IGNORE INTO main.unscrubbed SELECT id FROM"
+            connection.execute(f"{mark} main.namespaces")
+            connection.execute(f"{mark} version.namespaces")
             for table in reversed(_RESTORED):
                 connection.execute(f"DELETE FROM main.{table.name}")
             for table, verb in [(schema.encoders, "INSERT OR IGNORE"), *((one, "INSERT") for one in _RESTORED)]:
