@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import threading
@@ -22,7 +23,7 @@ from adamem.memory.copying import copy_namespace
 from adamem.memory.core import Core
 from adamem.memory.drafts import check_name
 from adamem.memory.packages import Package, write_package
-from adamem.memory.records import Defragmented, Imported, Version
+from adamem.memory.records import Defragmented, Imported, Memory, Version
 from adamem.memory.reembedding import Progress, Reembedding
 from adamem.memory.schema import memories, namespaces, vectors
 from adamem.memory.scope import Scope
@@ -37,6 +38,13 @@ _PIECE = 1_000
 _NEIGHBOURS = 8
 """So many of the nearest are looked at for those that are near enough to be linked."""
 
+_MEMORIES = tuple(
+    f"DELETE FROM {table} WHERE id IN (SELECT value FROM json_each(?))" for table in ("memories", "aliases")
+)
+_NAMESPACE = (
+    "DELETE FROM memories WHERE namespace IN (SELECT id FROM namespaces WHERE name = ?)",
+    "DELETE FROM namespaces WHERE name = ?",
+)
 _NO_NAMESPACE = 0
 """Marks that something of the file itself is to be scrubbed, and no derived file; namespaces are numbered from 1."""
 
@@ -57,12 +65,11 @@ class Caretaker:
 
         def work() -> None:
             found = self._store.get(number)
-            # In an older version those that were merged since are rows of their own.
-            every = [number] if found is None else [found.id, *removal.other_ids(self._store, found.id)]
-            was_kept = [self._purge_versions("DELETE FROM memories WHERE id = ?", one) for one in every]
+            every = json.dumps(sorted(self._ids_of(number, found)))
+            was_kept = self._purge_versions(_MEMORIES, every)
             if found is None:  # it was rolled back, or taken out when it had expired
-                self._scrub_what_only_versions_had(any(was_kept))
-                if any(was_kept):
+                self._scrub_what_only_versions_had(was_kept)
+                if was_kept:
                     return
                 raise UnknownName(f"there is no memory {number}; it may have been purged already, or never added")
             with self._core.telling() as told:
@@ -80,9 +87,12 @@ class Caretaker:
         """See `MemoryEngine.delete_namespace`."""
 
         def work() -> int:
-            number = self._number(name)
-            self._purge_versions("DELETE FROM memories WHERE namespace = ?", number)
-            self._purge_versions("DELETE FROM namespaces WHERE id = ?", number)
+            number = self._store.namespace(name)
+            # By its name: in a version, one of the same name may have another number.
+            was_kept = self._purge_versions(_NAMESPACE, name)
+            if number is None:
+                self._scrub_what_only_versions_had(was_kept)
+                return 0 if was_kept else self._number(name)  # which says that there is none
             try:
                 with self._store.change() as change:
                     count = removal.purge_namespace(change, number)
@@ -96,6 +106,20 @@ class Caretaker:
 
         return self._core.write(work)
 
+    def _ids_of(self, number: int, found: Memory | None) -> set[int]:
+        """All ids of a memory: its own, those of its twins, and what versions say that these lead to and from.
+
+        In an older version, those that were merged since are rows of their own; and in one that was rolled back from,
+        rows may be merged that are apart here: those that stay here are not among them.
+        """
+        every = {number} if found is None else {found.id, *removal.other_ids(self._store, found.id)}
+        pairs = set() if self._snapshots is None else self._snapshots.aliases()
+        while more := {one for pair in pairs if not every.isdisjoint(pair) for one in pair} - every:
+            if not (more := more - removal.known(self._store, more)):
+                break
+            every |= more
+        return every
+
     def _scrub_what_only_versions_had(self, was_kept: bool) -> None:
         if was_kept:
             self._forget_words()
@@ -108,13 +132,13 @@ class Caretaker:
                 removal.mark(connection, [_NO_NAMESPACE])
         self._core.encoder.forget_fitted()
 
-    def _purge_versions(self, statement: str, number: int) -> bool:
+    def _purge_versions(self, statements: Sequence[str], value: str) -> bool:
         """Delete rows from every version; whether there were any."""
         if self._snapshots is None:
             return False
 
         def delete(connection: sqlite3.Connection) -> bool:
-            return connection.execute(statement, (number,)).rowcount > 0
+            return sum(connection.execute(statement, (value,)).rowcount for statement in statements) > 0
 
         return self._snapshots.purge(delete)
 

@@ -538,9 +538,9 @@ class MemoryEngine:
         has any more; what the text did to their weights and to the axes that all are placed on stays, until `reembed`
         fits anew.
 
-        What only a version has is purged from there. Raises `UnknownName` if there is no such memory, `StorageError` if
-        another process reads the log just then: the memory is out of the file by then, and the log is emptied by the
-        next purge or the next opening.
+        What only a version has is purged from there. Raises `UnknownName` if there is no such memory, `CorruptResult`
+        if a version is damaged that may have it, `StorageError` if another process reads the log just then: the memory
+        is out of the file by then, and the log is emptied by the next purge or the next opening.
         """
         self._caretaker.purge(check_memory_id(memory))
 
@@ -549,9 +549,10 @@ class MemoryEngine:
         self._caretaker.create_namespace(check_name(namespace, what="namespace"))
 
     def delete_namespace(self, namespace: str) -> int:
-        """Take a namespace out for good, with all it has, as `purge` does; how many memories those were.
+        """Take a namespace out for good, with all it has, as `purge` does; how many memories of the file those were.
 
-        Raises `UnknownName` if there is none.
+        It is known by its name: what versions have of that name goes too, where the file itself has none as well.
+        Raises `UnknownName` if there is none in either.
         """
         return self._caretaker.delete_namespace(check_name(namespace, what="namespace"))
 
@@ -620,12 +621,13 @@ class MemoryEngine:
         """Make the file what it was when a version was taken.
 
         What was added since is gone for good, as after `purge`, unless a version has it. Ids that were given since are
-        not given again. Raises `UnknownName` if there is no such version.
+        not given again. A version that another file has taken can be brought back too, with its encoders. Raises
+        `UnknownName` if there is no such version.
         """
         self._caretaker.rollback(version)
 
     def remove_version(self, version: str) -> None:
-        """Take a version away. Raises `UnknownName` if there is none."""
+        """Take a version away, whole or damaged. Raises `UnknownName` if there is none."""
         self._caretaker.remove_version(version)
 
     def export_package(

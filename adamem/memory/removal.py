@@ -28,6 +28,17 @@ def other_ids(store: Store, number: int) -> list[int]:
         return list(connection.execute(select(aliases.c.id).where(aliases.c.memory == number)).scalars())
 
 
+def known(store: Store, numbers: Iterable[int]) -> set[int]:
+    """Which of these ids lead to a memory that is there."""
+    listed = func.json_each(json.dumps(sorted(numbers))).table_valued("value").c.value
+    with store.database.read() as connection:
+        return {
+            number
+            for table in (memories, aliases)
+            for number in connection.execute(select(table.c.id).where(table.c.id.in_(select(listed)))).scalars()
+        }
+
+
 def take_out(change: Change, numbers: Sequence[int]) -> None:
     """Delete rows, and with them their vectors, counts and other ids."""
     for start in range(0, len(numbers), _PIECE):

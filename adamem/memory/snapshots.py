@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
 import secrets
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
-from adamem.errors import AdaMemError, CorruptResult, InvalidInput, StorageError, UnknownName
+from adamem.errors import AdaMemError, CorruptResult, DataError, InvalidInput, StorageError, UnknownName
 from adamem.files import atomic_folder, storage_error, write_json
 from adamem.memory import schema
 from adamem.memory.fitting import forget_words
@@ -23,6 +24,11 @@ from adamem.memory.store import Store
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DATABASE, _ABOUT = "memory.db", "version.json"
 _RESTORED = (schema.fitted, schema.namespaces, schema.memories, schema.vectors, schema.usage, schema.aliases)
+_ENCODER = (
+    "(SELECT here.id FROM main.encoders AS here JOIN version.encoders AS there ON here.fingerprint = there.fingerprint "
+    "WHERE there.id = encoder)"
+)
+"""The number in the file of the encoder that the version's rows name: another file may number them otherwise."""
 _log = logging.getLogger(__name__)
 
 
@@ -69,8 +75,10 @@ class Snapshots:
         return sorted(found, key=lambda version: (version.created, version.name))
 
     def remove(self, name: str) -> None:
-        """Take a version away."""
-        home = self._home(name)
+        """Take a version away, whole or damaged."""
+        if not _NAME.fullmatch(str(name)) or not (self._folder / name).is_dir():
+            raise UnknownName.of("version", name, [version.name for version in self.all()])
+        home = self._folder / name
         try:
             shutil.rmtree(home)
         except OSError as error:
@@ -98,30 +106,40 @@ class Snapshots:
         for home in self._folder.iterdir() if self._folder.is_dir() else ():
             if not _NAME.fullmatch(home.name):  # of a snapshot that was killed
                 shutil.rmtree(home, ignore_errors=True)
-        for home in sorted(self._folder.glob(f"*/{_DATABASE}")):
-            database = Database(home, readonly=False, wait=10.0)
-            try:
-                with database.raw() as connection:
-                    connection.execute("PRAGMA secure_delete = ON")
-                    connection.execute("BEGIN IMMEDIATE")
-                    try:
-                        is_here = statement(connection)
-                        if forget_words(connection) or is_here:
-                            connection.execute("INSERT OR IGNORE INTO unscrubbed VALUES (0)")
-                    except BaseException:
-                        connection.execute("ROLLBACK")
-                        raise
-                    connection.execute("COMMIT")
-                    found = found or is_here
-                    # There are some too where one who purged was killed between the two.
-                    if connection.execute("SELECT 1 FROM unscrubbed").fetchone():
-                        # What a page had that rows moved away from is only gone when the page is.
-                        connection.execute("VACUUM")
-                        connection.execute("DELETE FROM unscrubbed")
-            finally:
-                database.close()
-            _tidy(home)
+        for home in self._homes():
+            with _opened(home) as connection:
+                connection.execute("PRAGMA secure_delete = ON")
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    is_here = statement(connection)
+                    if forget_words(connection) or is_here:
+                        connection.execute("INSERT OR IGNORE INTO unscrubbed VALUES (0)")
+                except BaseException:
+                    connection.execute("ROLLBACK")
+                    raise
+                connection.execute("COMMIT")
+                found = found or is_here
+                if connection.execute(
+                    "SELECT 1 FROM unscrubbed"
+                ).fetchone():  # else one that was killed did not come here
+                    # What a page had that rows moved away from is only gone when the page is.
+                    connection.execute("VACUUM")
+                    connection.execute("DELETE FROM unscrubbed")
         return found
+
+    def aliases(self) -> set[tuple[int, int]]:
+        """Of all versions: ids of memories that were merged, and of those that they lead to there."""
+        found: set[tuple[int, int]] = set()
+        for home in self._homes():
+            with _opened(home) as connection:
+                found.update(connection.execute("SELECT id, memory FROM aliases"))
+        return found
+
+    def _homes(self) -> list[Path]:
+        """The folders of all versions that have a database."""
+        return sorted(
+            database.parent for database in self._folder.glob(f"*/{_DATABASE}") if _NAME.fullmatch(database.parent.name)
+        )
 
     def _copy(self, connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
@@ -132,12 +150,23 @@ class Snapshots:
             connection.execute(f"{mark} version.namespaces")
             for table in reversed(_RESTORED):
                 connection.execute(f"DELETE FROM main.{table.name}")
-            for table, verb in [(schema.encoders, "INSERT OR IGNORE"), *((one, "INSERT") for one in _RESTORED)]:
-                names = ", ".join(f'"{column.name}"' for column in table.columns)
-                connection.execute(f"{verb} INTO main.{table.name} ({names}) SELECT {names} FROM version.{table.name}")
-            # To whoever has read the file before, every memory has changed; no index that was saved before is used.
             connection.execute(
-                "UPDATE main.state SET sequence = sequence + 1, encoder = (SELECT encoder FROM version.state)"
+                "INSERT OR IGNORE INTO main.encoders (fingerprint, name, dim) "
+                "SELECT fingerprint, name, dim FROM version.encoders ORDER BY id"
+            )
+            for table in _RESTORED:
+                names = [column.name for column in table.columns]
+                taken = ", ".join(_ENCODER if name == "encoder" else name for name in names)
+                connection.execute(
+                    f"INSERT INTO main.{table.name} ({', '.join(names)}) SELECT {taken} FROM version.{table.name}"
+                )
+            # To whoever has read the file before, every memory has changed; no index that was saved before is used. A
+            # version may be later than the file, where an older copy of that was brought back.
+            connection.execute(
+                "UPDATE main.state SET sequence = main.state.sequence + 1, "
+                "last_memory = max(main.state.last_memory, there.last_memory), "
+                "clock = max(main.state.clock, there.clock), encoder = there.encoder "
+                f"FROM (SELECT last_memory, clock, {_ENCODER} AS encoder FROM version.state) AS there"
             )
             connection.execute("UPDATE main.memories SET sequence = (SELECT sequence FROM main.state)")
             connection.execute("DELETE FROM main.sessions")
@@ -159,7 +188,27 @@ class Snapshots:
             about = json.loads(path.read_text(encoding="utf-8"))
             return Version(name, datetime.fromisoformat(about["created"]), about["memories"], about["bytes"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CorruptResult(f"{path} is not what was written ({error}); remove its folder") from error
+            raise CorruptResult(
+                f"{path} is not what was written ({error}); remove_version({name!r}) takes it away"
+            ) from error
+
+
+@contextlib.contextmanager
+def _opened(home: Path) -> Iterator[sqlite3.Connection]:
+    """The database of a version, to be changed. Raises `CorruptResult` where it is damaged."""
+    try:
+        database = Database(home / _DATABASE, readonly=False, wait=10.0)
+        try:
+            with database.raw() as connection:
+                yield connection
+        finally:
+            database.close()
+    except (CorruptResult, DataError) as error:
+        raise CorruptResult(
+            f"the version {home.name} is damaged, and what it has cannot be taken out of it; "
+            f"remove_version({home.name!r}) takes all of it away, and then this can be done"
+        ) from error
+    _tidy(home / _DATABASE)
 
 
 def _tidy(database: Path) -> None:

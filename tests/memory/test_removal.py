@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sqlite3
 import string
 from datetime import timedelta
@@ -11,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adamem.errors import StorageError, UnknownName
+from adamem.encoders import open_encoder
+from adamem.errors import CorruptResult, InvalidInput, StorageError, UnknownName
 from adamem.memory import MemoryEngine, NewMemory
 
 MANY = 2_500
@@ -222,3 +224,160 @@ def test_a_purge_that_was_killed_in_a_version_is_finished_there(opened, tmp_path
     with pytest.raises(UnknownName):
         engine.purge(secret)
     assert holders(tmp_path, b"narwhal") == []
+
+
+# -- versions that say it otherwise ------------------------------------------------------------------------------------
+
+
+def merged(opened) -> MemoryEngine:
+    """A file with versions: without 2 and 3, with both as rows of their own, and with 3 merged into 2."""
+    engine = opened()
+    engine.add("x")
+    engine.snapshot("neither")
+    engine.add("narwhal")
+    engine.add("narwhal")
+    engine.snapshot("two")
+    engine.defrag(near=None)
+    engine.snapshot("merged")
+    return engine
+
+
+@pytest.mark.parametrize("purged", [2, 3])
+def test_what_was_merged_in_a_version_is_purged_by_any_of_its_ids(opened, tmp_path, purged):
+    """Where the file itself has none of them."""
+    engine = merged(opened)
+    engine.rollback("neither")
+    engine.purge(purged)
+    assert holders(tmp_path, b"narwhal") == []
+    for version in ("merged", "two"):
+        engine.rollback(version)
+        for one in (2, 3):
+            with pytest.raises(UnknownName, match="may have been purged"):
+                engine.get(one)
+
+
+def test_what_is_apart_in_the_file_is_purged_apart(opened):
+    """A version in which one is merged into the other forgets its id, and keeps the other."""
+    engine = merged(opened)
+    engine.rollback("two")
+    engine.purge(3)
+    assert engine.get(2).text == "narwhal"
+    engine.rollback("merged")
+    assert engine.get(2).text == "narwhal"
+    with pytest.raises(UnknownName, match="may have been purged"):
+        engine.get(3)
+
+
+def test_a_namespace_of_another_number_in_a_version_is_deleted_with_it(opened, tmp_path):
+    """What counts is its name, by which it would come back."""
+    engine = opened()
+    engine.add("x")
+    engine.snapshot("without")
+    engine.add("quagga", namespace="zoo")
+    engine.snapshot("with")
+    engine.rollback("without")
+    engine.add("okapi", namespace="zoo")
+    assert engine.delete_namespace("zoo") == 1
+    assert holders(tmp_path, b"quagga") == holders(tmp_path, b"zoo") == []
+    engine.rollback("with")
+    assert [one.name for one in engine.namespaces()] == ["global"]
+
+
+def test_a_namespace_that_only_versions_have_is_deleted_for_good(opened, tmp_path):
+    """None of the file's own memories goes with it."""
+    engine = opened()
+    engine.add("x")
+    engine.snapshot("without")
+    engine.add("quagga", namespace="zoo")
+    engine.snapshot("with")
+    engine.rollback("without")
+    assert engine.delete_namespace("zoo") == 0
+    assert holders(tmp_path, b"quagga") == holders(tmp_path, b"zoo") == []
+    with pytest.raises(UnknownName, match="namespace 'zoo'"):
+        engine.delete_namespace("zoo")
+    engine.rollback("with")
+    assert engine.count() == 1
+
+
+def test_a_damaged_version_is_named_and_can_be_removed(opened, tmp_path):
+    """It may have what is to be purged, so nothing is said to be purged as long as it is there."""
+    engine = opened()
+    engine.add_many([f"memory {i} " + "word " * 60 for i in range(100)])
+    secret = engine.add("narwhal", namespace="zoo").id
+    for name in ("a", "b", "c"):
+        engine.snapshot(name)
+    versions = tmp_path / "memory.db.versions"
+    whole = bytearray((versions / "a" / "memory.db").read_bytes())
+    whole[4096:-4096] = b"\xa5" * (len(whole) - 8192)
+    (versions / "a" / "memory.db").write_bytes(whole)
+    (versions / "b" / "memory.db").write_bytes(b"no database at all" * 100)
+    (versions / "b" / "version.json").write_text("{")
+    (versions / "c" / "version.json").unlink()
+    for name in ("a", "b"):
+        for verb in (lambda: engine.purge(secret), lambda: engine.delete_namespace("zoo")):
+            with pytest.raises(CorruptResult, match=rf"the version {name} is damaged.*remove_version\('{name}'\)"):
+                verb()
+        engine.remove_version(name)
+    engine.purge(secret)
+    assert holders(tmp_path, b"narwhal") == []
+    engine.remove_version("c")
+    assert list(versions.iterdir()) == []
+    for name in ("c", "..", ".", ""):
+        with pytest.raises(UnknownName, match="version"):
+            engine.remove_version(name)
+
+
+# -- versions of another past than the file's --------------------------------------------------------------------------
+
+
+def test_ids_are_never_given_twice_after_a_rollback_to_a_later_version(opened, tmp_path):
+    """The file was made anew, or an older copy of it was brought back."""
+    with opened() as engine:
+        engine.add("one")
+    shutil.copy(tmp_path / "memory.db", tmp_path / "older.db")
+    with opened() as engine:
+        engine.add_many(["two", "three"])
+        engine.snapshot("three")
+        engine.purge(3)
+    for make in (lambda: remade(tmp_path), lambda: shutil.copy(tmp_path / "older.db", tmp_path / "memory.db")):
+        make()
+        with opened() as engine:
+            engine.rollback("three")
+            assert engine.count() == 2
+            assert engine.add("next").id == 4
+
+
+def test_encoders_of_a_version_are_known_by_what_they_are(opened, tmp_path):
+    """And not by a number, which in a file that was made anew may be another one's."""
+    with opened(encoder="hashing:64") as engine:
+        engine.add("stone in water")
+        engine.snapshot("kept")
+    remade(tmp_path)
+    with opened(encoder="hashing:32") as engine:
+        engine.add("x")
+        engine.rollback("kept")
+        assert engine.stats().encoder == "hashing:64"
+        assert engine.stats().dim == 64
+        with pytest.raises(InvalidInput, match="holds vectors of the encoder hashing:64"):
+            engine.search("stone")
+    with opened(encoder="hashing:64") as engine:
+        assert [hit.memory.text for hit in engine.search("stone")] == ["stone in water"]
+        assert engine.reembed("hashing:32") == 1
+        assert [hit.memory.text for hit in engine.search("stone")] == ["stone in water"]
+
+
+def test_a_fitted_encoder_of_a_version_comes_with_it(opened, tmp_path):
+    """To a file that has another one of its number."""
+    said = [f"text {i} of stone and water" for i in range(30)]
+    with opened(encoder="lsa") as engine:
+        engine.add_many(said)
+        wanted = engine.search("stone water", mode="vector")
+        engine.snapshot("kept")
+    remade(tmp_path)
+    with opened(encoder=open_encoder("hashing:64")) as engine:
+        engine.add("x")
+        engine.rollback("kept")
+    with opened(encoder=None) as engine:
+        assert [hit.memory.id for hit in engine.search("stone water", mode="vector")] == [
+            hit.memory.id for hit in wanted
+        ]
