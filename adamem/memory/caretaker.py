@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sqlite3
@@ -27,7 +28,7 @@ from adamem.memory.core import Core
 from adamem.memory.drafts import check_name
 from adamem.memory.learning import Adaptation
 from adamem.memory.packages import Package, is_package, write_package
-from adamem.memory.records import Defragmented, Imported, Version
+from adamem.memory.records import Defragmented, Imported, Memory, Version
 from adamem.memory.reembedding import Progress, Reembedding
 from adamem.memory.schema import memories, namespaces, vectors
 from adamem.memory.scope import Scope
@@ -42,6 +43,16 @@ _log = logging.getLogger(__name__)
 _PIECE = 1_000
 _NEIGHBOURS = 8
 """So many of the nearest are looked at for those that are near enough to be linked."""
+
+_MEMORIES = tuple(
+    f"DELETE FROM {table} WHERE id IN (SELECT value FROM json_each(?))" for table in ("memories", "aliases")
+)
+_NAMESPACE = (
+    "DELETE FROM memories WHERE namespace IN (SELECT id FROM namespaces WHERE name = ?)",
+    "DELETE FROM namespaces WHERE name = ?",
+)
+_NO_NAMESPACE = 0
+"""Marks that something of the file itself is to be scrubbed, and no derived file; namespaces are numbered from 1."""
 
 
 class Caretaker:
@@ -60,13 +71,11 @@ class Caretaker:
 
         def work() -> None:
             found = self._store.get(number)
-            # In an older version those that were merged since are rows of their own.
-            every = [number] if found is None else [found.id, *removal.other_ids(self._store, found.id)]
-            was_kept = [self._purge_versions("DELETE FROM memories WHERE id = ?", one) for one in every]
-            if found is None:
-                if any(was_kept):  # it was rolled back, or taken out when it had expired
-                    self._forget_words()
-                    self._scrub()
+            every = json.dumps(sorted(self._ids_of(number, found)))
+            was_kept = self._purge_versions(_MEMORIES, every)
+            if found is None:  # it was rolled back, or taken out when it had expired
+                self._scrub_what_only_versions_had(was_kept)
+                if was_kept:
                     return
                 raise UnknownName(f"there is no memory {number}; it may have been purged already, or never added")
             with self._core.telling() as told:
@@ -84,9 +93,12 @@ class Caretaker:
         """See `MemoryEngine.delete_namespace`."""
 
         def work() -> int:
-            number = self._number(name)
-            self._purge_versions("DELETE FROM memories WHERE namespace = ?", number)
-            self._purge_versions("DELETE FROM namespaces WHERE id = ?", number)
+            number = self._store.namespace(name)
+            # By its name: in a version, one of the same name may have another number.
+            was_kept = self._purge_versions(_NAMESPACE, name)
+            if number is None:
+                self._scrub_what_only_versions_had(was_kept)
+                return 0 if was_kept else self._number(name)  # which says that there is none
             try:
                 with self._store.change() as change:
                     count = removal.purge_namespace(change, number)
@@ -100,18 +112,39 @@ class Caretaker:
 
         return self._core.write(work)
 
+    def _ids_of(self, number: int, found: Memory | None) -> set[int]:
+        """All ids of a memory: its own, those of its twins, and what versions say that these lead to and from.
+
+        In an older version, those that were merged since are rows of their own; and in one that was rolled back from,
+        rows may be merged that are apart here: those that stay here are not among them.
+        """
+        every = {number} if found is None else {found.id, *removal.other_ids(self._store, found.id)}
+        pairs = set() if self._snapshots is None else self._snapshots.aliases()
+        while more := {one for pair in pairs if not every.isdisjoint(pair) for one in pair} - every:
+            if not (more := more - removal.known(self._store, more)):
+                break
+            every |= more
+        return every
+
+    def _scrub_what_only_versions_had(self, was_kept: bool) -> None:
+        if was_kept:
+            self._forget_words()
+        if was_kept or removal.to_scrub(self._store):
+            self._scrub()
+
     def _forget_words(self) -> None:
         with self._store.database.write() as connection:
-            fitting.forget_words_of(connection)
+            if fitting.forget_words_of(connection):
+                removal.mark(connection, [_NO_NAMESPACE])
         self._core.encoder.forget_fitted()
 
-    def _purge_versions(self, statement: str, number: int) -> bool:
+    def _purge_versions(self, statements: Sequence[str], value: str) -> bool:
         """Delete rows from every version; whether there were any."""
         if self._snapshots is None:
             return False
 
         def delete(connection: sqlite3.Connection) -> bool:
-            return connection.execute(statement, (number,)).rowcount > 0
+            return sum(connection.execute(statement, (value,)).rowcount for statement in statements) > 0
 
         return self._snapshots.purge(delete)
 
@@ -178,12 +211,18 @@ class Caretaker:
                     linked += self._core.write(lambda pairs=pairs: self._link(pairs))  # type: ignore[misc]
                 if progress is not None:
                     progress(done, total)
+        if gone or merged:
+            self._core.write(self._scrub_what_was_taken_out)
         return Defragmented(gone, merged, linked)
 
     def _stepwise(self, steps: Iterator[T]) -> Iterator[T]:
         """The same, each step of which is read."""
         while (step := self._core.read(lambda: next(steps, None))) is not None:
             yield step
+
+    def _scrub_what_was_taken_out(self) -> None:
+        self._forget_words()
+        self._core.scrub_or_tell()
 
     def _take_out(self, some: Sequence[tuple[int, int]]) -> None:
         with self._core.telling() as told:
@@ -394,6 +433,7 @@ class Caretaker:
                 self._core.shelves.forget_all()
                 self._core.lexicon.forget_all()
                 self._core.row = self._store.encoder()
+            self._core.scrub_or_tell()
 
         self._core.write(work)
 

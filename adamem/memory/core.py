@@ -97,7 +97,7 @@ class Core:
             )
             self.lexicon = Lexicon(self.store, folder)
             if not readonly and removal.to_scrub(self.store):
-                self.scrub()  # a purge was killed
+                self.scrub_or_tell()  # a purge was killed
         except BaseException:
             self.store.close()
             raise
@@ -265,15 +265,33 @@ class Core:
             raise
 
     def scrub(self) -> bool:
-        """Leave nothing of what was purged in what is derived, nor in the log; False where a reader needs the log."""
+        """Leave nothing of what was purged in what is derived, in unused parts of the file, nor in the log.
+
+        False where a reader needs the log.
+        """
         spaces = removal.to_scrub(self.store)
         for space in spaces:
             self.shelves.expunge(space)
             self.lexicon.forget(space)
+        self.store.database.rebuild()
         if not self.store.database.empty_log():
             return False
         removal.scrubbed(self.store, spaces)
         return True
+
+    def scrub_or_tell(self) -> None:
+        """`scrub` where that can be done now; else the log says why not, and the next purge or opening does it."""
+        try:
+            is_done, reason = self.scrub(), "another process reads"
+        except StorageError as error:
+            is_done, reason = False, str(error)
+        if not is_done:
+            _log.warning(
+                "what was taken out of %s may still be in its log, or in what lies beside it, until the next purge or "
+                "opening: %s",
+                self.file,
+                reason,
+            )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select, update
 
-from adamem.memory.removal import stand_in, take_out
+from adamem.memory.removal import mark, stand_in, take_out
 from adamem.memory.schema import memories
 from adamem.memory.store import Change, Store
 from adamem.memory.timeline import question_topic
@@ -38,8 +38,9 @@ def expired(store: Store, now: int) -> Iterator[list[tuple[int, int]]]:
 
 
 def take_out_expired(change: Change, some: Sequence[tuple[int, int]]) -> None:
-    """Delete them."""
+    """Delete them; their namespaces are to be scrubbed."""
     take_out(change, [number for _, number in some])
+    mark(change.connection, {space for space, _ in some})
 
 
 def exact_twins(store: Store, now: int) -> list[Twins]:
@@ -87,8 +88,9 @@ def wordwise_twins(store: Store, namespace: int, numbers: Sequence[int]) -> list
 
 
 def merge(change: Change, twins: Twins) -> None:
-    """Let the ids of all lead to the oldest."""
+    """Let the ids of all lead to the oldest; their namespace is to be scrubbed."""
     stand_in(change, twins.stays, twins.others)
+    mark(change.connection, [twins.namespace])
 
 
 def link(change: Change, pairs: Sequence[tuple[int, int]]) -> int:

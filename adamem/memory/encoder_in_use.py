@@ -76,8 +76,12 @@ class EncoderInUse:
             self.know(encoder)
 
     def forget_fitted(self) -> None:
-        """Open what the file has of fitted encoders anew: words may have been taken out of them."""
+        """Open what the file has of fitted encoders anew: words may have been taken out of them.
+
+        And what was learnt: after a rollback its number may be another's.
+        """
         with self._opening:
+            self._moved = None
             for fingerprint in self._fitted:
                 self._known.pop(fingerprint, None)
 

@@ -584,10 +584,14 @@ class MemoryEngine:
     def purge(self, memory: int) -> None:
         """Take a memory out for good: of the file, its log, every version, index and list of words.
 
-        Its id is never given again. The namespace's index is built anew in the background, where there is one. Of the
-        words that an ``lsa`` in the file has learned, those go that no memory of the file has any more; what the text
-        did to their weights and to the axes that all are placed on stays, until `reembed` fits anew. Raises
-        `UnknownName` if there is no such memory, `StorageError` if another process reads the log just then: the memory
+        Its id is never given again. The whole file is written anew, which takes some seconds a GB and twice its room
+        on the disk, and so is every version that has the memory; the namespace's index is built anew in the background,
+        where there is one. Of the words that an ``lsa`` in the file has learned, those go that no memory of the file
+        has any more; what the text did to their weights and to the axes that all are placed on stays, until `reembed`
+        fits anew.
+
+        What only a version has is purged from there. Raises `UnknownName` if there is no such memory, `CorruptResult`
+        if a version is damaged that may have it, `StorageError` if another process reads the log just then: the memory
         is out of the file by then, and the log is emptied by the next purge or the next opening.
         """
         self._caretaker.purge(check_memory_id(memory))
@@ -597,9 +601,10 @@ class MemoryEngine:
         self._caretaker.create_namespace(check_name(namespace, what="namespace"))
 
     def delete_namespace(self, namespace: str) -> int:
-        """Take a namespace out for good, with all it has, as `purge` does; how many memories those were.
+        """Take a namespace out for good, with all it has, as `purge` does; how many memories of the file those were.
 
-        Raises `UnknownName` if there is none.
+        It is known by its name: what versions have of that name goes too, where the file itself has none as well.
+        Raises `UnknownName` if there is none in either.
         """
         return self._caretaker.delete_namespace(check_name(namespace, what="namespace"))
 
@@ -621,6 +626,9 @@ class MemoryEngine:
         when; the older one stays, with the links of both and the earlier `valid_from`, and is found by the other's id
         as well. Those that are only near to each other are never taken for the same, because "Loves hiking" is near to
         "Hates hiking"; they get each other's id in `links`.
+
+        What was taken out is in no file any more but in versions, as after `purge`, and as much is written anew for it,
+        once. Where another process reads just then, the log says so, and the next purge or opening does it.
 
         Parameters
         ----------
@@ -691,13 +699,14 @@ class MemoryEngine:
     def rollback(self, version: str) -> None:
         """Make the file what it was when a version was taken.
 
-        What was added since is gone, unless a version has it. Ids that were given since are not given again. Raises
+        What was added since is gone for good, as after `purge`, unless a version has it. Ids that were given since are
+        not given again. A version that another file has taken can be brought back too, with its encoders. Raises
         `UnknownName` if there is no such version.
         """
         self._caretaker.rollback(version)
 
     def remove_version(self, version: str) -> None:
-        """Take a version away. Raises `UnknownName` if there is none."""
+        """Take a version away, whole or damaged. Raises `UnknownName` if there is none."""
         self._caretaker.remove_version(version)
 
     def export_package(

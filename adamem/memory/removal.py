@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from adamem.memory.schema import aliases, memories, namespaces, unscrubbed, usage
@@ -18,7 +18,7 @@ def purge(change: Change, number: int) -> int:
     """Take a memory that is there out of the tables, with its vectors; its namespace, which is to be scrubbed."""
     space = change.connection.execute(select(memories.c.namespace).where(memories.c.id == number)).scalar_one()
     take_out(change, [number])
-    _mark(change, space)
+    mark(change.connection, [space])
     return int(space)
 
 
@@ -26,6 +26,17 @@ def other_ids(store: Store, number: int) -> list[int]:
     """Ids that lead to a memory beside its own."""
     with store.database.read() as connection:
         return list(connection.execute(select(aliases.c.id).where(aliases.c.memory == number)).scalars())
+
+
+def known(store: Store, numbers: Iterable[int]) -> set[int]:
+    """Which of these ids lead to a memory that is there."""
+    listed = func.json_each(json.dumps(sorted(numbers))).table_valued("value").c.value
+    with store.database.read() as connection:
+        return {
+            number
+            for table in (memories, aliases)
+            for number in connection.execute(select(table.c.id).where(table.c.id.in_(select(listed)))).scalars()
+        }
 
 
 def take_out(change: Change, numbers: Sequence[int]) -> None:
@@ -41,12 +52,18 @@ def purge_namespace(change: Change, namespace: int) -> int:
     ).scalar_one()
     change.connection.execute(delete(memories).where(memories.c.namespace == namespace))
     change.connection.execute(delete(namespaces).where(namespaces.c.id == namespace))
-    _mark(change, namespace)
+    mark(change.connection, [namespace])
     return int(count)
 
 
+def mark(connection: Connection, spaces: Iterable[int]) -> None:
+    """Note that something was taken out of namespaces that derived files may still show; see `to_scrub`."""
+    for space in spaces:
+        connection.execute(insert(unscrubbed).values(namespace=space).on_conflict_do_nothing())
+
+
 def to_scrub(store: Store) -> list[int]:
-    """The namespaces that something was purged from and that may have derived files that still show it."""
+    """The namespaces that something was taken out of and that may have derived files that still show it."""
     with store.database.read() as connection:
         return list(connection.execute(select(unscrubbed.c.namespace)).scalars())
 
@@ -88,7 +105,3 @@ def stand_in(change: Change, number: int, others: Sequence[int]) -> None:
             sequence=change.sequence,
         )
     )
-
-
-def _mark(change: Change, space: int) -> None:
-    change.connection.execute(insert(unscrubbed).values(namespace=space).on_conflict_do_nothing())

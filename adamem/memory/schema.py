@@ -154,7 +154,8 @@ unscrubbed = Table(
     metadata,
     Column("namespace", Integer, primary_key=True, autoincrement=False),
 )
-"""Namespaces that something was purged from, until no derived file and no log has anything left of it."""
+"""Namespaces that something was taken out of, until no derived file, log or unused part of a page has anything left of
+it; 0 where that was of no namespace."""
 
 state = Table(
     "state",

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
 import secrets
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
-from adamem.errors import AdaMemError, CorruptResult, InvalidInput, StorageError, UnknownName
+from adamem.errors import AdaMemError, CorruptResult, DataError, InvalidInput, StorageError, UnknownName
 from adamem.files import atomic_folder, storage_error, write_json
 from adamem.memory import schema
 from adamem.memory.fitting import forget_words
@@ -26,6 +27,11 @@ _RESTORED = (
     *(schema.fitted, schema.adaptations, schema.namespaces, schema.memories, schema.vectors),
     *(schema.lessons, schema.usage, schema.aliases),
 )
+_ENCODER = (
+    "(SELECT here.id FROM main.encoders AS here JOIN version.encoders AS there ON here.fingerprint = there.fingerprint "
+    "WHERE there.id = {})"
+)
+"""The number in the file of the encoder that a column of the version names: another file may number them otherwise."""
 _log = logging.getLogger(__name__)
 
 
@@ -72,8 +78,10 @@ class Snapshots:
         return sorted(found, key=lambda version: (version.created, version.name))
 
     def remove(self, name: str) -> None:
-        """Take a version away."""
-        home = self._home(name)
+        """Take a version away, whole or damaged."""
+        if not _NAME.fullmatch(str(name)) or not (self._folder / name).is_dir():
+            raise UnknownName.of("version", name, [version.name for version in self.all()])
+        home = self._folder / name
         try:
             shutil.rmtree(home)
         except OSError as error:
@@ -82,7 +90,8 @@ class Snapshots:
     def restore(self, name: str) -> None:
         """Make the file what it was then: in one transaction, whole or not at all.
 
-        Numbers of memories that were given since are never given again.
+        Numbers of memories that were given since are never given again. What is derived of any namespace is to be
+        scrubbed then.
         """
         source = self._home(name) / _DATABASE
         Database(source, readonly=False, wait=0.0).close()  # brings one of an older format up to date
@@ -100,41 +109,69 @@ class Snapshots:
         for home in self._folder.iterdir() if self._folder.is_dir() else ():
             if not _NAME.fullmatch(home.name):  # of a snapshot that was killed
                 shutil.rmtree(home, ignore_errors=True)
-        for home in sorted(self._folder.glob(f"*/{_DATABASE}")):
-            database = Database(home, readonly=False, wait=10.0)
-            try:
-                with database.raw() as connection:
-                    connection.execute("PRAGMA secure_delete = ON")
-                    connection.execute("BEGIN IMMEDIATE")
-                    try:
-                        is_here = statement(connection)
-                        has_forgotten = forget_words(connection)
-                    except BaseException:
-                        connection.execute("ROLLBACK")
-                        raise
-                    connection.execute("COMMIT")
-                    found = found or is_here
-                    if is_here or has_forgotten:
-                        # What a page had that rows moved away from is only gone when the page is.
-                        connection.execute("VACUUM")
-            finally:
-                database.close()
-            _tidy(home)
+        for home in self._homes():
+            with _opened(home) as connection:
+                connection.execute("PRAGMA secure_delete = ON")
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    is_here = statement(connection)
+                    if forget_words(connection) or is_here:
+                        connection.execute("INSERT OR IGNORE INTO unscrubbed VALUES (0)")
+                except BaseException:
+                    connection.execute("ROLLBACK")
+                    raise
+                connection.execute("COMMIT")
+                found = found or is_here
+                if connection.execute(
+                    "SELECT 1 FROM unscrubbed"
+                ).fetchone():  # else one that was killed did not come here
+                    # What a page had that rows moved away from is only gone when the page is.
+                    connection.execute("VACUUM")
+                    connection.execute("DELETE FROM unscrubbed")
         return found
+
+    def aliases(self) -> set[tuple[int, int]]:
+        """Of all versions: ids of memories that were merged, and of those that they lead to there."""
+        found: set[tuple[int, int]] = set()
+        for home in self._homes():
+            with _opened(home) as connection:
+                found.update(connection.execute("SELECT id, memory FROM aliases"))
+        return found
+
+    def _homes(self) -> list[Path]:
+        """The folders of all versions that have a database."""
+        return sorted(
+            database.parent for database in self._folder.glob(f"*/{_DATABASE}") if _NAME.fullmatch(database.parent.name)
+        )
 
     def _copy(self, connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
         try:
             connection.execute("UPDATE main.state SET adaptation = NULL")  # or what it names could not be taken out
+            # What is derived from a past that is given up may have what nobody could ask to be purged any more.
+            mark = "INSERT OR IGNORE INTO main.unscrubbed SELECT id FROM"
+            connection.execute(f"{mark} main.namespaces")
+            connection.execute(f"{mark} version.namespaces")
             for table in reversed(_RESTORED):
                 connection.execute(f"DELETE FROM main.{table.name}")
-            for table, verb in [(schema.encoders, "INSERT OR IGNORE"), *((one, "INSERT") for one in _RESTORED)]:
-                names = ", ".join(f'"{column.name}"' for column in table.columns)
-                connection.execute(f"{verb} INTO main.{table.name} ({names}) SELECT {names} FROM version.{table.name}")
-            # To whoever has read the file before, every memory has changed; no index that was saved before is used.
             connection.execute(
-                "UPDATE main.state SET sequence = sequence + 1, encoder = (SELECT encoder FROM version.state), "
-                "adaptation = (SELECT adaptation FROM version.state)"
+                "INSERT OR IGNORE INTO main.encoders (fingerprint, name, dim) "
+                "SELECT fingerprint, name, dim FROM version.encoders ORDER BY id"
+            )
+            for table in _RESTORED:
+                names = [column.name for column in table.columns]
+                taken = ", ".join(_ENCODER.format(name) if name in ("encoder", "base") else name for name in names)
+                connection.execute(
+                    f"INSERT INTO main.{table.name} ({', '.join(names)}) SELECT {taken} FROM version.{table.name}"
+                )
+            # To whoever has read the file before, every memory has changed; no index that was saved before is used. A
+            # version may be later than the file, where an older copy of that was brought back.
+            connection.execute(
+                "UPDATE main.state SET sequence = main.state.sequence + 1, "
+                "last_memory = max(main.state.last_memory, there.last_memory), "
+                "clock = max(main.state.clock, there.clock), encoder = there.encoder, adaptation = there.adaptation "
+                f"FROM (SELECT last_memory, clock, {_ENCODER.format('encoder')} AS encoder, adaptation "
+                "FROM version.state) AS there"
             )
             connection.execute("UPDATE main.memories SET sequence = (SELECT sequence FROM main.state)")
             connection.execute("DELETE FROM main.sessions")
@@ -156,7 +193,27 @@ class Snapshots:
             about = json.loads(path.read_text(encoding="utf-8"))
             return Version(name, datetime.fromisoformat(about["created"]), about["memories"], about["bytes"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CorruptResult(f"{path} is not what was written ({error}); remove its folder") from error
+            raise CorruptResult(
+                f"{path} is not what was written ({error}); remove_version({name!r}) takes it away"
+            ) from error
+
+
+@contextlib.contextmanager
+def _opened(home: Path) -> Iterator[sqlite3.Connection]:
+    """The database of a version, to be changed. Raises `CorruptResult` where it is damaged."""
+    try:
+        database = Database(home / _DATABASE, readonly=False, wait=10.0)
+        try:
+            with database.raw() as connection:
+                yield connection
+        finally:
+            database.close()
+    except (CorruptResult, DataError) as error:
+        raise CorruptResult(
+            f"the version {home.name} is damaged, and what it has cannot be taken out of it; "
+            f"remove_version({home.name!r}) takes all of it away, and then this can be done"
+        ) from error
+    _tidy(home / _DATABASE)
 
 
 def _tidy(database: Path) -> None:

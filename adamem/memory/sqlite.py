@@ -112,6 +112,17 @@ class Database:
         with self.sentences(), self._alone or contextlib.nullcontext(), self._engine.connect() as connection:
             yield driver(connection.connection)
 
+    def rebuild(self) -> None:
+        """Write the whole file anew, without what its pages have left of rows that were moved or deleted.
+
+        What is deleted is written over, and a page that is given back too. But where rows move between pages, as those
+        before and after them grow or go, a copy stays in the unused part of the page that they were in. It takes some
+        seconds a GB, and as much room on the disk as the file has, twice, until it is done.
+        """
+        if self._path is not None:
+            with self.raw() as connection:
+                connection.execute("VACUUM")
+
     def empty_log(self) -> bool:
         """Bring the log into the file and cut it off, with all that was ever in it; False where a reader needs it."""
         with self.raw() as connection:
