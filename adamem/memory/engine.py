@@ -139,7 +139,9 @@ class MemoryEngine:
             clock=clock,
         )
         self._store = self._core.store
-        self._retrieval = Retrieval(self._core.store, self._core.shelves, self._core.lexicon)
+        self._retrieval = Retrieval(
+            self._core.store, self._core.shelves, self._core.lexicon, None if readonly else self._core.write
+        )
         self._caretaker = Caretaker(self._core)
 
     def __enter__(self) -> Self:
