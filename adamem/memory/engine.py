@@ -556,6 +556,8 @@ class MemoryEngine:
     def copy_namespace(self, source: str, target: str) -> int:
         """Copy all memories of a namespace, with their history, to a new one, under new ids; how many.
 
+        Links among them lead to the copies; links to memories of other namespaces stay.
+
         Raises `UnknownName` if there is no `source`, `InvalidInput` if `target` is there.
         """
         return self._caretaker.copy_namespace(
@@ -570,7 +572,8 @@ class MemoryEngine:
         Two memories are there twice if they hold now and are alike in all that was said of them but links and since
         when; the older one stays, with the links of both and the earlier `valid_from`, and is found by the other's id
         as well. Those that are only near to each other are never taken for the same, because "Loves hiking" is near to
-        "Hates hiking"; they get each other's id in `links`.
+        "Hates hiking"; they get each other's id in `links`. A memory has 10,000 links at most: those it had, the first of
+        those that come, and where two have more together, those to the oldest memories.
 
         Parameters
         ----------
@@ -652,9 +655,9 @@ class MemoryEngine:
         """Take in what `export_package` has written: all of it, or nothing.
 
         Memories get new ids, in the order of the package, which links among them follow, and take their places among
-        those of their slots. Vectors of the same encoder are taken over; else all are embedded, and wait in a temporary
-        file beside this one until they are written. However many there are, a thousand are held at once, beside the
-        indexes and two numbers of each in what is returned.
+        those of their slots; links to what is not in the package are left out. Vectors of the same encoder are taken
+        over; else all are embedded, and wait in a temporary file beside this one until they are written. However many
+        there are, a thousand are held at once, beside the indexes and two numbers of each in what is returned.
 
         Parameters
         ----------
