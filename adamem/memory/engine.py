@@ -572,8 +572,8 @@ class MemoryEngine:
         Two memories are there twice if they hold now and are alike in all that was said of them but links and since
         when; the older one stays, with the links of both and the earlier `valid_from`, and is found by the other's id
         as well. Those that are only near to each other are never taken for the same, because "Loves hiking" is near to
-        "Hates hiking"; they get each other's id in `links`. A memory has 10,000 links at most: those it had, the first of
-        those that come, and where two have more together, those to the oldest memories.
+        "Hates hiking"; they get each other's id in `links`. A memory has 10,000 links at most: it keeps those it had
+        and the first of those that come; where two that are one have more together, those to the oldest memories.
 
         Parameters
         ----------
