@@ -106,7 +106,7 @@ def _keep(
                     arrived.ids.append(kept.ids[kept.findable])
                     arrived.gone.append(kept.gone)
                 change.last_memory += len(some)
-            follow(change, ids)
+            follow(change, ids, are_foreign=True)
         core.use(row, fitted)
         for space, arrived in brought.items():
             gone = np.unique(np.concatenate(arrived.gone))

@@ -23,7 +23,7 @@ from adamem.files import storage_error
 from adamem.memory import defragmentation, fitting, removal
 from adamem.memory.arrival import take_in
 from adamem.memory.clock import to_datetime
-from adamem.memory.copying import copy_namespace
+from adamem.memory.copying import copy_namespace, links_now
 from adamem.memory.core import Core
 from adamem.memory.drafts import check_name
 from adamem.memory.learning import Adaptation
@@ -497,8 +497,9 @@ class Caretaker:
     def _exported(self, numbers: Sequence[int] | None, row: EncoderRow | None) -> Iterator[tuple[str, Any, bytes]]:
         if row is None:
             return
+        said = [column for column in memories.columns if column.name != "links"]
         query = (
-            select(memories, namespaces.c.name.label("space"), vectors.c.vector)
+            select(*said, links_now().label("links"), namespaces.c.name.label("space"), vectors.c.vector)
             .join(namespaces, namespaces.c.id == memories.c.namespace)
             .join(vectors, vectors.c.memory == memories.c.id)
             .where(memories.c.deleted.is_(None), vectors.c.encoder == row.id)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import insert, select, text
+from sqlalchemy import ColumnElement, case, func, insert, select, text
 
-from adamem.memory.schema import memories
+from adamem.memory.schema import aliases, memories
 from adamem.memory.store import Change
 from adamem.memory.timeline import memory_topic
 
@@ -59,15 +59,29 @@ def foreign(row: dict[str, Any], change: Change) -> dict[str, Any]:
     return row | {"topic": f"{_BY_ID}{change.sequence}/{topic}"}
 
 
-def follow(change: Change, ids: dict[int, int]) -> None:
-    """Let links and topics among memories that were copied lead to the copies."""
+def links_now() -> ColumnElement[str]:
+    """Of a row of `memories`: its links, by the id of what stays where one is of a memory that was merged."""
+    entry = func.json_each(memories.c.links).table_valued("value")
+    others = entry.outerjoin(aliases, aliases.c.id == entry.c.value)
+    led = select(func.json_group_array(func.coalesce(aliases.c.memory, entry.c.value))).select_from(others)
+    return case((memories.c.links == "[]", "[]"), else_=led.scalar_subquery())
+
+
+def follow(change: Change, ids: dict[int, int], *, are_foreign: bool = False) -> None:
+    """Let links and topics among memories that were copied lead to the copies.
+
+    Links to other memories stay, unless the copies `are_foreign`: the ids are another file's then, and here they would
+    lead to strangers.
+    """
     copies = list(ids.values())
     topics: dict[tuple[int, str], str] = {}
     for start in range(0, len(copies), _PIECE):
         piece = copies[start : start + _PIECE]
-        query = select(memories.c.id, memories.c.namespace, memories.c.links, memories.c.topic)
+        led = memories.c.links if are_foreign else links_now()
+        query = select(memories.c.id, memories.c.namespace, memories.c.links, memories.c.topic, led.label("led"))
         for row in change.connection.execute(query.where(memories.c.id.in_(piece)).order_by(memories.c.id)).all():
-            links = [ids.get(one, one) for one in json.loads(row.links)]
+            kept = [ids.get(one, one) for one in json.loads(row.led) if one in ids or not are_foreign]
+            links = list(dict.fromkeys(kept))  # a memory and what was merged with it are one
             topic = row.topic
             if topic is not None and topic.startswith(_BY_ID):
                 # Not by the old number, which may be another memory's here.

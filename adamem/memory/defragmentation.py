@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select, update
 
+from adamem.memory.drafts import MAX_LINKS
 from adamem.memory.removal import mark, stand_in, take_out
 from adamem.memory.schema import memories
 from adamem.memory.store import Change, Store
@@ -88,13 +89,23 @@ def wordwise_twins(store: Store, namespace: int, numbers: Sequence[int]) -> list
 
 
 def merge(change: Change, twins: Twins) -> None:
-    """Let the ids of all lead to the oldest; their namespace is to be scrubbed."""
+    """Let the ids of all lead to the oldest, which has the links of all, at most `MAX_LINKS`: those to the oldest.
+
+    Their namespace is to be scrubbed.
+    """
     stand_in(change, twins.stays, twins.others)
     mark(change.connection, [twins.namespace])
+    mine = memories.c.id == twins.stays
+    links = json.loads(change.connection.execute(select(memories.c.links).where(mine)).scalar_one())
+    if len(links) > MAX_LINKS:
+        change.connection.execute(update(memories).where(mine).values(links=json.dumps(links[:MAX_LINKS])))
 
 
 def link(change: Change, pairs: Sequence[tuple[int, int]]) -> int:
-    """Let the memories of each pair link to each other; how many pairs did not yet."""
+    """Let the memories of each pair link to each other; how many pairs did not yet.
+
+    One that has `MAX_LINKS` already gets no more.
+    """
     wanted: dict[int, set[int]] = {}
     for one, other in pairs:
         wanted.setdefault(one, set()).add(other)
@@ -105,7 +116,7 @@ def link(change: Change, pairs: Sequence[tuple[int, int]]) -> int:
         query = select(memories.c.id, memories.c.links).where(memories.c.id.in_(numbers[start : start + _PIECE]))
         for row in change.connection.execute(query).all():
             links = json.loads(row.links)
-            more = sorted(wanted[row.id] - set(links))
+            more = sorted(wanted[row.id] - set(links))[: max(0, MAX_LINKS - len(links))]
             if more:
                 fresh |= {(min(row.id, other), max(row.id, other)) for other in more}
                 change.connection.execute(

@@ -15,8 +15,8 @@ from adamem.memory.timeline import question_topic, slot_topic
 MAX_TEXT_BYTES = 1 << 20
 MAX_NAME_BYTES = 4096
 _MAX_METADATA_BYTES = 1 << 20
+MAX_LINKS = 10_000
 _MAX_KEYWORDS_BYTES = 64 << 10
-_MAX_LINKS = 10_000
 _MOST = 1_000_000
 _MOST_NESTED = 50
 _MAX_ID = (1 << 63) - 1
@@ -196,9 +196,9 @@ def _links(given: Iterable[int]) -> str:
     if given == ():
         return "[]"
     links = [check_memory_id(one) for one in _several(given, "links")]
-    if len(links) > _MAX_LINKS:
+    if len(links) > MAX_LINKS:
         raise InvalidInput(
-            f"a memory has {len(links):,} links, and at most {_MAX_LINKS:,} can be stored; add another one"
+            f"a memory has {len(links):,} links, and at most {MAX_LINKS:,} can be stored; add another one"
         )
     return json.dumps(links)
 

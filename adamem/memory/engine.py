@@ -162,7 +162,9 @@ class MemoryEngine:
             held_out=_check_plan(plan).held_out,
         )
         self._store = self._core.store
-        self._retrieval = Retrieval(self._core.store, self._core.shelves, self._core.lexicon)
+        self._retrieval = Retrieval(
+            self._core.store, self._core.shelves, self._core.lexicon, None if readonly else self._core.write
+        )
         self._caretaker = Caretaker(self._core)
         self._tutor = None
         if adapter is not None:
@@ -611,6 +613,8 @@ class MemoryEngine:
     def copy_namespace(self, source: str, target: str) -> int:
         """Copy all memories of a namespace, with their history, to a new one, under new ids; how many.
 
+        Links among them lead to the copies; links to memories of other namespaces stay.
+
         Raises `UnknownName` if there is no `source`, `InvalidInput` if `target` is there.
         """
         return self._caretaker.copy_namespace(
@@ -625,7 +629,8 @@ class MemoryEngine:
         Two memories are there twice if they hold now and are alike in all that was said of them but links and since
         when; the older one stays, with the links of both and the earlier `valid_from`, and is found by the other's id
         as well. Those that are only near to each other are never taken for the same, because "Loves hiking" is near to
-        "Hates hiking"; they get each other's id in `links`.
+        "Hates hiking"; they get each other's id in `links`. A memory has 10,000 links at most: it keeps those it had
+        and the first of those that come; where two that are one have more together, those to the oldest memories.
 
         What was taken out is in no file any more but in versions, as after `purge`, and as much is written anew for it,
         once. Where another process reads just then, the log says so, and the next purge or opening does it.
@@ -741,9 +746,9 @@ class MemoryEngine:
         """Take in what `export_package` has written: all of it, or nothing.
 
         Memories get new ids, in the order of the package, which links among them follow, and take their places among
-        those of their slots. Vectors of the same encoder are taken over; else all are embedded, and wait in a temporary
-        file beside this one until they are written. However many there are, a thousand are held at once, beside the
-        indexes and two numbers of each in what is returned.
+        those of their slots; links to what is not in the package are left out. Vectors of the same encoder are taken
+        over; else all are embedded, and wait in a temporary file beside this one until they are written. However many
+        there are, a thousand are held at once, beside the indexes and two numbers of each in what is returned.
 
         Parameters
         ----------

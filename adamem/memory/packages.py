@@ -25,7 +25,7 @@ import numpy as np
 from adamem.errors import CorruptResult, DataError, InvalidInput, StorageError
 from adamem.files import atomic_write, canonical_json
 from adamem.memory.clock import to_datetime, to_micros
-from adamem.memory.drafts import NewMemory, check_draft, check_memory_id, check_name
+from adamem.memory.drafts import MAX_LINKS, NewMemory, check_draft, check_memory_id, check_name
 from adamem.memory.learning import Adaptation
 from adamem.memory.rows import to_row
 from adamem.memory.store import EncoderRow
@@ -325,6 +325,8 @@ def _plain(namespace: str, row: Any) -> dict[str, Any]:
         name: None if getattr(row, name) is None else to_datetime(getattr(row, name)).isoformat() for name in _TIMES
     }
     said |= {name: json.loads(getattr(row, name)) for name in ("metadata", "keywords", "links")}
+    # A memory and what was merged with it are one; and a file of an older engine may have more than can be added.
+    said["links"] = list(dict.fromkeys(said["links"]))[:MAX_LINKS]
     return said | {"id": row.id, "namespace": namespace}
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
@@ -31,8 +31,8 @@ _ASKED = 1_000
 """Where the nearest so many do not hold enough that a condition admits, it is asked of all of them first."""
 _SCANNED = 2_000
 """So few that are admitted are compared one by one: no index is faster."""
-_TRIES = 20
-"""So often a search is begun anew that a write has overtaken."""
+_TRIES, _TRIES_BESIDE = 20, 3
+"""So often a search is begun anew that a write has overtaken; and so often, where writes can be kept waiting for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,14 @@ class _Found:
     scores: dict[int, float]
     """By id, best first."""
     rows: dict[int, Any]
+    missing: Sequence[int] = ()
+    """What was ranked as well, and could not be found."""
+    admitted: IdArray | None = None
+    """Among which ids it was, where these were read."""
+
+
+_Once: TypeAlias = tuple[dict[str, _Found], int, bool]
+_Undisturbed: TypeAlias = Callable[[Callable[[], _Once]], _Once]
 
 
 class _Ranking(Protocol):
@@ -81,19 +89,24 @@ class _Ranking(Protocol):
 
 
 class Retrieval:
-    """Answers questions from a store, its shelves and its words."""
+    """Answers questions from a store, its shelves and its words.
 
-    def __init__(self, store: Store, shelves: Shelves, lexicon: Lexicon) -> None:
+    Parameters
+    ----------
+    store, shelves, lexicon
+        What holds, its vectors and its words.
+    undisturbed
+        Calls something while nothing is written; None where another process writes.
+    """
+
+    def __init__(self, store: Store, shelves: Shelves, lexicon: Lexicon, undisturbed: _Undisturbed | None) -> None:
         self._store = store
         self._shelves = shelves
         self._lexicon = lexicon
+        self._undisturbed = undisturbed
 
     def search(self, asked: Question, spent: Timings) -> list[Hit]:
         """At most `top_k` hits, best first, ties by id; what it took is added to `spent`."""
-        depth = asked.top_k
-        if asked.mode == "hybrid" or asked.weighting is not None:
-            depth = max(_DEEP, 4 * asked.top_k)
-        found: dict[str, _Found] = {}
         begun = time.perf_counter()
         rankings: dict[str, _Ranking] = {}
         if asked.mode != "lexical":
@@ -101,8 +114,7 @@ class Retrieval:
         if asked.mode != "vector":
             rankings["lexical"] = _ByWords(self._lexicon, asked)
         spent.search += time.perf_counter() - begun
-        for name, ranking in rankings.items():
-            found[name] = self._best(ranking, asked, depth, spent)
+        found, at = self._found(rankings, asked, spent)
         begun = time.perf_counter()
         scores = next(iter(found.values())).scores
         if asked.mode == "hybrid":
@@ -111,9 +123,7 @@ class Retrieval:
         extra: dict[int, dict[str, float]] = {}
         if asked.weighting is not None:
             extra = {
-                number: asked.weighting.parts(
-                    (asked.scope.at - rows[number].valid_from) / 1e6, rows[number].credibility
-                )
+                number: asked.weighting.parts((at - rows[number].valid_from) / 1e6, rows[number].credibility)
                 for number in scores
             }
             scores = {number: score + sum(extra[number].values()) for number, score in scores.items()}
@@ -133,38 +143,75 @@ class Retrieval:
         spent.fetch += time.perf_counter() - begun
         return hits
 
-    def _best(self, ranking: _Ranking, asked: Question, wanted: int, spent: Timings) -> _Found:
-        """The best `wanted` of a ranking that may be found; fewer if there are."""
+    def _found(self, rankings: dict[str, _Ranking], asked: Question, spent: Timings) -> tuple[dict[str, _Found], int]:
+        """The best of each ranking, all of one moment of the store; and the time that was asked about."""
         for turn in range(_TRIES):
-            # What was written since the last turn holds from later on.
-            scope = asked.scope if asked.is_past else replace(asked.scope, at=self._store.now())
-            admitted = self._store.matching(asked.namespace, scope) if asked.is_past else None
-            asking = wanted
-            while True:
-                begun = time.perf_counter()
-                ids, scores = ranking.ask(asking, admitted)
-                ranked = time.perf_counter()
-                rows = self._store.visible(asked.namespace, ids.tolist(), scope)
-                spent.search += ranked - begun
-                spent.fetch += time.perf_counter() - ranked
-                if len(rows) >= wanted or ids.size < asking:
-                    break
-                asking *= 4  # some are not what is asked for, or can be found no more
-                if asking > _ASKED and admitted is None:
-                    admitted = self._store.matching(asked.namespace, scope)
-            missing = [number for number in ids.tolist() if number not in rows]
-            overtaken = bool(missing) and not asked.is_past and ranking.sequence != self._store.sequence()
-            if not overtaken or turn == _TRIES - 1:
-                break
-            # What took the place of one that is gone may not have been asked yet.
-            ranking.renew()
+            found, at, is_whole = self._once(rankings, asked, spent, is_anew=turn > 0)
+            if is_whole:
+                return found, at
+            if self._undisturbed is not None and turn + 1 == _TRIES_BESIDE:
+                found, at, _ = self._undisturbed(lambda: self._once(rankings, asked, spent, is_anew=True))
+                return found, at
+        # Another process writes faster than this one reads: at least nothing stands beside what took its place.
+        scope = _at(asked, self._store.now())
+        rows = self._store.visible(
+            asked.namespace, sorted({one for some in found.values() for one in some.rows}), scope
+        )
+        for name, some in found.items():
+            found[name] = _Found({one: score for one, score in some.scores.items() if one in rows}, rows)
+        return found, scope.at
+
+    def _once(self, rankings: dict[str, _Ranking], asked: Question, spent: Timings, *, is_anew: bool) -> _Once:
+        """The best of each ranking; the time that was asked about; whether no write came between."""
+        depth = asked.top_k
+        if asked.mode == "hybrid" or asked.weighting is not None:
+            depth = max(_DEEP, 4 * asked.top_k)
+        if is_anew:
+            for ranking in rankings.values():
+                ranking.renew()
+        # What was written since the last turn holds from later on.
+        scope = _at(asked, self._store.now())
+        found = {name: self._best(ranking, asked, scope, depth, spent) for name, ranking in rankings.items()}
+        # What the nearest lead to that are all there is of one moment, whatever was written meanwhile: where it took
+        # the place of one of them, that one is missing. Two rankings, or one among ids that were read after it was
+        # brought up to date, may be of two moments.
+        ((name, first), *others) = found.items()
+        if others or first.admitted is not None or first.missing or name == "lexical":
+            known = min(ranking.sequence for ranking in rankings.values())
+            if self._store.written(asked.namespace) > known:
+                return found, scope.at, False
         if not asked.is_past and not scope.is_narrowed:
-            if admitted is not None:
-                ranking.lapse(None, scope.at)  # more than a few have expired
-            elif missing:
-                ranking.lapse(missing, scope.at)
+            for name, some in found.items():
+                if some.admitted is not None:
+                    rankings[name].lapse(None, scope.at)  # more than a few have expired
+                elif some.missing:
+                    rankings[name].lapse(some.missing, scope.at)
+        return found, scope.at, True
+
+    def _best(self, ranking: _Ranking, asked: Question, scope: Scope, wanted: int, spent: Timings) -> _Found:
+        """The best `wanted` of a ranking that may be found; fewer if there are."""
+        admitted = self._store.matching(asked.namespace, scope) if asked.is_past else None
+        asking = wanted
+        while True:
+            begun = time.perf_counter()
+            ids, scores = ranking.ask(asking, admitted)
+            ranked = time.perf_counter()
+            rows = self._store.visible(asked.namespace, ids.tolist(), scope)
+            spent.search += ranked - begun
+            spent.fetch += time.perf_counter() - ranked
+            if len(rows) >= wanted or ids.size < asking:
+                break
+            asking *= 4  # some are not what is asked for, or can be found no more
+            if asking > _ASKED and admitted is None:
+                admitted = self._store.matching(asked.namespace, scope)
+        missing = [number for number in ids.tolist() if number not in rows]
         best = [(number, score) for number, score in zip(ids.tolist(), scores.tolist(), strict=True) if number in rows]
-        return _Found(dict(best[:wanted]), rows)
+        return _Found(dict(best[:wanted]), rows, missing, admitted)
+
+
+def _at(asked: Question, now: int) -> Scope:
+    """What may be found: at the time that was asked about, or now."""
+    return asked.scope if asked.is_past else replace(asked.scope, at=now)
 
 
 class _ByVector:
@@ -173,15 +220,17 @@ class _ByVector:
     def __init__(self, store: Store, shelves: Shelves, asked: Question) -> None:
         assert asked.vector is not None
         self._store, self._shelves, self._asked, self._query = store, shelves, asked, asked.vector
-        self.sequence = 0
-        if not asked.is_past:
-            self._take()
+        self._take()
 
     def renew(self) -> None:
-        self._shelves.refresh(self._asked.namespace)  # whoever wrote may not have come to tell it yet
+        if not self._asked.is_past:
+            self._shelves.refresh(self._asked.namespace)  # whoever wrote may not have come to tell it yet
         self._take()
 
     def _take(self) -> None:
+        if self._asked.is_past:
+            self.sequence = self._store.sequence()  # it is read from the store
+            return
         self._shelf = self._shelves.get(self._asked.namespace, self._asked.encoder)
         self.sequence = self._shelf.sequence
 

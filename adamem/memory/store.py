@@ -537,6 +537,10 @@ class Store:
         """The number of the last write."""
         return int(self.database.rows(_SEQUENCE)[0].sequence)
 
+    def written(self, namespace: int) -> int:
+        """The number of the last write to a namespace, as far as its memories show it."""
+        return int(self.database.rows(_WRITTEN, namespace=namespace)[0].sequence or 0)
+
     def drift(self, namespace: int, encoder: EncoderRow, since: int) -> Drift:
         """What was written to a namespace after the write `since`; after 0, all that can be found."""
         with self.database.read() as connection:
@@ -574,6 +578,9 @@ _VISIBLE = Prepared(
     )
 )
 _SEQUENCE = Prepared(select(state.c.sequence))
+_WRITTEN = Prepared(
+    select(func.max(memories.c.sequence).label("sequence")).where(memories.c.namespace == bindparam("namespace"))
+)
 _ENCODER = Prepared(select(encoders, state.c.adaptation).join(state, state.c.encoder == encoders.c.id))
 _FITTED = Prepared(select(fitted.c.model).where(fitted.c.encoder == bindparam("encoder")))
 _WHEREABOUTS = Prepared(

@@ -10,6 +10,7 @@ and say the opposite.
 from __future__ import annotations
 
 import bisect
+import re
 import unicodedata
 from dataclasses import dataclass
 
@@ -63,11 +64,50 @@ def memory_topic(number: int) -> str:
 def question_topic(question: str) -> str:
     """The topic of a question: case, spacing, quotes and what ends a word or the sentence make no difference.
 
-    What might make one does: 10⁵ is not 105, != is not =, and .NET is no net.
+    What might make one does: 10⁵ is not 105, != is not =, .NET is no net, [0,1) is not (0,1], 5' and 5" are lengths and
+    5! is a number. So quotes are taken off in pairs only, and ! only where the text ends with it, after a word.
     """
-    words = unicodedata.normalize("NFC", question).casefold().split()
-    bare = [word.lstrip("\"'«“„‘¿¡([").rstrip("?!.,;:…\"'»”’)]") or word for word in words]
-    return f"question:{' '.join(bare)}"
+    text = " ".join(unicodedata.normalize("NFC", question).casefold().split())
+    bare = None
+    while bare != text:  # quotes may be within quotes
+        bare = text
+        for quoted in _QUOTED:
+            text = quoted.sub(lambda found: found["several"] or found["one"], text)
+    *words, last = text.split(" ")
+    return f"question:{' '.join([*(_bare(word) for word in words), _bare(last, is_last=True)])}"
+
+
+def _quoted(opening: str, closing: str) -> re.Pattern[str]:
+    """One word in quotes, or several; of these the last is no number, whose quote might be a prime."""
+    within = rf"(?:[^{opening}{closing}]|(?<=\w){closing}(?=\w))"
+    several = rf"(?P<several>(?!\s){within}+?)(?<![\s\d]){closing}"
+    one = rf"(?P<one>[^\s{opening}{closing}]+){closing}"
+    return re.compile(rf"(?<!\S){opening}(?:{several}|{one})(?=[{_ENDS}!]*(?!\S))")
+
+
+_ENDS = ".,;:?…"
+_QUOTED = [_quoted(*pair) for pair in ("«»", "“”", "„“", "„”", "‘’", '""', "''")]
+
+
+def _bare(word: str, *, is_last: bool = False) -> str:
+    bare = word.lstrip("¿¡")
+    end = len(bare)
+    while end:
+        if bare[end - 1] in _ENDS:
+            end -= 1
+            continue
+        said = end
+        while said and bare[said - 1] == "!":
+            said -= 1
+        if said == end or not (bare[said - 1 : said] == "?" or (is_last and _is_word(bare[max(0, said - 2) : said]))):
+            break
+        end = said
+    return bare[:end] or word
+
+
+def _is_word(end: str) -> bool:
+    """Of two letters at least: one may be a number's name."""
+    return len(end) == 2 and end.isalpha()
 
 
 def _place(stretch: Stretch) -> tuple[int, int]:

@@ -177,6 +177,18 @@ def test_a_namespace_is_copied_with_its_history(opened, unit):
     assert [(one.name, one.memories) for one in engine.namespaces()] == [("a", 3), ("b", 3), ("empty", 0)]
 
 
+def test_links_to_what_was_merged_are_copied_to_what_stays(opened):
+    """By the old id, which leads to the memory that stays: in the copy, to that one's copy."""
+    engine = opened()
+    stone, twin = engine.add("stone"), engine.add("stone")
+    see = engine.add("see stone", links=[twin.id, stone.id])
+    engine.defrag(near=None)
+    engine.copy_namespace("global", "copy")
+    copies = {one.text: one for one in engine.get_all(namespace="copy")}
+    assert copies["see stone"].links == (copies["stone"].id,)
+    assert engine.get(engine.get(see.id).links[0]).id == stone.id
+
+
 # -- defragmenting -----------------------------------------------------------------------------------------------------
 
 
@@ -676,6 +688,40 @@ def test_whatever_can_be_kept_can_be_handed_on(opened, tmp_path):
         engine.add("z", keywords=["k" * 1_000] * 70)
     with pytest.raises(InvalidInput, match="a memory has 10,001 links"):
         engine.add("z", links=range(1, 10_002))
+
+
+def test_links_out_of_a_package_lead_to_no_stranger(opened, tmp_path):
+    """Ids of what stayed behind are other memories' where it comes to; those of what was merged are followed."""
+    engine = opened()
+    secret = engine.add("secret", namespace="b")
+    stone, twin = engine.add("stone"), engine.add("stone")
+    see = engine.add("see", links=[secret.id, twin.id, stone.id, 777])
+    engine.defrag(near=None)
+    engine.export_package(tmp_path / "p.zip", namespaces=["global"])
+    other = opened(tmp_path / "other.db")
+    other.add_many(["private", "more", "and more"], namespace="other")
+    ids = other.import_package(tmp_path / "p.zip").ids
+    assert other.get(ids[see.id]).links == (ids[stone.id],)
+
+
+def test_what_was_merged_and_linked_without_end_can_be_handed_on(opened, tmp_path, monkeypatch):
+    """No memory has more links than can be added, however it came to them; nor a package of a file that has some."""
+    engine = opened()
+    engine.add("stone", links=range(11, 6_011))
+    engine.add("stone", links=range(6_011, 12_011))
+    assert engine.defrag(near=None).duplicates == 1
+    assert engine.get(1).links == tuple(range(11, 10_011))
+    vector = np.ones(64)
+    one = engine.add("near", vector=vector, links=range(100, 10_099))
+    others = [engine.add(f"near {number}", vector=vector) for number in range(3)]
+    assert engine.defrag().linked == 6
+    assert engine.get(one.id).links == (*range(100, 10_099), others[0].id)
+    assert engine.defrag().linked == 0
+    monkeypatch.setattr("adamem.memory.drafts.MAX_LINKS", 20_000)
+    engine.add("of an older engine", links=[1] * 15_000)
+    monkeypatch.undo()
+    count = engine.export_package(tmp_path / "p.zip")
+    assert opened(tmp_path / "other.db").import_package(tmp_path / "p.zip").memories == count
 
 
 def test_only_some_namespaces_are_exported(opened, tmp_path):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import numpy as np
 import pytest
 
 from adamem.encoders import open_encoder
 from adamem.errors import InvalidInput, StorageError, UnknownName
-from adamem.memory import Hit, Memory, MemoryEngine, NewMemory
+from adamem.memory import Hit, Memory, MemoryEngine, NewMemory, Weighting
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -476,3 +477,67 @@ def test_a_fact_is_found_at_every_moment_of_its_supersession(engine):
     stop.set()
     thread.join()
     assert set(seen) == {1}
+
+
+def _asked_beside(writer: MemoryEngine, asked: MemoryEngine, **search: Any) -> set[tuple[str, ...]]:
+    """The first words of all answers to a search for one slot's fact while it is superseded again and again."""
+    seen: set[tuple[str, ...]] = set()
+    stop, failed = threading.Event(), []
+
+    def ask() -> None:
+        try:
+            while not stop.is_set():
+                seen.add(tuple(one.split()[0] for one in texts(asked.search("fact", **search))))
+        except BaseException as error:  # noqa: BLE001 -- told in the test's own thread
+            failed.append(error)
+
+    # Of so many that were superseded, a search by words asks for those that hold first.
+    writer.add_many([NewMemory(text=f"fact {turn}", slot="s", metadata={"k": 1}) for turn in range(300)])
+    thread = threading.Thread(target=ask)
+    thread.start()
+    for turn in range(100):
+        writer.add(f"fact {turn}", slot="s", metadata={"k": 1})
+    stop.set()
+    thread.join()
+    assert failed == []
+    return seen
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        {"mode": "vector", "where": {"k": 1}},
+        {"mode": "lexical"},
+        {"mode": "lexical", "type": "fact"},
+        {"mode": "hybrid"},
+        {"weighting": Weighting(recency=0.1)},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("path", [":memory:", None])
+def test_an_answer_is_of_one_moment_whatever_is_written_beside_it(opened, path, search):
+    """Of a slot that changes all the time, each mode finds one fact: neither two nor none."""
+    engine = opened(path)
+    engine.add("fact zero", slot="s", metadata={"k": 1})
+    engine.add_many([f"something else {i}" for i in range(3)], namespace="other")
+    assert _asked_beside(engine, engine, **search) == {("fact",)}
+
+
+@pytest.mark.parametrize("mode", ["vector", "lexical", "hybrid"])
+def test_what_reads_only_never_finds_two_of_a_slot(opened, mode):
+    """However fast another engine writes."""
+    writer = opened()
+    writer.add("fact zero", slot="s", metadata={"k": 1})
+    assert ("fact", "fact") not in _asked_beside(writer, opened(readonly=True), mode=mode)
+
+
+def test_writes_to_other_namespaces_do_not_overtake_a_search(engine, monkeypatch):
+    """A search is done once, whatever was written elsewhere since its namespace was."""
+    engine.add("stone")
+    engine.add("water", namespace="other")
+    engine.search("stone", mode="hybrid")
+    asked = []
+    once = engine._retrieval._once
+    monkeypatch.setattr(engine._retrieval, "_once", lambda *given, **named: asked.append(1) or once(*given, **named))
+    assert texts(engine.search("stone", mode="hybrid")) == ["stone"]
+    assert len(asked) == 1

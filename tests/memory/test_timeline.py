@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,6 +52,14 @@ def test_a_gap_that_a_purge_left_stays_a_gap():
         ("«Где живёт Анна?»", "где живёт анна"),
         ("Cafe\u0301?", "caf\u00e9"),
         ("???", "???"),
+        ('What does "spam" mean?', "what does spam mean"),
+        ("What does \u201cspam and eggs\u201d mean?", "What does 'spam and eggs' mean"),
+        ("\u201eWo wohnt Anna?\u201c", "Wo wohnt Anna"),
+        ("\u00bfD\u00f3nde vive Ana?", "d\u00f3nde vive ana"),
+        ("Loves hiking!", "loves hiking."),
+        ("Really?!", "really"),
+        ("Well, where; when: now\u2026", "well where when now"),
+        ("Who said \"What is 'x'?\"?", "who said what is x"),
     ],
 )
 def test_questions_that_differ_in_form_only_are_one(one: str, other: str):
@@ -71,6 +81,22 @@ def test_questions_that_differ_in_form_only_are_one(one: str, other: str):
         ("What does ! mean?", "What does : mean?"),
         (".NET", "net"),
         ("???", "!"),
+        ("The interval is [0,1)", "The interval is (0,1]"),
+        ("Is 1 in [0,1]?", "Is 1 in (0,1)?"),
+        ("What does [x] mean?", "What does x mean?"),
+        ("Height 5'", 'Height 5"'),
+        ("Height 5'", "Height 5"),
+        ("Height 5\u2019", "Height 5\u201d"),
+        ("What is f'?", "What is f?"),
+        ("Is it 5' or 6'?", "Is it 5 or 6?"),
+        ("'Tis 5' long", "Tis 5 long"),
+        ("The result is 5!", "The result is 5"),
+        ("What is 5!?", "What is 5?"),
+        ("What is n!?", "What is n?"),
+        ("What is (n)!", "What is (n)"),
+        ("What does yes! mean?", "What does yes mean?"),
+        ('What is "?', "What is '?"),
+        ("What is $?", "What is ?"),
     ],
 )
 def test_questions_of_different_words_are_two(one: str, other: str):
@@ -81,3 +107,13 @@ def test_questions_of_different_words_are_two(one: str, other: str):
 def test_a_slot_and_a_question_are_never_one_topic():
     """Nor are slots that differ in case."""
     assert len({slot_topic("home"), slot_topic("Home"), question_topic("home")}) == 3
+
+
+@pytest.mark.parametrize(
+    "piece", ["'", "' a", "\u201ca ", "'a", '"a b" ', "?!", "a! ", "'a'a ", "\u00ab a\u00bb", "!", "a.!"]
+)
+def test_the_longest_text_has_a_topic_at_once(piece: str):
+    """Whatever it is made of: a text of a mebibyte is looked at a few times."""
+    begun = time.perf_counter()
+    question_topic(piece * ((1 << 20) // len(piece)))
+    assert time.perf_counter() - begun < 10
