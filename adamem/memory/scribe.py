@@ -26,13 +26,15 @@ class Scribe:
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=_work, args=(self._jobs,), name="adamem", daemon=True)
+        # Not `Thread.is_alive`: an interrupt in the middle of that takes a thread at work for one that has ended.
+        self._ended: list[bool] = []
+        self._thread = threading.Thread(target=_work, args=(self._jobs, self._ended), name="adamem", daemon=True)
         self._thread.start()
         weakref.finalize(self, self._jobs.put, None).atexit = False
 
     def do(self, work: Callable[[], T]) -> T:
         """What `work` returns or raises, called in the thread."""
-        if threading.current_thread() is self._thread or not self._thread.is_alive():
+        if threading.current_thread() is self._thread or self._ended:
             return work()  # it is asked by what it does itself, or was closed
         answer: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
         self._jobs.put((work, answer))
@@ -41,7 +43,7 @@ class Scribe:
                 is_well, result = answer.get(timeout=_PATIENCE)
                 break
             except queue.Empty:
-                if not self._thread.is_alive():
+                if self._ended:
                     return work()  # it was closed before it came to that
         if is_well:
             found: T = result
@@ -52,7 +54,10 @@ class Scribe:
             del result, answer  # or the error would hold this frame, and this frame the error
 
     def later(self, work: Callable[[], object]) -> None:
-        """Call `work` in the thread when it comes to that; whatever goes wrong with it is told in the log."""
+        """Call `work` in the thread when it comes to that; whatever goes wrong with it is told in the log.
+
+        After `close` it is left undone.
+        """
         self._jobs.put((work, None))
 
     def close(self) -> None:
@@ -62,7 +67,14 @@ class Scribe:
             self._thread.join()
 
 
-def _work(jobs: queue.SimpleQueue[_Job | None]) -> None:
+def _work(jobs: queue.SimpleQueue[_Job | None], ended: list[bool]) -> None:
+    try:
+        _do_all(jobs)
+    finally:
+        ended.append(True)
+
+
+def _do_all(jobs: queue.SimpleQueue[_Job | None]) -> None:
     while (job := jobs.get()) is not None:
         work, answer = job
         result: Any

@@ -17,6 +17,7 @@ import pytest
 from adamem.encoders import open_encoder
 from adamem.errors import CorruptResult, DataError, InvalidInput, StorageError, UnknownName
 from adamem.memory import Hit, MemoryEngine, NewMemory, schema
+from adamem.memory.scribe import Scribe
 
 
 def texts(hits: list[Hit]) -> list[str]:
@@ -949,6 +950,15 @@ def test_interrupts_at_any_moment_harm_nothing(opened, tmp_path, path):
     assert {one.id for one in engine.history("slot")} | {1} >= set(kept)
     assert [hit.memory.text for hit in engine.search("first", top_k=1)] == ["first"]
     assert engine.count() == 2
+
+
+def test_a_thread_that_is_taken_for_ended_does_its_work(monkeypatch):
+    """An interrupt in the middle of `Thread.is_alive` lets Python itself take a thread at work for one that has ended."""
+    scribe = Scribe()
+    monkeypatch.setattr(scribe._thread, "is_alive", lambda: False)
+    assert scribe.do(threading.current_thread) is scribe._thread
+    scribe.close()
+    assert scribe.do(threading.current_thread) is threading.current_thread()
 
 
 def test_an_interrupt_in_the_middle_harms_nothing(opened, monkeypatch):
