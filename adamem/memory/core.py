@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adamem.encoders import Encoder
-from adamem.errors import StorageError
+from adamem.errors import AdaMemError, StorageError
 from adamem.memory import fitting, removal
 from adamem.memory.clock import Clock
 from adamem.memory.drafts import Draft
@@ -283,7 +283,7 @@ class Core:
         """`scrub` where that can be done now; else the log says why not, and the next purge or opening does it."""
         try:
             is_done, reason = self.scrub(), "another process reads"
-        except StorageError as error:
+        except (AdaMemError, OSError) as error:
             is_done, reason = False, str(error)
         if not is_done:
             _log.warning(

@@ -593,8 +593,8 @@ class MemoryEngine:
         fits anew.
 
         What only a version has is purged from there. Raises `UnknownName` if there is no such memory, `CorruptResult`
-        if a version is damaged that may have it, `StorageError` if another process reads the log just then: the memory
-        is out of the file by then, and the log is emptied by the next purge or the next opening.
+        if a version is damaged that may have it, `StorageError` if another process reads a version, or the log, just
+        then. In the latter case the memory is out of the file, and the log is emptied by the next purge or opening.
         """
         self._caretaker.purge(check_memory_id(memory))
 

@@ -122,9 +122,8 @@ class Snapshots:
                     raise
                 connection.execute("COMMIT")
                 found = found or is_here
-                if connection.execute(
-                    "SELECT 1 FROM unscrubbed"
-                ).fetchone():  # else one that was killed did not come here
+                # There are some too where one who purged was killed between the two.
+                if connection.execute("SELECT 1 FROM unscrubbed").fetchone():
                     # What a page had that rows moved away from is only gone when the page is.
                     connection.execute("VACUUM")
                     connection.execute("DELETE FROM unscrubbed")
@@ -200,12 +199,20 @@ class Snapshots:
 
 @contextlib.contextmanager
 def _opened(home: Path) -> Iterator[sqlite3.Connection]:
-    """The database of a version, to be changed. Raises `CorruptResult` where it is damaged."""
+    """The database of a version, to be changed.
+
+    Raises `CorruptResult` where it is damaged, `StorageError` where what was changed cannot be brought into it.
+    """
     try:
         database = Database(home / _DATABASE, readonly=False, wait=10.0)
         try:
             with database.raw() as connection:
                 yield connection
+            if not database.empty_log():  # and else that would be lost with the log
+                raise StorageError(
+                    f"another process reads the version {home.name} just now, so that its log, which has what was "
+                    "taken out of it, cannot be emptied; close that one, and do this again"
+                )
         finally:
             database.close()
     except (CorruptResult, DataError) as error:

@@ -125,13 +125,15 @@ def test_a_file_can_be_opened_where_there_is_no_room_to_clean_it_up(opened, tmp_
         connection.execute("INSERT INTO unscrubbed VALUES (1)")
     connection.close()
 
-    def full(self: object) -> None:
-        raise StorageError("the disk is full")
+    for error in (StorageError("the disk is full"), CorruptResult("a page is damaged"), PermissionError("not yours")):
 
-    with monkeypatch.context() as patched, caplog.at_level(logging.WARNING):
-        patched.setattr("adamem.memory.sqlite.Database.rebuild", full)
-        opened().close()
-    assert "until the next purge or opening: the disk is full" in caplog.text
+        def fail(self: object, error: Exception = error) -> None:
+            raise error
+
+        with monkeypatch.context() as patched, caplog.at_level(logging.WARNING):
+            patched.setattr("adamem.memory.sqlite.Database.rebuild", fail)
+            opened().close()
+        assert f"until the next purge or opening: {error}" in caplog.text
     opened().close()
     with sqlite3.connect(tmp_path / "memory.db") as connection:
         assert connection.execute("SELECT count(*) FROM unscrubbed").fetchone() == (0,)
@@ -224,6 +226,25 @@ def test_a_purge_that_was_killed_in_a_version_is_finished_there(opened, tmp_path
     with pytest.raises(UnknownName):
         engine.purge(secret)
     assert holders(tmp_path, b"narwhal") == []
+
+
+def test_a_version_that_is_read_by_another_keeps_nothing_of_what_is_said_to_be_purged(opened, tmp_path, monkeypatch):
+    """The purge is refused as long as the version's log cannot be emptied, and done when it is asked for again."""
+    monkeypatch.setattr("adamem.memory.sqlite._WAIT_MS", 200)
+    engine = opened()
+    first, secret = (one.id for one in engine.add_many(["first", "narwhal"]))
+    engine.snapshot("v")
+    engine.purge(first)
+    reader = sqlite3.connect(tmp_path / "memory.db.versions" / "v" / "memory.db")
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM memories").fetchone()
+    with pytest.raises(StorageError, match="another process reads the version v just now"):
+        engine.purge(secret)
+    reader.close()
+    engine.purge(secret)
+    assert holders(tmp_path, b"narwhal") == []
+    engine.rollback("v")
+    assert engine.count() == 0
 
 
 # -- versions that say it otherwise ------------------------------------------------------------------------------------
