@@ -323,6 +323,5 @@ def _sentence(error: Exception, path: Path | None) -> AdaMemError:
         return StorageError(f"{path} is locked by another program for over {_WAIT_MS // 1000} s; close that one")
     if name.startswith("SQLITE_IOERR"):
         return StorageError(f"cannot read or write {path}: {error}; check the disk and its free space")
-    return StorageError(
-        f"the database {path or ':memory:'} refused: {error}; check that no other program changed its tables"
-    )
+    where = path or ":memory:"
+    return StorageError(f"the database {where} refused: {error}; check that no other program changed its tables")

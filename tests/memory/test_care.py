@@ -953,7 +953,7 @@ def test_interrupts_at_any_moment_harm_nothing(opened, tmp_path, path):
 
 
 def test_a_thread_that_is_taken_for_ended_does_its_work(monkeypatch):
-    """An interrupt in the middle of `Thread.is_alive` lets Python itself take a thread at work for one that has ended."""
+    """An interrupt in the middle of `Thread.is_alive` lets Python take a thread at work for one that has ended."""
     scribe = Scribe()
     monkeypatch.setattr(scribe._thread, "is_alive", lambda: False)
     assert scribe.do(threading.current_thread) is scribe._thread
