@@ -21,7 +21,7 @@ from adamem.memory.core import Core
 from adamem.memory.drafts import embedded_text
 from adamem.memory.encoder_in_use import checked
 from adamem.memory.packages import Package, Packed
-from adamem.memory.records import Imported
+from adamem.memory.records import Frozen, Imported
 from adamem.types import FloatArray, IdArray
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def take_in(core: Core, package: Package, into: str | None) -> Imported:
     row = core.known_encoder()
     if not package.count:
         _names(package.memories(), into)
-        return Imported(0, (), {})
+        return Imported(0, (), Frozen())
     if row is None and core.encoder.must_be_fitted:
         return core.write(lambda: _take_in_fitted(core, package, into))
     by = None if row is None else row.fingerprint
@@ -113,7 +113,7 @@ def _keep(
             # One that another of the package took the place of was never there.
             there = np.setdiff1d(np.concatenate(arrived.ids), gone)
             core.shelves.tell_kept(space, row, change.sequence, there, gone[gone < first], is_new=arrived.is_new)
-    return Imported(len(ids), tuple(names), ids)
+    return Imported(len(ids), tuple(names), Frozen(ids))
 
 
 class _Spool:

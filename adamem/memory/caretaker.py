@@ -454,6 +454,8 @@ class Caretaker:
             raise InvalidInput(f"namespaces must be several names, not the one string {names[:40]!r}; write a list")
         if licence is not None and not isinstance(licence, str):
             raise InvalidInput(f"licence must be a string such as 'CC-BY-4.0', not {type(licence).__name__}")
+        if names is not None and not isinstance(names, Iterable):
+            raise InvalidInput(f"namespaces must be several names, not {names!r}; write a list")
         wanted = None if names is None else [check_name(one, what="namespace") for one in names]
         self._require_other(Path(os.path.realpath(path)))
         if path.exists() and not is_package(path):

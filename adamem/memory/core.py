@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adamem.encoders import Encoder
-from adamem.errors import AdaMemError, StorageError
+from adamem.errors import AdaMemError, InvalidInput, StorageError
 from adamem.memory import fitting, removal
 from adamem.memory.clock import Clock
 from adamem.memory.drafts import Draft
@@ -216,19 +216,25 @@ class Core:
         name: str,
         drafts: Sequence[Draft],
         embedded: Embedded | None,
-        topic: Callable[[Change], str] | None = None,
+        instead_of: int | None = None,
     ) -> list[Added]:
-        """Add drafts (n,) to a namespace; `topic` gives them one other than their own. To be called in `write`."""
+        """Add drafts (n,) to a namespace, or one in the place of the memory `instead_of`. To be called in `write`."""
         if embedded is None:
             embedded = self.fitted_to([one.embedded for one in drafts])
         with self.telling() as told:
             with self.store.change() as change:
                 row = self.row_for(change, embedded.by, embedded.fitted)
                 number = told.about(self.store.namespace_for(change, name))
-                if topic is not None:
-                    instead = topic(change)
-                    drafts = [dataclasses.replace(one, topic=instead) for one in drafts]
+                if instead_of is not None:
+                    topic = self.store.topic_of(change, instead_of)
+                    drafts = [dataclasses.replace(one, topic=topic) for one in drafts]
                 kept = self.store.add(change, number, row.id, drafts, embedded.vectors)
+                if instead_of is not None and (other := kept.superseded[0]) not in (None, instead_of):
+                    raise InvalidInput(
+                        f"the text would take the place of the memory {other}, not of {instead_of}, which does "
+                        f"not hold then; supersede({other}, ...), or pass valid_from=..., a time at which "
+                        f"{instead_of} held"
+                    )
                 if self.learns:
                     self.learning.note_answers(change, kept.ids.tolist(), drafts)
             self.use(row, embedded.fitted)

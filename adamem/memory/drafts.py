@@ -98,12 +98,12 @@ def check_draft(new: NewMemory) -> Draft:
     )
 
 
-def check_text(text: object, *, what: str) -> str:
+def check_text(text: object, *, what: str, to: str = "remember") -> str:
     """A text that can be stored and embedded: not empty, valid Unicode, at most 1 MiB."""
     if not isinstance(text, str):
         raise InvalidInput(f"{what} must be a string, not {type(text).__name__}")
     if not text or text.isspace():
-        raise InvalidInput(f"{what} is {text[:20]!r}: there is nothing to remember; pass some words")
+        raise InvalidInput(f"{what} is {text[:20]!r}: there is nothing to {to}; pass some words")
     return _encodable(text, what=what, most=MAX_TEXT_BYTES, way_out="split it into passages")
 
 
@@ -132,6 +132,12 @@ def check_memory_id(number: object) -> int:
     return number
 
 
+def check_function(given: object, *, what: str) -> None:
+    """Something to be called."""
+    if not callable(given):
+        raise InvalidInput(f"{what} must be a function, not {type(given).__name__}")
+
+
 def _encodable(text: str, *, what: str, most: int, way_out: str) -> str:
     try:
         size = len(text.encode())
@@ -156,7 +162,9 @@ def _metadata(given: Mapping[str, Json] | None) -> str:
         check_name(key, what="a name in metadata")
     _check_depth(given)
     try:
-        text = json.dumps(dict(given), allow_nan=False, ensure_ascii=False)
+        # Read again before it is written: names are strings then, and those of one object can be put in order.
+        said = json.loads(json.dumps(dict(given), allow_nan=False))
+        text = json.dumps(said, ensure_ascii=False, sort_keys=True)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInput(
             f"metadata cannot be written as JSON ({error}); use strings, finite numbers, booleans, None, lists and "

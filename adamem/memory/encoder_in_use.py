@@ -187,6 +187,12 @@ class EncoderInUse:
         return found
 
 
+def check_encoder(encoder: object) -> None:
+    """A name or an `Encoder`."""
+    if not isinstance(encoder, (str, Encoder)):
+        raise InvalidInput(f"encoder must be a name or an Encoder, not {type(encoder).__name__}; see open_encoder")
+
+
 def checked(vectors: npt.ArrayLike, count: int) -> FloatArray:
     """Vectors as float32 (count, d), scaled to length 1."""
     found = check_vectors(vectors, metric="cosine")

@@ -21,8 +21,16 @@ from adamem.memory.clock import Clock, system_clock, to_micros
 from adamem.memory.conditions import parse_condition
 from adamem.memory.context import TokenCounter, estimated_tokens, written
 from adamem.memory.core import Core, Embedded, EmbeddedMeanwhile
-from adamem.memory.drafts import NewMemory, check_draft, check_memory_id, check_name, check_text, check_whole
-from adamem.memory.encoder_in_use import one_vector
+from adamem.memory.drafts import (
+    NewMemory,
+    check_draft,
+    check_function,
+    check_memory_id,
+    check_name,
+    check_text,
+    check_whole,
+)
+from adamem.memory.encoder_in_use import check_encoder, one_vector
 from adamem.memory.fusion import Fusion, Weighting
 from adamem.memory.indexed import index_kind
 from adamem.memory.records import (
@@ -42,7 +50,6 @@ from adamem.memory.records import (
 from adamem.memory.reembedding import Progress
 from adamem.memory.retrieval import MODES, Mode, Question, Retrieval
 from adamem.memory.scope import Scope
-from adamem.memory.store import Change
 from adamem.memory.timeline import slot_topic
 from adamem.memory.tutor import LearningPlan, Tutor
 from adamem.types import ParamValue
@@ -132,6 +139,9 @@ class MemoryEngine:
         adapter: Adapter | None = None,
         plan: LearningPlan = _PLAN,
     ) -> None:
+        if encoder is not None:
+            check_encoder(encoder)
+        check_function(clock, what="clock")
         kind = index_kind(index, index_params, search_params)
         if adapter is not None and readonly:
             raise InvalidInput("an encoder learns where its file is written; open it without readonly=True, or adapter")
@@ -286,6 +296,8 @@ class MemoryEngine:
         """
         if isinstance(memories, str):
             raise InvalidInput("add_many takes several memories, not one string; write add(...), or a list")
+        if not isinstance(memories, Iterable):
+            raise InvalidInput(f"add_many takes several memories, not {memories!r}; write a list")
         given = [NewMemory(text=one) if isinstance(one, str) else one for one in memories]
         drafts = [check_draft(one) for one in given]
         name = self._namespace(namespace)
@@ -331,7 +343,8 @@ class MemoryEngine:
         """Remember a text in the place of a memory that is known by its id, in its namespace.
 
         It has the slot, the question and, unless another is given, the type of that one, which stays as its history.
-        The rest is as in `add`. Raises `UnknownName` if there is no such memory, `InvalidInput` if it is deleted.
+        The rest is as in `add`. Raises `UnknownName` if there is no such memory, `InvalidInput` if it is deleted, or if
+        another one holds in its place by then: supersede that one, or say since when (`valid_from`, while it held).
         """
         old = self.get(memory)
         self._core.require_writer()
@@ -349,14 +362,10 @@ class MemoryEngine:
                 ttl=ttl,
             )
         )
-
-        def topic(change: Change) -> str:
-            return self._store.topic_of(change, old.id)
-
         return self._with_vectors(
             [draft.embedded],
             one_vector(vector),
-            lambda embedded: self._core.add(old.namespace, [draft], embedded, topic),
+            lambda embedded: self._core.add(old.namespace, [draft], embedded, instead_of=old.id),
         )[0]
 
     def delete(self, memory: int) -> None:
@@ -434,7 +443,7 @@ class MemoryEngine:
         if query is None and (vector is None or mode != "vector"):
             raise InvalidInput("a search needs a query; pass what is asked, or vector=... where it is embedded already")
         if query is not None:
-            check_text(query, what="query")
+            check_text(query, what="query", to="look for")
         _check_kinds(fusion, weighting)
         types = _types(type)
         condition = None if where is None else parse_condition(where)
@@ -502,6 +511,7 @@ class MemoryEngine:
             Whatever else `search` takes.
         """
         most = check_whole(max_tokens, what="max_tokens")
+        check_function(count_tokens, what="count_tokens")
         return written(self.search(query, top_k=top_k, **search), most=most, count=count_tokens)
 
     def get(self, memory: int) -> Memory:
@@ -646,6 +656,7 @@ class MemoryEngine:
             Called with how many memories were looked at and how many there are; what it raises stops it. What was done
             by then stays done.
         """
+        _check_progress(progress)
         return self._caretaker.defrag(near=_check_near(near), merge=bool(merge), progress=progress)
 
     def reembed(self, encoder: str | Encoder, *, keep: bool = True, progress: Progress | None = None) -> int:
@@ -664,6 +675,8 @@ class MemoryEngine:
         progress
             Called with how many are done and how many there are; what it raises stops it.
         """
+        check_encoder(encoder)
+        _check_progress(progress)
         return self._caretaker.reembed(encoder, keep=bool(keep), progress=progress)
 
     def learn(self) -> Adapted | None:
@@ -886,6 +899,11 @@ def _check_score(score: object) -> float | None:
     if isinstance(score, bool) or not isinstance(score, (int, float)) or not math.isfinite(score):
         raise InvalidInput(f"min_score must be a finite number, not {score!r}")
     return float(score)
+
+
+def _check_progress(progress: object) -> None:
+    if progress is not None:
+        check_function(progress, what="progress")
 
 
 def _check_near(near: object) -> float | None:

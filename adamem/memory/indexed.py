@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adamem.errors import CorruptResult
+from adamem.errors import CorruptResult, InvalidInput
 from adamem.index import IdFilter, Index, Param, check_metric, check_params, index_class
 from adamem.types import FloatArray, IdArray, ParamValue
 
@@ -45,6 +45,11 @@ def index_kind(name: str, build: Mapping[str, ParamValue] | None, search: Mappin
     InvalidInput
         if it does not compare by cosine, or a parameter is not of its kind.
     """
+    if not isinstance(name, str):
+        raise InvalidInput(f"index must be a name, not {type(name).__name__}; 'spiral' for one")
+    for what, given in (("index_params", build), ("search_params", search)):
+        if given is not None and not isinstance(given, Mapping):
+            raise InvalidInput(f"{what} must be a mapping of names to values, not {type(given).__name__}")
     cls = index_class(name)
     check_metric("cosine", cls.capabilities.metrics, name)
     check_params(build, cls.build_params, index=name, stage="build")

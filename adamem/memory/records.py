@@ -5,10 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeAlias
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
+K = TypeVar("K")
+V = TypeVar("V")
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 """What metadata may hold."""
+
+
+class Frozen(dict[K, V]):
+    """A dict that stays as it is; a dict and no other mapping, so that it is written as JSON and copied as one."""
+
+    def _refuse(self, *_given: Any, **_named: Any) -> NoReturn:
+        raise TypeError("what the engine gave cannot be changed; make a dict of it: dict(...)")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Frozen, (dict(self),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import numpy as np
 from adamem.index import IdFilter
 from adamem.memory.fusion import Fusion, Weighting
 from adamem.memory.lexicon import Lexicon
-from adamem.memory.records import Hit, Timings
+from adamem.memory.records import Frozen, Hit, Timings
 from adamem.memory.rows import to_memory
 from adamem.memory.scope import Scope
 from adamem.memory.shelves import Shelves
@@ -135,8 +135,10 @@ class Retrieval:
                 memory=to_memory(rows[number], asked.name),
                 score=scores[number],
                 rank=rank,
-                parts={name: one.scores[number] for name, one in found.items() if number in one.scores}
-                | extra.get(number, {}),
+                parts=Frozen(
+                    {name: one.scores[number] for name, one in found.items() if number in one.scores}
+                    | extra.get(number, {})
+                ),
             )
             for rank, number in enumerate(best, start=1)
         ]

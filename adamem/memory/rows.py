@@ -9,8 +9,10 @@ from sqlalchemy import Select, select
 
 from adamem.memory.clock import to_datetime
 from adamem.memory.drafts import Draft
-from adamem.memory.records import Memory
+from adamem.memory.records import Frozen, Memory
 from adamem.memory.schema import memories, usage
+
+_NOTHING: Frozen[str, Any] = Frozen()
 
 
 def select_memories() -> Select[Any]:
@@ -49,7 +51,7 @@ def to_memory(row: Any, namespace: str) -> Memory:
         type=row.type,
         slot=row.slot,
         question=row.question,
-        metadata={} if row.metadata == "{}" else json.loads(row.metadata),
+        metadata=_NOTHING if row.metadata == "{}" else json.loads(row.metadata, object_hook=Frozen),
         keywords=_several(row.keywords),
         links=_several(row.links),
         credibility=row.credibility,

@@ -164,7 +164,7 @@ def test_a_namespace_is_copied_with_its_history(opened, unit):
     assert copy.memory.links == (8 + 1, 777)
     assert copy.memory.id != second.id
     assert [one.text for one in engine.history(memory=9)] == ["one", "one and a half"]
-    engine.supersede(9, "one and more")
+    engine.supersede(12, "one and more")
     assert [one.text for one in engine.history(memory=first.id)] == ["one", "one and a half"]
     engine.add("green", slot="colour", namespace="b")
     assert [one.text for one in engine.history("colour", namespace="a")] == ["red", "blue"]

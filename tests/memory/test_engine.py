@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import json
+import pickle
 import threading
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -254,6 +258,43 @@ def test_results_cannot_be_changed(engine):
     assert hash(memory) == hash(engine.get(memory.id))
 
 
+def test_mappings_in_results_cannot_be_changed(engine):
+    """And are written, copied and compared as any others are."""
+    number = engine.add("stone", metadata={"b": {"c": [1]}, "a": 2}).id
+    (hit,) = engine.search("stone")
+    for mapping in (hit.parts, hit.memory.metadata, hit.memory.metadata["b"], engine.get(engine.add("x").id).metadata):
+        for change in (
+            lambda one: one.__setitem__("x", 1),
+            lambda one: one.update(x=1),
+            lambda one: one.setdefault("x", 1),
+            lambda one: one.pop("a", None),
+            lambda one: one.clear(),
+            lambda one: one.__ior__({"x": 1}),
+            lambda one: one.__delitem__("a"),
+            lambda one: one.popitem(),
+        ):
+            with pytest.raises(TypeError, match=r"cannot be changed; make a dict of it"):
+                change(mapping)
+    memory = engine.get(number)
+    assert memory.metadata == {"a": 2, "b": {"c": [1]}}
+    assert json.dumps(memory.metadata) == '{"a": 2, "b": {"c": [1]}}'
+    for copied in (pickle.loads(pickle.dumps(hit)), copy.deepcopy(hit)):
+        assert copied == hit
+        assert type(copied.parts) is type(hit.parts)
+    assert dataclasses.asdict(memory)["metadata"] == memory.metadata
+    assert dict(memory.metadata) | {"x": 1} == {"a": 2, "b": {"c": [1]}, "x": 1}
+
+
+def test_what_differs_in_the_order_of_its_metadata_is_there_twice(engine):
+    """At every depth: an object of JSON has no order."""
+    one = engine.add("stone", metadata={"a": 1, "b": {"c": 1, "d": [2]}})
+    other = engine.add("stone", metadata={"b": {"d": [2], "c": 1}, "a": 1})
+    engine.add("stone", metadata={"a": 1, "b": {"c": 1, "d": [3]}})
+    assert engine.defrag(near=None).duplicates == 1
+    assert engine.get(other.id).id == one.id
+    assert engine.get(engine.add("x", metadata={"a": {1: 2, "b": 3}}).id).metadata == {"a": {"1": 2, "b": 3}}
+
+
 BAD = [
     ({"text": ""}, "text is '': there is nothing to remember"),
     ({"text": " \n"}, "there is nothing to remember"),
@@ -311,7 +352,7 @@ def test_bad_questions_are_refused(engine):
     engine.add("something")
     with pytest.raises(InvalidInput, match="a search needs a query"):
         engine.search()
-    with pytest.raises(InvalidInput, match="query is ''"):
+    with pytest.raises(InvalidInput, match="query is '': there is nothing to look for; pass some words"):
         engine.search("")
     with pytest.raises(InvalidInput, match="top_k"):
         engine.search("x", top_k=0)
@@ -340,6 +381,11 @@ def test_bad_questions_are_refused(engine):
         ({"wait": -1}, InvalidInput, "wait must be a number of seconds"),
         ({"wait": float("nan")}, InvalidInput, "wait must be a number of seconds"),
         ({"cache_bytes": -1}, InvalidInput, "cache_bytes must be a whole number"),
+        ({"encoder": 5}, InvalidInput, "encoder must be a name or an Encoder, not int"),
+        ({"index": 5}, InvalidInput, "index must be a name, not int"),
+        ({"index_params": 5}, InvalidInput, "index_params must be a mapping of names to values, not int"),
+        ({"search_params": ["ef"]}, InvalidInput, "search_params must be a mapping of names to values, not list"),
+        ({"clock": 5}, InvalidInput, "clock must be a function, not int"),
     ],
 )
 def test_an_engine_that_makes_no_sense_is_not_opened(opened, tmp_path, settings, error, said):
@@ -347,6 +393,22 @@ def test_an_engine_that_makes_no_sense_is_not_opened(opened, tmp_path, settings,
     with pytest.raises(error, match=said):
         opened(**settings)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_of_another_kind_is_refused_with_a_sentence(engine, tmp_path):
+    """Not by Python, which does not know the way out."""
+    engine.add("stone")
+    for given, said in (
+        (lambda: engine.add_many(5), "add_many takes several memories, not 5; write a list"),
+        (lambda: engine.reembed(5), "encoder must be a name or an Encoder, not int"),
+        (lambda: engine.reembed("hashing", progress=5), "progress must be a function, not int"),
+        (lambda: engine.defrag(progress=5), "progress must be a function, not int"),
+        (lambda: engine.build_context("stone", count_tokens=3), "count_tokens must be a function, not int"),
+        (lambda: engine.export_package(tmp_path / "p.zip", namespaces=5), "namespaces must be several names, not 5"),
+    ):
+        with pytest.raises(InvalidInput, match=said):
+            given()
+    assert not (tmp_path / "p.zip").exists()
 
 
 @pytest.mark.parametrize("path", ["", None, 5, "a\0b"])

@@ -428,6 +428,25 @@ def test_a_memory_is_superseded_by_its_id(engine):
         engine.supersede(999, "x")
 
 
+def test_what_is_history_is_not_superseded_in_the_place_of_another(engine):
+    """What holds since is named; what held when the old one did can be put right."""
+    red, blue = engine.add("red", slot="colour"), engine.add("blue", slot="colour")
+    said = (
+        f"the text would take the place of the memory {blue.id}, not of {red.id}, which does not hold then; "
+        rf"supersede\({blue.id}, ...\), or pass valid_from=..., a time at which {red.id} held"
+    )
+    with pytest.raises(InvalidInput, match=said):
+        engine.supersede(red.id, "crimson")
+    assert texts(engine.search("blue")) == ["blue"]
+    assert [one.text for one in engine.history("colour")] == ["red", "blue"]
+    early = engine.supersede(red.id, "crimson", valid_from=engine.get(red.id).valid_from + timedelta(microseconds=1))
+    assert early.superseded == red.id
+    assert [one.text for one in engine.history("colour")] == ["red", "crimson", "blue"]
+    engine.delete(blue.id)
+    assert engine.supersede(red.id, "green").superseded is None  # nothing holds in its place
+    assert texts(engine.search("green")) == ["green"]
+
+
 def test_a_deleted_fact_cuts_nothing_short(opened, clock):
     """Of what is added after it was deleted; restored, it takes its place again."""
     engine = opened(clock=clock)
