@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,10 @@ def medquad(
 ) -> TaskSequence:
     """A task a collection, largest first; taught are MedQuAD's own questions about half of all entities.
 
-    Level a asks for the same facts in other words; level b asks MedQuAD's questions about the other entities, none of
-    which is taught in any task. Documents are cut to `words` words. Answers that then read the same for two entities
-    ("is inherited in an autosomal recessive pattern") answer neither and are left out.
+    Level a asks for the same facts in other words; level b asks MedQuAD's questions about the other entities: none of
+    them is taught in any task, is part of one that is or has one as its part ("Alzheimer disease" and "Alzheimer's
+    disease", "arthritis" and "juvenile arthritis"). Documents are cut to `words` words. Answers that then read the same
+    for two entities ("is inherited in an autosomal recessive pattern") answer neither and are left out.
 
     Raises
     ------
@@ -47,6 +49,7 @@ def medquad(
             about.setdefault(document, set()).add(entity)
     entities = shuffled(sorted(set(focus.values())), rng)
     learnt = set(entities[: len(entities) // 2])
+    apart = _unrelated(entities[len(entities) // 2 :], learnt)
     collections: dict[str, list[int]] = {}
     for number, record in enumerate(queries):
         if all(len(about[document]) == 1 for document in answers[record["_id"]]):
@@ -57,9 +60,9 @@ def medquad(
         for record in (queries[number] for number in shuffled(numbers, rng)):
             entity, found = focus[record["_id"]], answers[record["_id"]]
             other = reworded(record["text"])
-            if entity not in learnt:
+            if entity in apart:
                 neighbours.append(Question(record["text"], tuple(found), entity))
-            elif other is not None:
+            elif entity in learnt and other is not None:
                 lessons.append(Lesson(record["text"], found[0], entity))
                 wordings.append(Question(other, tuple(found), entity))
         own = sorted({one for number in numbers for one in answers[queries[number]["_id"]]})
@@ -75,3 +78,22 @@ def medquad(
     return assembled(
         "medquad", "en", drafts, general_set(general, count=sizes.general, seed=seed), sizes=sizes, seed=seed
     )
+
+
+def _unrelated(entities: Iterable[str], learnt: Iterable[str]) -> set[str]:
+    """Those entities whose words neither hold all the words of a learnt one nor are all among them."""
+    by_word: dict[str, list[frozenset[str]]] = {}
+    for entity in learnt:
+        words = frozenset(entity.split())
+        for word in words:
+            by_word.setdefault(word, []).append(words)
+    return {
+        entity
+        for entity in entities
+        if not any(
+            mine <= theirs or theirs <= mine
+            for mine in [frozenset(entity.split())]
+            for word in mine
+            for theirs in by_word.get(word, ())
+        )
+    }
