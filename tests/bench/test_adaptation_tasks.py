@@ -27,6 +27,7 @@ from adamem.bench.adaptation import (
     realmem,
     refuse_leaks,
 )
+from adamem.bench.adaptation.assembly import Draft, assembled
 from adamem.bench.adaptation.banking import SUBJECTS
 from adamem.bench.adaptation.invented import invented_word
 from adamem.bench.adaptation.leakage import near_duplicates, normalised
@@ -105,7 +106,7 @@ def test_leaks_between_tasks_texts_and_the_general_set_are_found():
     later = Task("later", ("d1",), (Lesson("What covers the house?", "d1", "cover"),), (), ())
     assert any("'d1'" in said for said in leaks(replace(SEQUENCE, tasks=(TASK, later))))
     twin = (*DOCUMENTS[:1], Document("d1", "the door is RED"), *DOCUMENTS[2:])
-    assert any("same text" in said for said in leaks(replace(SEQUENCE, documents=twin)))
+    assert any("nearly the same text" in said for said in leaks(replace(SEQUENCE, documents=twin)))
     for text in ("A wall.", "Which colour has the door?"):
         for shared in (
             replace(GENERAL, documents=(Document("g0", text),)),
@@ -199,6 +200,16 @@ def test_an_answer_of_two_entities_is_no_answer_and_entities_are_taught_in_all_t
     assert [len(small.tasks[0].wordings), len(small.tasks[0].neighbours), len(small.general.questions)] == [5, 5, 3]
     with pytest.raises(InvalidInput, match="are allowed; allow more"):
         medquad(source=folder, general=general, sizes=Sizes(1, 10, 7, 5, 3))
+
+
+def test_a_document_that_is_nearly_a_taught_one_is_not_asked_for_at_level_b():
+    """The same words in another order are the same document to an encoder that was taught one of them."""
+    documents = (*DOCUMENTS[:1], Document("d1", "Red is the door."), DOCUMENTS[2])
+    other = Question("Which wall is it?", ("d2",), "wall")
+    draft = Draft("colours", documents, TASK.lessons, TASK.wordings, (*TASK.neighbours, other))
+    made = assembled("small", "en", [draft], GENERAL, sizes=Sizes(), seed=0)
+    assert made.tasks[0].neighbours == (other,)
+    assert made.tasks[0].wordings == TASK.wordings
 
 
 def test_all_intents_have_a_subject_and_only_some_are_taught(tmp_path, general):

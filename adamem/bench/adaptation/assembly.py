@@ -30,7 +30,8 @@ class Draft:
 def assembled(
     name: str, language: str, drafts: Sequence[Draft], general: General, *, sizes: Sizes, seed: int
 ) -> TaskSequence:
-    """The drafts cut to size, without questions that are nearly a lesson's text or that are asked twice.
+    """The drafts cut to size, without questions that are nearly a lesson's text, that are asked twice, or that ask at
+    level b for nearly a document that was taught.
 
     Drafts that teach nothing are no tasks. Near-duplicates are left out and counted, not refused: each of these
     collections has some by nature.
@@ -47,15 +48,19 @@ def assembled(
     taken = [draft.lessons[: sizes.lessons] for draft in drafts]
     lessons = [lesson for of_task in taken for lesson in of_task]
     taught, groups = {lesson.document for lesson in lessons}, {lesson.group for lesson in lessons}
-    trained = [lesson.question for lesson in lessons] + [text_of[one] for one in sorted(taught)]
+    told = [text_of[one] for one in sorted(taught)]
+    trained = [lesson.question for lesson in lessons] + told
     rng = np.random.default_rng([seed, 2])
     tasks, dropped = [], 0
     for draft, own in zip(drafts, taken, strict=True):
         answers = {lesson.document for lesson in own}
+        untaught = sorted({one for question in draft.neighbours for one in question.relevant} - taught)
+        alike_one = near_duplicates([text_of[one] for one in untaught], told)
+        twins = {one for one, alike in zip(untaught, alike_one, strict=True) if alike}
         kept = []
         for questions in (
             [one for one in draft.wordings if answers & set(one.relevant)],
-            [one for one in draft.neighbours if one.group not in groups and not taught & set(one.relevant)],
+            [one for one in draft.neighbours if one.group not in groups and not (taught | twins) & set(one.relevant)],
         ):
             near = near_duplicates([one.text for one in questions], trained)
             dropped += int(near.sum())

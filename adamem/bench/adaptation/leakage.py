@@ -45,7 +45,9 @@ def leaks(sequence: TaskSequence) -> list[str]:
     text_of = {document.id: document.text for document in sequence.documents}
     lessons = [lesson for task in sequence.tasks for lesson in task.lessons]
     taught = {lesson.document for lesson in lessons}
-    taught_texts = {normalised(text_of[one]) for one in taught}
+    asked = sorted({one for task in sequence.tasks for question in task.neighbours for one in question.relevant})
+    alike_one = near_duplicates([text_of[one] for one in asked], [text_of[one] for one in sorted(taught)])
+    twins = {one for one, alike in zip(asked, alike_one, strict=True) if alike}
     groups = {lesson.group for lesson in lessons}
     trained = [lesson.question for lesson in lessons] + [text_of[one] for one in sorted(taught)]
     equal = {normalised(text) for text in trained}
@@ -62,8 +64,8 @@ def leaks(sequence: TaskSequence) -> list[str]:
             about = f"{task.name}, level b: {question.text!r}"
             if shared := taught & set(question.relevant):
                 said.append(f"{about} asks for the document {min(shared)!r}, which a lesson teaches")
-            elif any(normalised(text_of[one]) in taught_texts for one in question.relevant):
-                said.append(f"{about} asks for a document of the same text as one that a lesson teaches")
+            elif twins & set(question.relevant):
+                said.append(f"{about} asks for a document of nearly the same text as one that a lesson teaches")
             if question.group in groups:
                 said.append(f"{about} is about {question.group!r}, as a lesson is")
     own = {normalised(text) for text in text_of.values()} | {normalised(lesson.question) for lesson in lessons}
