@@ -43,7 +43,7 @@ class LoRAAdapter:
     targets
         The layers, by their names in the model.
     rate
-        AdamW's learning rate, constant; without weight decay.
+        AdamW's learning rate, at most 1, constant; without weight decay.
     batch
         Pairs a step, at least 2.
     steps, epochs
@@ -83,6 +83,8 @@ class LoRAAdapter:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise InvalidInput(f"{name} of a LoRA recipe must be finite and above 0, not {value}")
+        if self.rate > 1:
+            raise InvalidInput(f"rate of a LoRA recipe must be at most 1, not {self.rate}; 0.0005 is usual")
         if self.sides not in ("both", "queries"):
             raise InvalidInput(f"sides of a LoRA recipe must be 'both' or 'queries', not {self.sides!r}")
 
@@ -113,7 +115,7 @@ class LoRAAdapter:
         InvalidInput
             if base or since do not fit, or no two pairs may be held against each other.
         LearningFailed
-            if the loss or a weight became NaN or infinite.
+            if the loss or its gradient became NaN or infinite.
         MissingExtra
             if peft is not installed.
         """
@@ -157,7 +159,6 @@ class LoRALearner:
         self._learnt = [part for part in self._model.parameters() if part.requires_grad]
         self._optimiser = torch.optim.AdamW(self._learnt, lr=recipe.rate, weight_decay=0.0)
         self._loss = _library("losses").MultipleNegativesRankingLoss(self._model, scale=recipe.scale)
-        self._steps = 0
 
     def step(self, pairs: Sequence[Pair]) -> float:
         """One step on these pairs, and the loss before it.
@@ -170,7 +171,7 @@ class LoRALearner:
         InvalidInput
             if they are fewer than two, or two of them share a text or a group.
         LearningFailed
-            if the loss or a weight became NaN or infinite; the learner is then where it was before the step.
+            if the loss or its gradient is NaN or infinite; the learner is then where it was before the step.
         """
         if len(pairs) < 2 or len(frozenset[str]().union(*(pair.keys for pair in pairs))) < sum(
             len(pair.keys) for pair in pairs
@@ -181,24 +182,19 @@ class LoRALearner:
             )
         import torch  # noqa: PLC0415 -- heavy, and only now needed
 
-        before = [part.detach().clone() for part in self._learnt]
         with _threads(self._recipe.threads):
             loss = self._loss.compute_loss_from_embeddings(self._embedded(pairs), None)
             self._optimiser.zero_grad()
             loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(self._learnt, _LONGEST_GRADIENT)
-            if loss.isfinite() and norm.isfinite():
-                self._optimiser.step()
-        self._steps += 1
-        if loss.isfinite() and norm.isfinite() and all(bool(part.isfinite().all()) for part in self._learnt):
-            return float(loss.item())
-        with torch.no_grad():
-            for part, kept in zip(self._learnt, before, strict=True):
-                part.copy_(kept)
-        raise LearningFailed(
-            f"step {self._steps} of a LoRA has a loss of {loss.item():.4g}, a gradient of norm {norm.item():.4g}, or "
-            f"weights that are not finite; learn at a rate below {self._recipe.rate:g}"
-        )
+            if not (loss.isfinite() and norm.isfinite()):
+                raise LearningFailed(
+                    f"a step of a LoRA has a loss of {loss.item():.4g} and a gradient of norm {norm.item():.4g}; learn "
+                    f"at a rate below {self._recipe.rate:g} or a scale below {self._recipe.scale:g}"
+                )
+            # AdamW moves a weight by a few rates at most, so of a finite gradient come finite weights.
+            self._optimiser.step()
+        return float(loss.item())
 
     def learn(self, pairs: Sequence[Pair], *, steps: int | None, epochs: int, progress: Progress = silent) -> None:
         """So many steps if given, else so many times over all pairs, in batches of `recipe.batch`; raises as `step`."""
