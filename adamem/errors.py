@@ -14,6 +14,7 @@
     |   +-- StorageError             (OSError)              a file or folder that cannot be written or read
     |   +-- CorruptResult            (ValueError)           a raw result or cache file that is not what was written
     +-- TrialFailed                  (RuntimeError)         an index crashed, hung or outgrew its limits while measured
+    +-- LearningFailed               (RuntimeError)         an adapter's training left the finite numbers
     +-- VerificationFailed           (ValueError)           a report that does not follow from its raw files
 
 Each also subclasses the builtin that a caller would expect. A message is one sentence that says what is wrong,
@@ -81,6 +82,10 @@ class CorruptResult(UserError, ValueError):
 
 class TrialFailed(AdaMemError, RuntimeError):
     """An index crashed, hung or outgrew its limits while it was measured."""
+
+
+class LearningFailed(AdaMemError, RuntimeError):
+    """An adapter's training left the finite numbers; what had been learnt before is as it was."""
 
 
 class VerificationFailed(AdaMemError, ValueError):

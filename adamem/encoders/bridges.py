@@ -1,0 +1,171 @@
+"""Bridges from a new encoder's space to an old one's, for the time until the documents are embedded anew.
+
+Each is fitted to the same texts as both encoders embed them. Procrustes and the low-rank affine map are those of
+arXiv 2509.23471, the mean drift that of arXiv 2506.00037.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+from scipy.linalg import orthogonal_procrustes
+
+from adamem.encoders.adapted import AdaptedEncoder
+from adamem.encoders.protocol import Encoder
+from adamem.encoders.query_map import unit
+from adamem.encoders.sealed import fingerprint_of, seal, unseal
+from adamem.errors import CorruptResult, InvalidInput
+from adamem.types import DoubleArray, FloatArray
+
+
+class Bridge:
+    """x becomes y / |y|, where y = x + x U Vᵀ + b, or y = x R where there is a rotation R.
+
+    Parameters
+    ----------
+    method
+        How it was fitted: ``procrustes``, ``low-rank-affine`` or ``mean-drift``.
+    parts
+        float32: either ``rotation`` (dim, dim), or ``left`` and ``right`` (dim, rank) and ``bias`` (dim).
+    """
+
+    def __init__(self, method: str, **parts: FloatArray) -> None:
+        self.method = method
+        self._parts = {name: np.ascontiguousarray(part, dtype=np.float32) for name, part in parts.items()}
+        for part in self._parts.values():
+            part.setflags(write=False)
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes its arrays take."""
+        return sum(part.nbytes for part in self._parts.values())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex SHA-256 over the method and the arrays."""
+        return fingerprint_of(self.to_bytes())
+
+    def __call__(self, new: FloatArray) -> FloatArray:
+        """Vectors of the new space, float32 (q, dim), as unit vectors of the old, float32 (q, dim)."""
+        if "rotation" in self._parts:
+            return unit(new @ self._parts["rotation"])
+        return unit(new + (new @ self._parts["left"]) @ self._parts["right"].T + self._parts["bias"])
+
+    def to_bytes(self) -> bytes:
+        """All that it is; see `seal`."""
+        return seal({"kind": "bridge", "version": 1, "method": self.method}, self._parts)
+
+    @classmethod
+    def from_bytes(cls, kept: bytes) -> Self:
+        """The bridge that `to_bytes` has written; nothing in it is run. Raises `CorruptResult` if it is not whole."""
+        said, parts = unseal(kept)
+        if said.get("kind") != "bridge" or set(parts) not in ({"rotation"}, {"left", "right", "bias"}):
+            raise CorruptResult(f"kept bytes hold a {said.get('kind')}, expected a bridge; pass what to_bytes wrote")
+        return cls(said["method"], **parts)
+
+
+def procrustes(new: FloatArray, old: FloatArray) -> Bridge:
+    """The rotation or reflection R that brings new R nearest to old (least squares; Schönemann, 1966), without scale.
+
+    Parameters
+    ----------
+    new, old
+        The same n texts as both encoders embed them, float32 (n, dim) each. With n < dim it is not determined off
+        the texts' span.
+
+    Raises
+    ------
+    InvalidInput
+        if they are no pairs of finite vectors.
+    """
+    new64, old64 = _paired(new, old)
+    rotation, _ = orthogonal_procrustes(new64, old64)
+    return Bridge("procrustes", rotation=rotation.astype(np.float32))
+
+
+def low_rank_affine(new: FloatArray, old: FloatArray, *, rank: int = 32, ridge: float = 0.01) -> Bridge:
+    """The map x + x W + b, W of rank `rank` at most, that brings new nearest to old.
+
+    Least squares on top of the identity with a ridge penalty on W: reduced-rank ridge regression in closed form
+    (Mukherjee & Zhu, 2011, section 2).
+
+    Parameters
+    ----------
+    new, old
+        The same n texts as both encoders embed them, float32 (n, dim) each.
+    rank
+        From 0 (the mean drift) on; more than dim is dim.
+    ridge
+        The penalty as a multiple of the mean variance of an axis, above 0.
+
+    Raises
+    ------
+    InvalidInput
+        if they are no pairs of finite vectors, or rank or ridge are out of their range.
+    """
+    if rank < 0 or not ridge > 0:
+        raise InvalidInput(f"a bridge takes rank >= 0 and ridge > 0, not rank {rank} and ridge {ridge}")
+    new64, old64 = _paired(new, old)
+    dim = new64.shape[1]
+    centre, drift = new64.mean(axis=0), (old64 - new64).mean(axis=0)
+    x, y = new64 - centre, old64 - new64 - drift  # (n, dim) each
+    gram = x.T @ x
+    penalty = ridge * max(float(np.trace(gram)) / dim, np.finfo(np.float64).tiny)
+    gram[np.diag_indices(dim)] += penalty
+    full = np.linalg.solve(gram, x.T @ y)  # (dim, dim): the ridge solution of full rank
+    # Of its answers' directions those that carry most, as the penalised problem weighs them: Wᵀ (XᵀX + λ) W.
+    _, axes = np.linalg.eigh(full.T @ gram @ full)  # ascending
+    right = axes[:, ::-1][:, : min(rank, dim)]  # (dim, rank)
+    left = full @ right  # (dim, rank)
+    return Bridge(
+        "low-rank-affine", left=_single(left), right=_single(right), bias=_single(drift - centre @ left @ right.T)
+    )
+
+
+def mean_drift(new: FloatArray, old: FloatArray) -> Bridge:
+    """The shift by the mean of old - new.
+
+    Parameters
+    ----------
+    new, old
+        The same n texts as both encoders embed them, float32 (n, dim) each.
+
+    Raises
+    ------
+    InvalidInput
+        if they are no pairs of finite vectors.
+    """
+    new64, old64 = _paired(new, old)
+    nothing = np.zeros((new64.shape[1], 0), dtype=np.float32)
+    return Bridge("mean-drift", left=nothing, right=nothing, bias=_single((old64 - new64).mean(axis=0)))
+
+
+def bridged(new: Encoder, bridge: Bridge) -> Encoder:
+    """The encoder `new`, speaking the old space: its queries and its documents go over the bridge.
+
+    So its queries meet the documents that the old encoder embedded, and a document that it embeds lies among them.
+    """
+    return AdaptedEncoder(
+        new,
+        kind=bridge.method,
+        learnt=bridge.fingerprint,
+        queries=lambda texts: bridge(new.encode_query(texts)),
+        documents=lambda texts: bridge(new.encode_document(texts)),
+    )
+
+
+def _paired(new: FloatArray, old: FloatArray) -> tuple[DoubleArray, DoubleArray]:
+    if new.ndim != 2 or new.shape != old.shape or len(new) == 0:
+        raise InvalidInput(
+            f"a bridge is fitted to the same texts in both spaces: new is {new.shape} and old is {old.shape}; "
+            "expected two arrays (n, dim) of one shape, n at least 1"
+        )
+    if not (np.isfinite(new).all() and np.isfinite(old).all()):
+        raise InvalidInput("a bridge is fitted to finite vectors, and some component is NaN or infinite; drop its text")
+    return new.astype(np.float64), old.astype(np.float64)
+
+
+def _single(array: DoubleArray) -> FloatArray:
+    return np.asarray(array, dtype=np.float32)
