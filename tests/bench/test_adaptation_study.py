@@ -12,7 +12,7 @@ from adamem import report
 from adamem.adapt import Pair
 from adamem.bench import validate
 from adamem.bench.adaptation import Sizes, drift
-from adamem.bench.adaptation.acquisition import planned
+from adamem.bench.adaptation.acquisition import planned, pooled
 from adamem.bench.adaptation.arms import ARMS, Setting, noisy, shuffled
 from adamem.bench.adaptation.asked import Asked, Known
 from adamem.bench.adaptation.config import AcquisitionConfig, AdaptationExperiment
@@ -309,14 +309,24 @@ def test_a_plan_teaches_each_fact_once_and_the_others_never(elsewhere):
     groups = [lesson.group for lesson in plan.updates]
     assert all(groups.count(lesson.group) == 1 for lesson in probes)
     assert sorted(set(plan.fact.tolist())) == list(range(8))
-    assert len(plan.pool) == 40
+    relevant = {q.text: q.relevant for task in sequence.tasks for q in task.wordings}
+    taught = {lesson.document for lesson in plan.updates}
+    assert [relevant[text] for text in plan.wordings] == plan.relevant
+    for answers, fact in zip(plan.relevant, plan.fact.tolist(), strict=True):
+        assert bool(set(answers) & taught) == (fact < 4)
+    encoder = open_encoder("hashing:64")
+    pool = pooled(plan, sequence, encoder, size=30)
+    texts = [one.text for one in sequence.documents]
+    assert len(pool.texts) == len(set(pool.texts)) == 30
+    assert np.allclose(pool.old, encoder.encode_document(pool.texts), atol=1e-6)
+    whole = encoder.encode_query(plan.wordings) @ encoder.encode_document(texts).T
     text_of = {one.id: one.text for one in sequence.documents}
-    relevant = {q.text: {text_of[one] for one in q.relevant} for task in sequence.tasks for q in task.wordings}
-    taught = {text_of[lesson.document] for lesson in plan.updates}
-    for question, fact, places in zip(plan.wordings, plan.fact.tolist(), plan.answers, strict=True):
-        answers = {plan.pool[place] for place in places}
-        assert answers == relevant[question]
-        assert bool(answers & taught) == (fact < 4)
+    for row, answers, places in zip(whole, plan.relevant, pool.answers, strict=True):
+        assert {pool.texts[place] for place in places} == {text_of[one] for one in answers}
+        assert texts[int(row.argmax())] in pool.texts
+    least = pooled(plan, sequence, encoder, size=1).texts
+    assert set(least) < set(pool.texts)
+    assert all(texts[row] in least for row in whole.argmax(axis=1))
     with pytest.raises(InvalidInput, match="fewer probes"):
         planned(sequence, AcquisitionConfig(sets=["invented"], probes=50, pool=100), seed=0)
 

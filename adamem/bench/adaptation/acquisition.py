@@ -15,7 +15,7 @@ from adamem.bench.adaptation.replay import Reservoir
 from adamem.bench.adaptation.tasks import Lesson, TaskSequence
 from adamem.encoders import Encoder
 from adamem.errors import InvalidInput
-from adamem.types import AnyArray
+from adamem.types import AnyArray, FloatArray
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,8 @@ class Plan:
     """What is asked: at least one question for each fact."""
     fact: AnyArray
     """int16 (w,): of each question, its fact; first those that are taught, then as many that never are."""
-    answers: list[list[int]]
-    """Of each question, the places in the pool of the documents that answer it."""
-    pool: list[str]
-    """The documents among which is searched."""
+    relevant: list[tuple[str, ...]]
+    """Of each question, the ids of the documents that answer it."""
 
 
 def planned(sequence: TaskSequence, config: AcquisitionConfig, *, seed: int) -> Plan:
@@ -78,21 +76,46 @@ def planned(sequence: TaskSequence, config: AcquisitionConfig, *, seed: int) -> 
     own = {number for first in taught for number in (first, first + 1)}
     later = {first + 1 + more for first in taught for more in config.further}
     questions = [(text, place) for place, fact in enumerate(facts) for text in asked[fact.document]]
-    needed = {one for text, _ in questions for one in answer_of[text]}
-    text_of = {document.id: document.text for document in sequence.documents}
-    rest = sorted(set(text_of) - needed)
-    drawn = [rest[place] for place in rng.permutation(len(rest))[: max(0, config.pool - len(needed))].tolist()]
-    pool = sorted([*needed, *drawn])
-    number_of = {document: number for number, document in enumerate(pool)}
     return Plan(
         updates,
         taught,
         sorted({0} | own | later),
         [text for text, _ in questions],
         np.array([place for _, place in questions], dtype=np.int16),
-        [[number_of[one] for one in answer_of[text]] for text, _ in questions],
-        [text_of[one] for one in pool],
+        [answer_of[text] for text, _ in questions],
     )
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The documents among which is searched."""
+
+    texts: list[str]
+    old: FloatArray
+    """float32 (n, dim): as the untouched encoder embeds them."""
+    answers: list[list[int]]
+    """Of each question, the places of the documents that answer it."""
+
+
+def pooled(plan: Plan, sequence: TaskSequence, base: Encoder, *, size: int) -> Pool:
+    """The answers, and of the other documents those that the untouched encoder ranks highest for some question.
+
+    So it holds what is mistaken for an answer: the untouched encoder finds first in it just what it finds first among
+    all documents. It has more than `size` where that alone takes more.
+    """
+    texts = [document.text for document in sequence.documents]
+    number_of = {document.id: number for number, document in enumerate(sequence.documents)}
+    vectors = base.encode_document(texts)
+    answers = [[number_of[one] for one in ids] for ids in plan.relevant]
+    ranked = np.argsort(-(base.encode_query(plan.wordings) @ vectors.T), axis=1, kind="stable")
+    chosen = dict.fromkeys([*(one for places in answers for one in places), *ranked[:, 0].tolist()])
+    for number in ranked[:, 1:].T.ravel().tolist():  # the second of every question, then the third, ...
+        if len(chosen) >= size:
+            break
+        chosen.setdefault(number)
+    rows = sorted(chosen)
+    place_of = {row: place for place, row in enumerate(rows)}
+    return Pool([texts[row] for row in rows], vectors[rows], [[place_of[one] for one in of] for of in answers])
 
 
 def measure_acquisition(
@@ -109,7 +132,7 @@ def measure_acquisition(
     text_of = {document.id: document.text for document in sequence.documents}
     learner = LoRALearner(base, learning.recipe(seed=seed))
     reservoir = Reservoir(learning.reservoir, np.random.default_rng([seed, 6]))
-    old = base.encode_document(plan.pool)
+    pool = pooled(plan, sequence, base, size=config.pool)
     anew, stale = [], []
     nanoseconds = np.zeros(len(plan.updates), dtype=np.int64)
     embedding = 0
@@ -119,10 +142,10 @@ def measure_acquisition(
             encoder = learner.weights().applied_to(base)
             questions = encoder.encode_query(plan.wordings)
             begun = time.perf_counter_ns()
-            documents = encoder.encode_document(plan.pool)
+            documents = encoder.encode_document(pool.texts)
             embedding += time.perf_counter_ns() - begun
-            anew.append(_ranks(questions @ documents.T, plan.answers))
-            stale.append(_ranks(questions @ old.T, plan.answers))
+            anew.append(_ranks(questions @ documents.T, pool.answers))
+            stale.append(_ranks(questions @ pool.old.T, pool.answers))
             advance()
         if number < len(plan.updates):
             lesson = plan.updates[number]
@@ -139,7 +162,7 @@ def measure_acquisition(
         "taught": np.array(plan.taught, dtype=np.int32),
         "fact": plan.fact,
         "update_ns": nanoseconds,
-        "pool": np.array([len(plan.pool)], dtype=np.int32),
+        "pool": np.array([len(pool.texts)], dtype=np.int32),
         "embedding_ns": np.array([embedding], dtype=np.int64),
     }
 

@@ -62,7 +62,7 @@ class AcquisitionConfig(_Section):
     further: Annotated[list[_Count], Field(min_length=1)] = [10, 100, 1000]
     """So many further updates after its own, a fact is asked for again; the first is also what lies between two."""
     pool: Annotated[int, Field(ge=10, strict=True)] = 250
-    """Documents among which is searched, those of the facts among them."""
+    """Documents among which is searched: those of the facts, and those that are most like what is asked."""
     before: _Count = 20
     """Updates before the first fact, which fill the reservoir."""
     tasks: _Count = 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,7 @@ class _Run:
             "sequence": sequence.key,
             "encoder": self.encoder.fingerprint,
             "device": experiment.device,
+            "libraries": {name: version(name) for name in ("peft", "transformers")},
             "learning": experiment.learning.model_dump(mode="json"),
             "seed": seed,
         }

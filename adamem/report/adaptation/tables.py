@@ -269,7 +269,8 @@ def acquisition(gathered: Gathered) -> Table | None:
             f"{_counted(gathered.acquired)} Each taught fact is one update of its own in a stream of updates with "
             "other facts, former ones beside it; as many facts that are never taught are asked for at the same "
             "moments and show what the stream does by itself. “Before” is just before the fact's own update. Searched "
-            "among the pool's documents alone, so recall is not that of the whole set. Intervals: 95 % over questions.",
+            "are the answers and the documents that the untouched encoder ranks highest: its own recall is that among "
+            "all documents, that of a changed encoder an upper bound of it. Intervals: 95 % over questions.",
         ),
     )
 
