@@ -95,7 +95,7 @@ class Asked:
 class Known:
     """An encoder that has the vectors of some texts at hand and leaves the others to `base`.
 
-    Its queries and documents are the base's to the bit of rounding, so it bears the base's name and fingerprint.
+    Its vectors are the base's but for the rounding of other batches, so it bears the base's name and fingerprint.
 
     Parameters
     ----------

@@ -85,7 +85,7 @@ def _single(one: Acquired) -> str:
         f"{one.key}: one update brings {wording.percent(after.value)} of the facts it taught to the first rank, asked "
         f"for in other words, from {wording.percent(before.value)} just before it ({_span(change)}); after "
         f"{one.further[-1]:,} more updates it is {wording.percent(later.value)} (against before: {_span(kept)}), while "
-        f"facts that were never taught moved by {_span(never)} over the same time."
+        f"over the same time facts that were never taught moved by {_span(never)}."
     )
 
 
