@@ -270,7 +270,8 @@ def acquisition(gathered: Gathered) -> Table | None:
             "other facts, former ones beside it; as many facts that are never taught are asked for at the same "
             "moments and show what the stream does by itself. “Before” is just before the fact's own update. Searched "
             "are the answers and the documents that the untouched encoder ranks highest: its own recall is that among "
-            "all documents, that of a changed encoder an upper bound of it. Intervals: 95 % over questions.",
+            "all documents, that of a changed encoder an upper bound of it. Where there are fewer other lessons than "
+            "updates, they are taught again. Intervals: 95 % over questions.",
         ),
     )
 
