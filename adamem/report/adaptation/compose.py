@@ -82,8 +82,8 @@ def _single(one: Acquired) -> str:
     later, kept = one.estimate(last, taught=True), one.change(last, "before", taught=True)
     never = one.change(last, "before", taught=False)
     return (
-        f"{one.key}: one update brings {wording.percent(after.value)} of the facts it taught to the first rank, asked "
-        f"for in other words, from {wording.percent(before.value)} just before it ({_span(change)}); after "
+        f"{one.key}: asked for in other words, {wording.percent(after.value)} of the facts are found first right after "
+        f"their one update, {wording.percent(before.value)} just before it ({_span(change)}); after "
         f"{one.further[-1]:,} more updates it is {wording.percent(later.value)} (against before: {_span(kept)}), while "
         f"over the same time facts that were never taught moved by {_span(never)}."
     )
