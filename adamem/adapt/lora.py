@@ -235,12 +235,13 @@ class LoRALearner:
         documents = [pair.document for pair in pairs]
         queries = self._forward([self._base.query_prefix + pair.query for pair in pairs])
         if self._recipe.sides == "queries":
-            return [queries, torch.from_numpy(self._base.encode_document(documents))]
+            return [queries, torch.from_numpy(self._base.encode_document(documents)).to(queries.device)]
         return [queries, self._forward([self._base.document_prefix + text for text in documents])]
 
     def _forward(self, texts: list[str]) -> torch.Tensor:
         preprocess = getattr(self._model, "preprocess", self._model.tokenize)  # its name since version 5.4
-        return self._model(preprocess(texts))["sentence_embedding"]  # type: ignore[no-any-return, unused-ignore]
+        features = _library("util").batch_to_device(preprocess(texts), self._model.device)
+        return self._model(features)["sentence_embedding"]  # type: ignore[no-any-return, unused-ignore]
 
     def _batches(self, pairs: Sequence[Pair], epoch: int) -> Iterator[list[Pair]]:
         """All pairs once, shuffled, in batches of which no two pairs share a text or a group."""

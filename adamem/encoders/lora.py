@@ -222,7 +222,7 @@ def load_weights(model: SentenceTransformer, weights: Mapping[str, FloatArray]) 
 
 def read_weights(model: SentenceTransformer) -> dict[str, FloatArray]:
     """Copies of the adapter's matrices by peft's names."""
-    return {name: part.detach().numpy().copy() for name, part in model.get_adapter_state_dict().items()}
+    return {name: part.detach().cpu().numpy().copy() for name, part in model.get_adapter_state_dict().items()}
 
 
 @contextlib.contextmanager

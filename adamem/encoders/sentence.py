@@ -40,10 +40,15 @@ class SentenceEncoder:
         What a person would call it.
     query_prefix, document_prefix
         Written before each text; see `adamem.encoders.prefixes`.
+    device
+        Where torch computes, ``cpu`` or ``cuda``; None takes an accelerator where there is one.
     """
 
-    def __init__(self, folder: Path, *, name: str, query_prefix: str, document_prefix: str) -> None:
+    def __init__(
+        self, folder: Path, *, name: str, query_prefix: str, document_prefix: str, device: str | None = None
+    ) -> None:
         self.folder = folder
+        self.device = device
         self.query_prefix = query_prefix
         self.document_prefix = document_prefix
         self._name = name
@@ -95,6 +100,16 @@ class SentenceEncoder:
         """Without the model, which whoever gets it loads again."""
         return {name: value for name, value in self.__dict__.items() if name != "_model"}
 
+    def on(self, device: str | None) -> SentenceEncoder:
+        """The same model elsewhere, as an encoder of its own."""
+        return SentenceEncoder(
+            self.folder,
+            name=self._name,
+            query_prefix=self.query_prefix,
+            document_prefix=self.document_prefix,
+            device=device,
+        )
+
     def _encode_one_to_see(self) -> int:
         return int(self._model.encode_document(["dimension"], show_progress_bar=False).shape[1])
 
@@ -105,7 +120,9 @@ class SentenceEncoder:
 
             try:
                 # float32 whatever the file holds: half precision would give other vectors on other machines.
-                return SentenceTransformer(str(self.folder), local_files_only=True, model_kwargs={"dtype": _DTYPE})
+                return SentenceTransformer(
+                    str(self.folder), device=self.device, local_files_only=True, model_kwargs={"dtype": _DTYPE}
+                )
             except Exception as error:  # the parsers of five libraries raise whatever they like on a broken file
                 raise DataError(
                     f"the model in {self.folder} cannot be loaded: {_first_line(error)}; copy or download it again"

@@ -8,9 +8,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from adamem.bench.adaptation.records import is_adaptation
 from adamem.bench.engine import is_engine
 from adamem.bench.suite import is_suite
 from adamem.report import answer
+from adamem.report.adaptation import compose as adaptation
+from adamem.report.adaptation.gathered import gather as gather_adaptation
+from adamem.report.adaptation.tables import acquisition, levels
 from adamem.report.document import Cell
 from adamem.report.document import Table as Source
 from adamem.report.engine import compose as engine
@@ -26,13 +30,19 @@ from adamem.report.writing import compared
 def summary(path: Path) -> RenderableType:
     """The answer, the headline table and the exact-search sentence of the run in the folder `path`.
 
-    Of a suite, the overview's answer and who leads on each data set; of a run on the engine, what it found.
+    Of a suite, the overview's answer and who leads on each data set; of a run on the engine, what it found; of one on
+    adaptation, what was learnt.
     """
     if is_engine(path):
         of_engine = gather(Path(path))
         found = [table for table in (evidence(of_engine), hybrid(of_engine)) if table is not None]
         first, *rest = engine.answer(of_engine) or ["No set has been measured yet; run it again to go on."]
         return Group(*(_table(table) for table in found), Text(first, style="bold"), *(Text(said) for said in rest))
+    if is_adaptation(path):
+        of_adaptation = gather_adaptation(Path(path))
+        shown = [table for table in (acquisition(of_adaptation), levels(of_adaptation)) if table is not None]
+        first, *rest = adaptation.answer(of_adaptation) or ["Nothing has been measured yet; run it again to go on."]
+        return Group(*(_table(table) for table in shown), Text(first, style="bold"), *(Text(said) for said in rest))
     if is_suite(path):
         gathered = read_overview(Path(path))
         held = lead(gathered)

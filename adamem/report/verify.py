@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from adamem.bench.adaptation.records import AdaptationFolder
 from adamem.bench.config import Experiment
-from adamem.bench.engine import EngineFolder, is_engine
+from adamem.bench.engine import EngineFolder
 from adamem.bench.integrity import raw_findings
+from adamem.bench.pieces import PieceFolder
 from adamem.bench.records import Run
 from adamem.bench.store import RunFolder
 from adamem.bench.suite import is_suite
@@ -37,8 +39,9 @@ def verify(path: Path, *, deep: bool = False, pieces: bool = True, progress: Pro
     UserError
         with `deep`, if the data set cannot be had.
     """
-    if is_engine(path):
-        return _engine_findings(Path(path))
+    for folder_of in (EngineFolder, AdaptationFolder):
+        if folder_of.is_at(path):
+            return _pieces_findings(folder_of(Path(path)))
     if is_suite(path):
         return _suite_findings(Path(path), deep=deep, pieces=pieces, progress=progress)
     folder = RunFolder(path)
@@ -57,13 +60,12 @@ def verify(path: Path, *, deep: bool = False, pieces: bool = True, progress: Pro
     return out
 
 
-def _engine_findings(path: Path) -> list[str]:
-    folder = EngineFolder(path)
+def _pieces_findings(folder: PieceFolder) -> list[str]:
     try:
         out = folder.findings(folder.run())
     except CorruptResult as error:
         return [str(error)]
-    return out + _report_findings(path, damaged=bool(out))
+    return out + _report_findings(folder.path, damaged=bool(out))
 
 
 def _suite_findings(path: Path, *, deep: bool, pieces: bool, progress: Progress | None) -> list[str]:

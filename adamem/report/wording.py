@@ -102,6 +102,11 @@ def change(value: float) -> str:
     return "0" if round(value, 4) == 0 else fixed(value, 4, "+").replace("-", "−")
 
 
+def points(value: float) -> str:
+    """A difference of scores in points of 0.01, with its sign."""
+    return fixed(100 * value, 2, "+").replace("-", "−")
+
+
 def interval(estimate: Estimate, form: str = "plain") -> str:
     """[low, high] in the digits of `number`, or of `seconds` or `score`; nothing where there is none, or no width."""
     if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)) or estimate.low == estimate.high:

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adamem.bench.adaptation.records import is_adaptation
 from adamem.bench.engine import is_engine
 from adamem.bench.suite import is_suite
 from adamem.files import atomic_write, write_json
 from adamem.report import html, markdown
+from adamem.report.adaptation import compose as adaptation
+from adamem.report.adaptation.gathered import gather as gather_adaptation
 from adamem.report.comparison import Comparison, compare
 from adamem.report.compose import compose
 from adamem.report.document import Document, Figure
@@ -96,6 +99,10 @@ def _composed(path: Path) -> Composed:
         of_engine = gather(path)
         document = engine.compose(of_engine)
         return Composed(document, of_engine.contestants, *(one.name for one in pages(path)))
+    if is_adaptation(path):
+        of_adaptation = gather_adaptation(path)
+        document = adaptation.compose(of_adaptation)
+        return Composed(document, of_adaptation.contestants, *(one.name for one in pages(path)))
     if is_suite(path):
         gathered = read_overview(path)
         return Composed(overview.compose(gathered), gathered.contestants, *(one.name for one in pages(path)))

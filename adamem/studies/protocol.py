@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, Literal, Protocol, cast, runtime_checkable
 
 from adamem.bench import Reporter
 from adamem.errors import MissingExtra, UnknownName
@@ -44,6 +44,15 @@ class Study(Protocol):
         `done` is told of every folder in which something came to an end, as soon as it did: a study of many runs is
         more often interrupted than not, and what is whole shall have its report by then.
         """
+        ...
+
+
+@runtime_checkable
+class Sized(Protocol):
+    """A study that comes in several sizes; without a choice it is the default one."""
+
+    def sized(self, size: Literal["quick", "default", "full"]) -> Study:
+        """The same study in that size. Raises `InvalidInput` if the experiment has none."""
         ...
 
 

@@ -134,6 +134,27 @@ def test_a_dry_run_tells_the_cost_and_keeps_nothing(adamem, clusters, tmp_path):
     assert not (tmp_path / "reports").exists()
 
 
+def test_a_size_is_asked_of_a_study_that_has_sizes(adamem, clusters, tmp_path):
+    """--quick says what its table says; a study of one size, and both flags at once, are mistakes."""
+    small = '{sets = ["invented"], arms = ["none"], seeds = 1}'
+    sizes = tmp_path / "sizes.toml"
+    sizes.write_text(
+        f'name = "try"\ntitle = "Try"\nstudy = "adaptation"\nquick = {small}\n[default]\nsets = ["koziev"]\narms = ["none"]\n'
+    )
+    assert "quick: embedded by minilm; arms: none" in adamem("run", sizes, "--dry-run", "--quick").stdout
+    assert "koziev" in adamem("run", sizes, "--dry-run").stdout
+    done = adamem("run", sizes, "--quick", "--full")
+    assert done.returncode == 2
+    assert "--quick and --full exclude each other" in done.stderr
+    one = tmp_path / "one.toml"
+    one.write_text(
+        f'name = "one"\ntitle = "One"\n[dataset]\nname = "{clusters}"\nmetric = "l2"\n[[contestant]]\nname = "hnsw"\nindex = "hnsw"\n'
+    )
+    done = adamem("run", one, "--full")
+    assert done.returncode == 2
+    assert "the study 'sweep' comes in one size; leave out --full" in done.stderr
+
+
 def test_without_debug_no_traceback_and_with_it_the_whole(adamem):
     """For people a sentence, for developers the place."""
     _sentence(adamem("index", "show", "nonsense"), "unknown index 'nonsense'", "known: chroma, exact")

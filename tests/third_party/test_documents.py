@@ -71,7 +71,7 @@ def test_the_data_set_of_contributing_gets_its_name_and_card(example, tmp_path):
 def test_every_experiment_is_valid_and_says_what_it_owes(name):
     """Expected result, machine, wall time and launch line; grids that the registry takes, of at most six builds each.
 
-    A suite says the wall time of each data set once a report of it is committed.
+    A suite says the wall time of each data set once a report of it is committed, an adaptation that of its default.
     """
     from adamem.bench import Experiment, Suite, experiments_of, read, validate
     from adamem.bench.plan import expand
@@ -87,6 +87,14 @@ def test_every_experiment_is_valid_and_says_what_it_owes(name):
         check_engine(whole, source=name)
         experiments = {}
         assert whole.wall_minutes is not None
+    elif tables.get("study") == "adaptation":
+        from adamem.bench.adaptation.config import AdaptationExperiment
+
+        whole = validate(AdaptationExperiment, tables, source=name)
+        experiments = {}
+        assert whole.quick is not None
+        assert whole.full is not None
+        assert whole.wall_minutes or not (REPOSITORY / "reports" / "reference" / path.stem).is_dir()
     elif tables.get("study") == "suite":
         whole = validate(Suite, tables, source=name)
         experiments = experiments_of(whole, source=name)

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from adamem import __version__
-from adamem.bench import machine
 from adamem.bench.context import Reporter, alone_in
 from adamem.bench.engine import evidence, scores
 from adamem.bench.engine.answers import load_answered, measure_answers
 from adamem.bench.engine.config import EngineContestant, EngineExperiment, SetConfig
-from adamem.bench.engine.records import FILE, FORMAT, EngineFolder, EngineRun, Piece, is_engine
+from adamem.bench.engine.records import FILE, EngineFolder, Piece
 from adamem.bench.engine.retention import load_stream, measure_retention
 from adamem.bench.engine.scale import INDEX, in_a_process, measure_namespaces, measure_scale
 from adamem.bench.engine.sets import EvidenceSet, encoder_for, load_set
 from adamem.bench.load import progress_of
+from adamem.bench.piecewise import Measured, Piecewise, refuse_foreign
 from adamem.data import card, dataset_names, load, locate
 from adamem.encoders import Encoder, open_encoder
-from adamem.errors import ConfigError, CorruptResult, InvalidInput, StorageError, TrialFailed
-from adamem.files import content_key
+from adamem.errors import ConfigError
 from adamem.index import check_params, index_class
 from adamem.memory import Fusion
 from adamem.memory.indexed import index_kind
-from adamem.types import AnyArray, ParamValue
-
-_WORDS = ("title", "expected", "machine", "wall_minutes", "launch")
-Arrays = dict[str, AnyArray]
-Measured = tuple[Arrays, dict[str, Any]]
+from adamem.types import ParamValue
 
 
 def run_engine(
@@ -51,7 +43,7 @@ def run_engine(
     machine does not keep the others from being measured; the error that says so comes at the end.
     """
     check(experiment, source=str(out))
-    _refuse_foreign(experiment, out)
+    refuse_foreign(EngineFolder(out), experiment.name)
     with alone_in(out) as scratch:
         _Run(experiment, out, scratch, reporter).all(parts(experiment) if only is None else only, done)
     return out
@@ -87,22 +79,6 @@ def engine_forecast(experiment: EngineExperiment, *, source: str) -> str:
     return "\n".join(told)
 
 
-def _refuse_foreign(experiment: EngineExperiment, out: Path) -> None:
-    if not is_engine(out):
-        if out.is_dir() and any(not one.name.startswith(".") for one in out.iterdir()):
-            raise InvalidInput(
-                f"{out} holds something else than a run on the engine, and files there would be replaced; choose a new "
-                "folder with --out"
-            )
-        return
-    held = EngineFolder(out).run().name
-    if held != experiment.name:
-        raise InvalidInput(
-            f"{out} holds the run {held!r}, and this is {experiment.name!r}; choose another folder with --out, or "
-            "remove that one"
-        )
-
-
 def _is_here(name: str) -> bool:
     return locate(card(name)) is not None
 
@@ -117,25 +93,15 @@ class _Run:
     def __post_init__(self) -> None:
         self.folder = EngineFolder(self.out)
         self._encoder: Encoder | None = None
-        self._absent: dict[str, str] = {}
-        self._counted: list[str] = []
-        before = self.folder.run() if is_engine(self.out) else None
-        self._started = _now() if before is None else before.started
-        # What another config measured counts when this one has come to it and found it to be what it asks for; so does
-        # what was measured over an index that the engine asks otherwise by now.
-        same = before is not None and _measured(before.config) == _measured(self.experiment.resolved())
-        self._kept = {name for name in before.pieces if self._holds(name)} if before is not None and same else set()
-
-    def _holds(self, name: str) -> bool:
-        """Whether a piece of this very config is what this version would measure, as far as is seen at once."""
-        try:
-            spec = self.folder.piece(name).spec
-        except CorruptResult:
-            return False
-        if spec.get("format") != FORMAT or "kind" not in spec:
-            return spec.get("format") == FORMAT
-        under = spec.get("contestant", {"index": INDEX, "build": {}, "search": {}})
-        return bool(spec["kind"] == _kind(under["index"], under["build"], under["search"]))
+        self._pieces = Piecewise(
+            self.folder,
+            self.experiment,
+            list(_names(self.experiment)),
+            scratch=self.scratch,
+            reporter=self.reporter,
+            holds=_of_now,
+        )
+        self._piece = self._pieces.piece
 
     @property
     def encoder(self) -> Encoder:
@@ -144,23 +110,8 @@ class _Run:
         return self._encoder
 
     def all(self, wanted: tuple[str, ...], done: Callable[[Path], object]) -> None:
-        self._write(finished=False)
-        for number, part in enumerate(wanted, start=1):
-            self.reporter.say(f"part {number} of {len(wanted)}: {part}")
-            try:
-                self._part(part)
-            except StorageError as error:
-                self._absent[part] = str(error)
-                self.reporter.say(f"{part}: {error}")
-            self._write(finished=False)
-        complete = self._write(finished=True)
-        if self._counted:
-            done(self.out)
-        if self._absent:
-            told = "; ".join(f"{part}: {why}" for part, why in self._absent.items())
-            raise TrialFailed(f"{len(self._absent)} of {len(wanted)} parts could not be measured: {told}")
-        if not complete and len(wanted) == len(parts(self.experiment)):
-            raise TrialFailed(f"{self.out} is not whole, though every part was run; run it again")
+        whole = len(wanted) == len(parts(self.experiment))
+        self._pieces.parts(wanted, self._part, done=done, whole=whole)
 
     def _part(self, part: str) -> None:
         experiment = self.experiment
@@ -291,67 +242,13 @@ class _Run:
             load(config.dataset, encoder=encoder_for(config.dataset, self.encoder), limit=size, progress=bar)
         return in_a_process(measure_scale, config, size, self.experiment.encoder, str(folder), self.experiment.seed)
 
-    # -- keeping it ----------------------------------------------------------------------------------------------------
 
-    def _piece(self, name: str, spec: Mapping[str, Any], measure: Callable[[Path], Measured]) -> None:
-        spec = {
-            **spec,
-            "format": FORMAT,
-            "adamem": __version__.split("+")[0],
-            "machine": machine.describe()["fingerprint"],
-            "versions": machine.library_versions(),
-        }
-        key = content_key({"name": name, **spec})
-        if not self.folder.has(name, key):
-            self.reporter.now(name)
-            watch, started = machine.Watch.now(), _now()
-            begun = datetime.now(UTC)
-            with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
-                arrays, facts = measure(Path(folder))
-            piece = Piece(
-                format=FORMAT,
-                name=name,
-                key=key,
-                spec=dict(spec),
-                facts=facts,
-                started=started,
-                wall_seconds=round((datetime.now(UTC) - begun).total_seconds(), 3),
-                machine=machine.describe()["fingerprint"],
-                fitness=watch.since(0.0),
-                arrays="",
-            )
-            self.folder.write(piece, arrays)
-        self._counted.append(name)
-
-    def _write(self, *, finished: bool) -> bool:
-        """Write engine.json; whether all pieces of the whole experiment are there."""
-        wanted = list(_names(self.experiment))
-        there = [name for name in wanted if name in self._kept or name in self._counted]
-        complete = there == wanted
-        config = self.experiment.resolved()
-        self.folder.write_run(
-            EngineRun(
-                format=FORMAT,
-                adamem=__version__,
-                name=self.experiment.name,
-                title=self.experiment.title,
-                study=self.experiment.study,
-                config=config,
-                machine=machine.describe(),
-                versions=machine.library_versions(),
-                started=self._started,
-                finished=_now() if finished and complete else None,
-                status="complete" if complete else "incomplete",
-                pieces=there,
-                absent=self._absent,
-            )
-        )
-        return complete
-
-
-def _measured(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a config bears on what is measured."""
-    return {key: value for key, value in config.items() if key not in _WORDS}
+def _of_now(piece: Piece) -> bool:
+    """Whether a piece was measured over an index that the engine asks as it does by now."""
+    if "kind" not in piece.spec:
+        return True
+    under = piece.spec.get("contestant", {"index": INDEX, "build": {}, "search": {}})
+    return bool(piece.spec["kind"] == _kind(under["index"], under["build"], under["search"]))
 
 
 def _names(experiment: EngineExperiment) -> Iterator[str]:
@@ -388,10 +285,6 @@ def _kind(
 
 def _told(fusion: Fusion) -> dict[str, Any]:
     return {"kind": fusion.kind, "vector": fusion.vector, "lexical": fusion.lexical}
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 __all__ = ["FILE", "check", "engine_forecast", "parts", "run_engine"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,7 +11,7 @@ from adamem.bench import override, read
 from adamem.cli.app import app
 from adamem.cli.terminal import TerminalReporter, output
 from adamem.errors import ConfigError
-from adamem.studies import Study, study_class
+from adamem.studies import Sized, Study, study_class
 
 
 @app.command()
@@ -29,6 +29,8 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done, and about how long it takes.")
     ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Of a study in sizes, the one of a few minutes.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Of a study in sizes, the largest.")] = False,
 ) -> None:
     """Run an experiment, or go on with one that was interrupted, and write its report.
 
@@ -38,10 +40,13 @@ def run(
     adamem run experiments/quickstart.toml
     adamem run experiments/fashion-mnist.toml --dry-run
     adamem run experiments/scaling.toml --only 100k
+    adamem run experiments/lora-adaptation.toml --quick
     adamem run experiments/quick.toml --set measure.rounds=2 --set contestant.hnsw.build.M="[8, 16]" --out reports/try
     """
     tables = override(read(config), settings or [])
     study = study_of(tables, source=str(config))
+    if quick or full:
+        study = sized(study, "quick" if quick else "full", both=quick and full, source=str(config))
     if only:
         study = study.part(only)
     if dry_run:
@@ -58,6 +63,15 @@ def study_of(tables: dict[str, object], *, source: str) -> Study:
     if not isinstance(name, str):
         raise ConfigError(f'{source}: study = {name!r}: expected a string, such as "sweep"')
     return study_class(name).from_tables(tables, source=source)
+
+
+def sized(study: Study, size: Literal["quick", "full"], *, both: bool, source: str) -> Study:
+    """The study in another size. Raises `ConfigError` if both were asked for, or it comes in one size."""
+    if both:
+        raise ConfigError(f"{source}: --quick and --full exclude each other; choose one")
+    if not isinstance(study, Sized):
+        raise ConfigError(f"{source}: the study {study.name!r} comes in one size; leave out --{size}")
+    return study.sized(size)
 
 
 def finish(study: Study, out: Path) -> None:

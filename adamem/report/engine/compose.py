@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-
 from adamem.bench.engine.scores import DEPTH
 from adamem.bench.paired import paired
 from adamem.report import wording
-from adamem.report.document import Block, Bullets, Code, Details, Document, Paragraph, Section
+from adamem.report.document import Block, Bullets, Document, Paragraph, Section
 from adamem.report.engine import tables
 from adamem.report.engine.gathered import NAMES, Gathered
 from adamem.report.engine.tables import ALPHA, POINT
 from adamem.report.figures import evidence, fusions, parts, retained
-from adamem.report.tables.context import facts, facts_table
+from adamem.report.pieces import machine, recompute, section
 
 _METHOD = (
     "Every text is one memory, verbatim; a query is asked as it stands. Where a set has people of its own, each is a "
@@ -36,7 +33,7 @@ def compose(gathered: Gathered) -> Document:
     run = gathered.run
     sections = [
         Section("answer", "What does the engine find?", tuple(_first(gathered))),
-        _section(
+        section(
             "evidence",
             "Evidence found",
             evidence.data(gathered),
@@ -44,16 +41,16 @@ def compose(gathered: Gathered) -> Document:
             tables.evidence(gathered),
             tables.hybrid(gathered),
         ),
-        _section("weights", "Weighing vectors and words", fusions.data(gathered), tables.weights(gathered)),
-        _section("underneath", "The index underneath", tables.underneath(gathered)),
-        _section("latency", "How long it takes", parts.data(gathered), tables.latency(gathered)),
-        _section("answers", "Questions remembered with their answers", _answers(gathered), tables.answers(gathered)),
-        _section("retention", "What came first", retained.data(gathered), tables.retention(gathered)),
-        _section("scale", "Much of it", tables.scale(gathered), tables.namespaces(gathered)),
-        _section("sets", "Data", tables.sets(gathered)),
-        _machine(gathered),
+        section("weights", "Weighing vectors and words", fusions.data(gathered), tables.weights(gathered)),
+        section("underneath", "The index underneath", tables.underneath(gathered)),
+        section("latency", "How long it takes", parts.data(gathered), tables.latency(gathered)),
+        section("answers", "Questions remembered with their answers", _answers(gathered), tables.answers(gathered)),
+        section("retention", "What came first", retained.data(gathered), tables.retention(gathered)),
+        section("scale", "Much of it", tables.scale(gathered), tables.namespaces(gathered)),
+        section("sets", "Data", tables.sets(gathered)),
+        machine(gathered.run, gathered.pieces),
         Section("method", "Method in short", (Bullets(_METHOD),)),
-        _everything(gathered),
+        recompute(gathered.run),
     ]
     names = ", ".join(name for name, _ in gathered.contestants)
     return Document(
@@ -88,7 +85,7 @@ def _both(gathered: Gathered) -> str:
             f"{len(real)} sets."
         )
     told = [
-        f"{one.config.key} ({tables.points(tests[one.config.key][0].difference)} points of nDCG@{DEPTH})"
+        f"{one.config.key} ({wording.points(tests[one.config.key][0].difference)} points of nDCG@{DEPTH})"
         for one in ahead
     ]
     rest = [one for one in real if one not in ahead]
@@ -99,7 +96,7 @@ def _both(gathered: Gathered) -> str:
     if rest:
         level = [
             f"{one.config.key} ({NAMES[one.better_part]} are better alone, "
-            f"{tables.points(tests[one.config.key][0].difference)})"
+            f"{wording.points(tests[one.config.key][0].difference)})"
             for one in rest
         ]
         text += f"; not told apart from it, or behind, on {wording.listed(level)}"
@@ -117,7 +114,7 @@ def _below(gathered: Gathered) -> str:
         how = "weighed on development queries" if mode == "tuned" else "with equal weights of scores, as it comes"
         behind = [(key, test) for key, (test, _) in tests.items() if test.difference < -POINT]
         if behind:
-            told = wording.listed([f"{key} ({tables.points(test.difference)} points)" for key, test in behind])
+            told = wording.listed([f"{key} ({wording.points(test.difference)} points)" for key, test in behind])
             out.append(f"Both, {how}, are more than a point behind the better of the two on {told}.")
         elif tests:
             out.append(f"Both, {how}, are nowhere more than a point behind the better of the two.")
@@ -135,7 +132,7 @@ def _indexes(gathered: Gathered) -> str:
                     worst[name] = (change, one.config.key)
     if not worst:
         return ""
-    told = [f"{name} {tables.points(change)} points ({key})" for name, (change, key) in worst.items()]
+    told = [f"{name} {wording.points(change)} points ({key})" for name, (change, key) in worst.items()]
     first = gathered.contestants[0][0]
     return f"The most that an index underneath loses against {first} search: {wording.listed(told)}."
 
@@ -165,9 +162,9 @@ def _answers(gathered: Gathered) -> Block | None:
 
     def told(more: str, less: str) -> str:
         test = paired(ranks[less, "reworded"], ranks[more, "reworded"])
-        span = f"[{tables.points(test.low)}, {tables.points(test.high)}]"
+        span = f"[{wording.points(test.low)}, {wording.points(test.high)}]"
         apart = "" if test.p_value < ALPHA else ", not told apart"
-        return f"{tables.points(test.difference)} points of MRR@{DEPTH} {span}{apart}"
+        return f"{wording.points(test.difference)} points of MRR@{DEPTH} {span}{apart}"
 
     return Paragraph(
         f"Asked in other words, question and answer embedded together against the answer alone: "
@@ -175,38 +172,3 @@ def _answers(gathered: Gathered) -> Block | None:
         "keeps the name that the question is about, which favours the question; where what is asked stands in the "
         "answer only, the question alone would not find it, and long answers are cut by the encoder."
     )
-
-
-def _machine(gathered: Gathered) -> Section:
-    run = gathered.run
-    ended = f"finished {run.finished}" if run.finished else "not finished"
-    spent = sum(piece.wall_seconds for piece in gathered.pieces)
-    rows = [*facts(run.machine), ("adamem", run.adamem), *facts(run.versions)]
-    return _section(
-        "machine",
-        "Machine",
-        Paragraph(f"Begun {run.started}, {ended}. Time in the pieces below: {wording.duration(spent)}."),
-        Details("The pieces", tuple(block for block in (tables.fitness(gathered),) if block is not None)),
-        Details("Machine and libraries", (facts_table("machine", "Machine and libraries", rows),)),
-    )
-
-
-def _everything(gathered: Gathered) -> Section:
-    config = json.dumps(gathered.run.config, indent=1, ensure_ascii=False)
-    return Section(
-        "recompute",
-        "Recompute",
-        (
-            Paragraph(
-                "Every table and figure of this report follows from the raw files in its folder, which hold what was "
-                "found for each query and how long it took. This recomputes them all, without the data:"
-            ),
-            Code(f"adamem verify reports/{gathered.run.name}"),
-            Details("The resolved config", (Code(config),)),
-        ),
-    )
-
-
-def _section(key: str, title: str, *blocks: Block | None) -> Section:
-    kept: Sequence[Block] = [block for block in blocks if block is not None]
-    return Section(key, title, tuple(kept))

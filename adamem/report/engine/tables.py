@@ -588,47 +588,6 @@ def sets(gathered: Gathered) -> Table | None:
     )
 
 
-def fitness(gathered: Gathered) -> Table | None:
-    """How quiet the machine was."""
-    if not gathered.pieces:
-        return None
-    rows, records = [], Records()
-    for piece in gathered.pieces:
-        quiet = piece.fitness
-        notes = "; ".join(quiet.notes)
-        rows.append(
-            (
-                Cell(piece.name),
-                Cell(wording.duration(piece.wall_seconds)),
-                Cell(wording.percent(quiet.steal)),
-                Cell(wording.percent(quiet.foreign)),
-                Cell(notes or "quiet"),
-            )
-        )
-        records.append(
-            {
-                "piece": piece.name,
-                "wall_seconds": piece.wall_seconds,
-                "steal": quiet.steal,
-                "foreign": quiet.foreign,
-                "notes": notes,
-            }
-        )
-    return Table(
-        "fitness",
-        "How quiet the machine was",
-        (
-            Column("piece", number=False),
-            Column("wall time"),
-            Column("stolen", "of CPU time"),
-            Column("others", "of CPU time"),
-            Column("what it spoils", number=False),
-        ),
-        (Group("", tuple(rows)),),
-        tuple(records),
-    )
-
-
 def _label(one: SetResult) -> str:
     return f"{one.config.key} ({one.config.language})" if one.config.language else one.config.key
 
@@ -641,13 +600,8 @@ def _recorded(name: str, value: float, low: float, high: float) -> dict[str, Csv
     return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
-def points(value: float) -> str:
-    """A difference of scores in points of 0.01, with its sign."""
-    return wording.fixed(100 * value, 2, "+").replace("-", "−")
-
-
 def _points(test: Paired) -> Cell:
-    return Cell(points(test.difference), f"[{points(test.low)}, {points(test.high)}]")
+    return Cell(wording.points(test.difference), f"[{wording.points(test.low)}, {wording.points(test.high)}]")
 
 
 def _verdict(test: Paired, p: float) -> str:

@@ -7,9 +7,11 @@ from typing import Any
 
 from adamem.report.document import Figure
 from adamem.report.figures import (
+    acquired,
     cost,
     effort,
     evidence,
+    forgetting,
     fusions,
     hardness,
     latency,
@@ -18,13 +20,18 @@ from adamem.report.figures import (
     ratios,
     retained,
     scaling,
+    stream,
     task,
 )
 from adamem.report.figures.style import Look, looks
 
 _DRAWERS: dict[str, Callable[[tuple[Mapping[str, Any], ...], Mapping[str, Look]], tuple[bytes, bytes]]] = {
     module.NAME: module.draw
-    for module in (pareto, effort, latency, cost, hardness, task, scaling, evidence, fusions, parts, retained)
+    for module in (
+        *(pareto, effort, latency, cost, hardness, task, scaling),
+        *(evidence, fusions, parts, retained),
+        *(acquired, stream, forgetting),
+    )
 } | dict.fromkeys(ratios.NAMES, ratios.draw)
 
 

@@ -1,0 +1,151 @@
+"""All that is asked of an encoder, and of which documents, by number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from adamem.bench.adaptation.tasks import Document, Question, TaskSequence
+from adamem.encoders import Encoder
+from adamem.types import AnyArray, FloatArray
+
+DEPTH = 10
+"""So many documents are ranked."""
+LEVELS = ("wordings", "neighbours", "general")
+"""Levels a, b and c by number."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The held-out questions of a sequence, those of each task first and those of level c last.
+
+    Documents are numbered as the sequence has them, and those of level c after them; questions of levels a and b are
+    asked of the former, those of level c of the latter.
+    """
+
+    documents: list[str]
+    own: int
+    """So many documents are the sequence's."""
+    questions: list[str]
+    level: AnyArray
+    """int8 (q,): a number of `LEVELS`."""
+    task: AnyArray
+    """int16 (q,): from 0; -1 at level c."""
+    query: AnyArray
+    document: AnyArray
+    """int32 (judgements,): question and document, sorted by question."""
+
+    @classmethod
+    def of(cls, sequence: TaskSequence) -> Asked:
+        """All questions of all levels."""
+        numbers = {one.id: number for number, one in enumerate(sequence.documents)}
+        general = {one.id: len(numbers) + number for number, one in enumerate(sequence.general.documents)}
+        held = [
+            (question, level, place, numbers)
+            for place, task in enumerate(sequence.tasks)
+            for level, questions in enumerate((task.wordings, task.neighbours))
+            for question in questions
+        ]
+        held += [(question, LEVELS.index("general"), -1, general) for question in sequence.general.questions]
+        judged = [
+            (row, document)
+            for row, (question, _, _, of) in enumerate(held)
+            for document in sorted({of[one] for one in question.relevant})
+        ]
+        documents: tuple[Document, ...] = (*sequence.documents, *sequence.general.documents)
+        questions: list[Question] = [question for question, *_ in held]
+        query, document = np.array(judged, dtype=np.int32).T
+        return cls(
+            [one.text for one in documents],
+            len(sequence.documents),
+            [one.text for one in questions],
+            np.array([level for _, level, _, _ in held], dtype=np.int8),
+            np.array([task for _, _, task, _ in held], dtype=np.int16),
+            query,
+            document,
+        )
+
+    def arrays(self) -> dict[str, AnyArray]:
+        """What scoring needs of it."""
+        sizes = np.array([self.own, len(self.documents)], dtype=np.int32)
+        return {
+            "level": self.level,
+            "task": self.task,
+            "query": self.query,
+            "document": self.document,
+            "documents": sizes,
+        }
+
+    def ranked(self, questions: FloatArray, documents: FloatArray) -> AnyArray:
+        """The nearest documents of each question by exact search: int32 (q, 10), -1 where there are fewer.
+
+        Unit vectors float32 of all questions (q, dim) and all documents (n, dim). Of equal cosines the lower number
+        comes first.
+        """
+        out = np.full((len(questions), DEPTH), -1, dtype=np.int32)
+        general = self.level == LEVELS.index("general")
+        for rows, first, stop in ((~general, 0, self.own), (general, self.own, len(documents))):
+            order = np.argsort(-(questions[rows] @ documents[first:stop].T), axis=1, kind="stable")[:, :DEPTH]
+            out[np.ix_(rows, np.arange(order.shape[1]))] = first + order
+        return out
+
+
+class Known:
+    """An encoder that has the vectors of some texts at hand and leaves the others to `base`.
+
+    Its vectors are the base's but for the rounding of other batches, so it bears the base's name and fingerprint.
+
+    Parameters
+    ----------
+    base
+        Embeds what is not known.
+    asked
+        Whose questions and documents are embedded at once, when they are first needed.
+    """
+
+    def __init__(self, base: Encoder, asked: Asked) -> None:
+        self._base = base
+        self._asked = asked
+
+    @property
+    def name(self) -> str:
+        """The base's."""
+        return self._base.name
+
+    @property
+    def dim(self) -> int:
+        """The base's."""
+        return self._base.dim
+
+    @property
+    def fingerprint(self) -> str:
+        """The base's."""
+        return self._base.fingerprint
+
+    @cached_property
+    def questions(self) -> FloatArray:
+        """float32 (q, dim): all questions of `asked`."""
+        return self._base.encode_query(self._asked.questions)
+
+    @cached_property
+    def documents(self) -> FloatArray:
+        """float32 (n, dim): all documents of `asked`."""
+        return self._base.encode_document(self._asked.documents)
+
+    def encode_query(self, texts: list[str]) -> FloatArray:
+        """Questions as float32 (len(texts), dim), unit norm."""
+        if texts == self._asked.questions:
+            return self.questions
+        return self._base.encode_query(texts)
+
+    def encode_document(self, texts: list[str]) -> FloatArray:
+        """Documents as float32 (len(texts), dim), unit norm."""
+        if all(text in self._rows for text in texts):
+            return self.documents[[self._rows[text] for text in texts]]
+        return self._base.encode_document(texts)
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {text: row for row, text in enumerate(self._asked.documents)}

@@ -1,0 +1,43 @@
+"""What a run on adaptation writes down.
+
+Its record is ``adaptation.json``; `adamem.bench.pieces` has the layout of the folder. Pieces, for a sequence of tasks
+SET, a seed N and an arm:
+
+* ``SET.N.questions``    ``level`` int8 (q,), from 0 for a; ``task`` int16 (q,), -1 at level c; ``query``, ``document``
+  int32: judgements by number; ``documents`` int32 (2,): how many are the sequence's, and how many there are with those
+  of level c
+* ``SET.N.ARM``          rows (s, q, 10) int32 of each view: ``anew``, ``stale``, ``bridged``, -1 where there is none;
+  the first stage is the untouched encoder; ``after`` int16 (s,): tasks learnt; ``steps``, ``nbytes`` int64 (s,),
+  ``learning_seconds`` (s,), up to there; ``embedding_seconds`` (s,): of the sequence's documents; ``alarms`` (s, 5);
+  ``norms`` (s - 1, layers); ``mixed`` int32 (shares, q, 10), after the last task
+* ``acquisition.SET.N``  ``anew``, ``stale`` int32 (c, w): the rank of each question's best answer, from 1, when
+  ``done`` int32 (c,) updates were done; ``taught`` int32 (p,): the number of each taught fact's update, from 0;
+  ``fact`` int16 (w,): of each question, facts from p on being never taught; ``update_ns`` int64 (updates,); ``pool``,
+  ``embedding_ns``
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adamem.bench.pieces import Piece, PieceFolder, PiecesRun
+
+FILE = "adaptation.json"
+FORMAT = 1
+AdaptationRun = PiecesRun
+
+
+class AdaptationFolder(PieceFolder):
+    """Reads and writes one run's folder."""
+
+    FILE = FILE
+    FORMAT = FORMAT
+    ABOUT = "adaptation"
+
+
+def is_adaptation(path: Path) -> bool:
+    """Whether the folder is of a run on adaptation."""
+    return AdaptationFolder.is_at(path)
+
+
+__all__ = ["FILE", "FORMAT", "AdaptationFolder", "AdaptationRun", "Piece", "is_adaptation"]

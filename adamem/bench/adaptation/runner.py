@@ -1,0 +1,185 @@
+"""A run on adaptation: every arm along every sequence, and what single updates teach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from adamem.bench.adaptation.acquisition import measure_acquisition
+from adamem.bench.adaptation.arms import ARMS, NEEDS_NORMS, Setting
+from adamem.bench.adaptation.asked import Asked, Known
+from adamem.bench.adaptation.config import AdaptationExperiment
+from adamem.bench.adaptation.records import AdaptationFolder
+from adamem.bench.adaptation.sequences import sequence_of
+from adamem.bench.adaptation.stream import run_stream
+from adamem.bench.adaptation.tasks import TaskSequence
+from adamem.bench.context import Reporter, alone_in
+from adamem.bench.piecewise import Measured, Piecewise, refuse_foreign
+from adamem.encoders import Encoder, open_encoder
+from adamem.encoders.lora import tunable
+
+ACQUISITION = "acquisition"
+
+
+def run_adaptation(
+    experiment: AdaptationExperiment,
+    out: Path,
+    *,
+    only: tuple[str, ...] | None,
+    reporter: Reporter,
+    done: Callable[[Path], object],
+) -> Path:
+    """Run, or go on with, an experiment into the folder `out`; returns it.
+
+    `only` are the keys of parts (see `parts`), or None for all; `done` is told at the end.
+
+    Raises
+    ------
+    InvalidInput
+        if the folder holds something else, or the encoder is no sentence-transformers model.
+    MissingExtra
+        if peft is not installed.
+    TrialFailed
+        at the end, if the data of a part are not on this machine.
+    """
+    refuse_foreign(AdaptationFolder(out), experiment.name)
+    wanted = parts(experiment) if only is None else only
+    with alone_in(out) as scratch:
+        run = _Run(experiment, reporter)
+        pieces = Piecewise(
+            AdaptationFolder(out), experiment, list(_names(experiment)), scratch=scratch, reporter=reporter
+        )
+        pieces.parts(wanted, lambda part: run.part(part, pieces), done=done, whole=only is None)
+    return out
+
+
+def parts(experiment: AdaptationExperiment) -> tuple[str, ...]:
+    """What a run consists of: the sequences' names, and the single updates."""
+    chosen = experiment.chosen
+    return (*chosen.sets, *((ACQUISITION,) if chosen.acquisition is not None else ()))
+
+
+def adaptation_forecast(experiment: AdaptationExperiment) -> str:
+    """What a run would do, in words."""
+    chosen = experiment.chosen
+    sizes = chosen.sizes
+    told = [
+        experiment.title,
+        f"{experiment.size}: embedded by {experiment.encoder}; arms: {', '.join(chosen.arms)}; seeds: {chosen.seeds}",
+    ]
+    told += [
+        f"--only {name}: {sizes.tasks} tasks of at most {sizes.lessons} lessons and {sizes.documents} documents"
+        for name in chosen.sets
+    ]
+    if (single := chosen.acquisition) is not None:
+        told.append(
+            f"--only {ACQUISITION}: {single.probes} facts, asked for up to {single.further[-1]:,} updates after their "
+            f"own, in {', '.join(single.sets)}"
+        )
+    if experiment.wall_minutes is not None and experiment.size == "default":
+        told.append(f"took {experiment.wall_minutes:g} minutes on {experiment.machine or 'its author’s machine'}")
+    return "\n".join(told)
+
+
+@dataclass
+class _Run:
+    experiment: AdaptationExperiment
+    reporter: Reporter
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        encoder = tunable(open_encoder(self.experiment.encoder))
+        return encoder if self.experiment.device == "auto" else encoder.on(self.experiment.device)
+
+    def part(self, part: str, pieces: Piecewise) -> None:
+        for seed in range(self.experiment.chosen.seeds):
+            if part == ACQUISITION:
+                self._single_updates(pieces, seed)
+            else:
+                self._set(part, pieces, seed)
+
+    def _set(self, name: str, pieces: Piecewise, seed: int) -> None:
+        chosen = self.experiment.chosen
+        sequence = sequence_of(name, sizes=chosen.sizes.sizes(), seed=seed)
+        asked = Asked.of(sequence)
+        known = Known(self.encoder, asked)
+        pieces.piece(
+            f"{name}.{seed}.questions", {"sequence": sequence.key}, lambda _: (asked.arrays(), _facts(sequence))
+        )
+        for arm in chosen.arms:
+            norms = None
+            if arm in NEEDS_NORMS:
+                norms = pieces.folder.arrays(f"{name}.{seed}.{NEEDS_NORMS[arm]}")["norms"]
+            setting = Setting(
+                self.encoder, known, sequence, self.experiment.learning.learning(), seed=seed, norms=norms
+            )
+            spec = self._spec(sequence, seed) | {
+                "arm": arm,
+                "norms": None if norms is None else [f"{norm:.6g}" for norm in norms.ravel()],
+            }
+
+            def measure(_: Path, arm: str = arm, setting: Setting = setting) -> Measured:
+                self.reporter.stage(f"{name}, seed {seed}: {arm}", len(sequence.tasks))
+                return run_stream(setting, ARMS[arm], asked, known, advance=self.reporter.advance)
+
+            pieces.piece(f"{name}.{seed}.{arm}", spec, measure)
+
+    def _single_updates(self, pieces: Piecewise, seed: int) -> None:
+        config = self.experiment.chosen.acquisition
+        assert config is not None
+        for name in config.sets:
+            sequence = sequence_of(name, sizes=config.sizes(), seed=seed)
+            spec = self._spec(sequence, seed) | {"config": config.model_dump(mode="json", exclude={"sets"})}
+
+            def measure(_: Path, sequence: TaskSequence = sequence) -> Measured:
+                self.reporter.stage(f"single updates of {sequence.name}, seed {seed}", 3 * config.probes)
+                arrays = measure_acquisition(
+                    self.encoder,
+                    sequence,
+                    config,
+                    self.experiment.learning.learning(),
+                    seed=seed,
+                    advance=self.reporter.advance,
+                )
+                return arrays, _facts(sequence)
+
+            pieces.piece(f"{ACQUISITION}.{name}.{seed}", spec, measure)
+
+    def _spec(self, sequence: TaskSequence, seed: int) -> dict[str, Any]:
+        experiment = self.experiment
+        return {
+            "sequence": sequence.key,
+            "encoder": self.encoder.fingerprint,
+            "device": experiment.device,
+            "libraries": {name: version(name) for name in ("peft", "transformers")},
+            "learning": experiment.learning.model_dump(mode="json"),
+            "seed": seed,
+        }
+
+
+def _facts(sequence: TaskSequence) -> dict[str, Any]:
+    return {
+        "sequence": sequence.name,
+        "language": sequence.language,
+        "tasks": [task.name for task in sequence.tasks],
+        "lessons": [len(task.lessons) for task in sequence.tasks],
+        "documents": len(sequence.documents),
+        "general": sequence.general.name,
+        "general_documents": len(sequence.general.documents),
+        "near_duplicates": sequence.near_duplicates,
+    }
+
+
+def _names(experiment: AdaptationExperiment) -> Iterator[str]:
+    """The names of all pieces."""
+    chosen = experiment.chosen
+    for name in chosen.sets:
+        for seed in range(chosen.seeds):
+            yield from (f"{name}.{seed}.{what}" for what in ("questions", *chosen.arms))
+    if chosen.acquisition is not None:
+        for seed in range(chosen.seeds):
+            yield from (f"{ACQUISITION}.{name}.{seed}" for name in chosen.acquisition.sets)

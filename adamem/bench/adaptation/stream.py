@@ -1,0 +1,116 @@
+"""One arm along one sequence: what every held-out question finds after each task, and what that has cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from adamem.bench.adaptation import drift
+from adamem.bench.adaptation.arms import Arm, Setting, State
+from adamem.bench.adaptation.asked import Asked, Known
+from adamem.encoders.bridges import low_rank_affine
+from adamem.types import AnyArray, FloatArray
+
+VIEWS = ("anew", "stale", "bridged")
+"""How the new questions meet the documents: all embedded anew; as the base embedded them; or so, over a bridge that was
+fitted to a share of them embedded anew."""
+MIXED = (0.0, 0.1, 0.5, 0.9, 1.0)
+"""Shares of the documents that are embedded anew while the others are still the base's, after the last task."""
+ALARMS = ("document_cosine", "question_cosine", "neighbour_overlap", "anisotropy", "effective_rank")
+Arrays = dict[str, AnyArray]
+
+
+def run_stream(
+    setting: Setting, arm: Arm, asked: Asked, known: Known, *, advance: Callable[[], object]
+) -> tuple[Arrays, dict[str, Any]]:
+    """What a piece ``SET.N.ARM`` holds (see `adamem.bench.adaptation.records`); `advance` is told after each task."""
+    rows: dict[str, list[AnyArray]] = {view: [asked.ranked(known.questions, known.documents)] for view in VIEWS}
+    alarms = [_alarms(known.questions, known.documents, asked, known)]
+    costs = [(0, 0, 0, 0.0, 0.0)]
+    norms: list[AnyArray] = []
+    mixed: list[AnyArray] = []
+    for state in arm(setting):
+        questions = state.encoder.encode_query(asked.questions)
+        documents, seconds = _documents(state, asked, known)
+        for view, found in _views(setting, asked, known, questions, documents).items():
+            rows[view].append(found)
+        alarms.append(_alarms(questions, documents, asked, known))
+        costs.append((state.after, state.steps, state.nbytes, state.seconds, seconds))
+        norms.append(state.norms)
+        if state.moves_documents and state.after == len(setting.sequence.tasks):
+            mixed = [_mixed(setting, asked, known, questions, documents, share) for share in MIXED]
+        advance()
+    arrays: Arrays = {view: np.stack(found) for view, found in rows.items()}
+    arrays["alarms"] = np.array(alarms)
+    after, steps, nbytes, learning, embedding = zip(*costs, strict=True)
+    arrays |= {
+        "after": np.array(after, dtype=np.int16),
+        "steps": np.array(steps, dtype=np.int64),
+        "nbytes": np.array(nbytes, dtype=np.int64),
+        "learning_seconds": np.array(learning),
+        "embedding_seconds": np.array(embedding),
+    }
+    if norms and norms[0].size:
+        arrays["norms"] = np.stack(norms)
+    if mixed:
+        arrays["mixed"] = np.stack(mixed)
+    return arrays, {"documents": asked.own, "questions": len(asked.questions)}
+
+
+def _documents(state: State, asked: Asked, known: Known) -> tuple[FloatArray, float]:
+    """All documents as the state embeds them, and the seconds that the sequence's own took; 0 where none moved."""
+    if not state.moves_documents:
+        return known.documents, 0.0
+    begun = time.perf_counter()
+    own = state.encoder.encode_document(asked.documents[: asked.own])
+    seconds = time.perf_counter() - begun
+    return np.concatenate([own, state.encoder.encode_document(asked.documents[asked.own :])]), seconds
+
+
+def _views(
+    setting: Setting, asked: Asked, known: Known, questions: FloatArray, documents: FloatArray
+) -> dict[str, AnyArray]:
+    """The rows of each view."""
+    anew = asked.ranked(questions, documents)
+    if documents is known.documents:
+        return dict.fromkeys(VIEWS, anew)
+    fitted = _some(setting, asked, setting.learning.bridge)
+    bridge = low_rank_affine(documents[fitted], known.documents[fitted])
+    return {
+        "anew": anew,
+        "stale": asked.ranked(questions, known.documents),
+        "bridged": asked.ranked(bridge(questions), known.documents),
+    }
+
+
+def _mixed(
+    setting: Setting, asked: Asked, known: Known, questions: FloatArray, documents: FloatArray, share: float
+) -> AnyArray:
+    """Rows where a share of the sequence's documents, and all of level c, are embedded anew."""
+    both = documents.copy()
+    both[: asked.own] = known.documents[: asked.own]
+    chosen = _some(setting, asked, share)
+    both[chosen] = documents[chosen]
+    return asked.ranked(questions, both)
+
+
+def _some(setting: Setting, asked: Asked, share: float) -> AnyArray:
+    """A share of the sequence's documents, drawn by seed: more hold those of less."""
+    order = np.random.default_rng([setting.seed, 7]).permutation(asked.own)
+    return order[: round(share * asked.own)]
+
+
+def _alarms(questions: FloatArray, documents: FloatArray, asked: Asked, known: Known) -> list[float]:
+    """As `ALARMS` names them, of the sequence's own questions and documents."""
+    own = asked.task >= 0
+    new, old = documents[: asked.own], known.documents[: asked.own]
+    return [
+        drift.mean_cosine(new, old),
+        drift.mean_cosine(questions[own], known.questions[own]),
+        drift.neighbour_overlap(new, old),
+        drift.anisotropy(new),
+        drift.effective_rank(new),
+    ]

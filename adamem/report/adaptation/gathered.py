@@ -1,0 +1,318 @@
+"""A run on adaptation, scored: what every figure of its report is computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from adamem.bench.adaptation.asked import LEVELS
+from adamem.bench.adaptation.config import AdaptationExperiment
+from adamem.bench.adaptation.records import AdaptationFolder, AdaptationRun
+from adamem.bench.paired import Paired, paired
+from adamem.bench.pieces import Piece
+from adamem.bench.quality import quality_of
+from adamem.bench.stats import Estimate, mean_estimate
+from adamem.bench.toml import validate
+from adamem.data.dataset import Qrels
+from adamem.errors import ConfigError, CorruptResult
+from adamem.types import AnyArray, DoubleArray
+
+Measure = Literal["recall@1", "ndcg@10"]
+NAMES = {
+    "none": "untouched",
+    "lora": "LoRA",
+    "lora-replay": "LoRA with replay",
+    "lora-steps": "LoRA, a step an update",
+    "query-only": "query map",
+    "random": "random, of LoRA's norm",
+    "shuffled": "LoRA of shuffled pairs",
+    "lora-4": "LoRA of rank 4",
+    "lora-64": "LoRA of rank 64",
+    "noise": "LoRA, 20 % wrong pairs",
+    "joint": "LoRA, all tasks at once",
+}
+"""What the report calls the arms."""
+CONTROLS = ("random", "shuffled")
+"""Arms from which nothing good is expected."""
+TITLES = ("a: other wordings", "b: other facts", "c: general set")
+"""What the report calls the levels."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One arm along one sequence."""
+
+    seed: int
+    piece: Piece
+    arrays: dict[str, AnyArray]
+    asked: dict[str, AnyArray]
+    _found: dict[tuple[str, str], DoubleArray] = field(default_factory=dict, repr=False)
+    """What has been scored already."""
+
+    @property
+    def after(self) -> list[int]:
+        """How many tasks had been learnt at each stage."""
+        return [int(number) for number in self.arrays["after"]]
+
+    @property
+    def moves_documents(self) -> bool:
+        """Whether the arm moves the vectors of documents."""
+        return bool((self.arrays["embedding_seconds"] > 0).any())
+
+    def values(self, view: str = "anew", measure: Measure = "recall@1") -> DoubleArray:
+        """float64 (s, q): one value a question at each stage; see `adamem.bench.adaptation.stream` for the views."""
+        if (view, measure) not in self._found:
+            self._found[view, measure] = np.stack([self._scored(rows, measure) for rows in self.arrays[view]])
+        return self._found[view, measure]
+
+    def of_level(self, level: int) -> AnyArray:
+        """Which questions are of a level: bool (q,)."""
+        return np.asarray(self.asked["level"] == level)
+
+    def matrix(self, view: str = "anew", level: int = 0) -> DoubleArray:
+        """R: float64 (T + 1, T), recall@1 of each task's questions after so many tasks; NaN where not measured."""
+        found = self.values(view)
+        tasks = int(self.asked["task"].max()) + 1
+        out = np.full((tasks + 1, tasks), np.nan)
+        for task in range(tasks):
+            mine = self.of_level(level) & (self.asked["task"] == task)
+            if mine.any():
+                out[self.after, task] = found[:, mine].mean(axis=1)
+        return out
+
+    def _scored(self, rows: AnyArray, measure: Measure) -> DoubleArray:
+        query, document = (self.asked[name].astype(np.int64) for name in ("query", "document"))
+        documents = np.arange(int(self.asked["documents"][1]), dtype=np.int64)
+        qrels = Qrels(query, document, np.ones(query.size, dtype=np.int64), documents)
+        k = 1 if measure == "recall@1" else 10
+        found = quality_of(rows[:, :k].astype(np.int64), qrels, k)
+        return found.recall_any if measure == "recall@1" else found.ndcg
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """One arm along one sequence, over all seeds that were measured."""
+
+    name: str
+    streams: tuple[Stream, ...]
+
+    @property
+    def title(self) -> str:
+        """What the report calls it."""
+        return NAMES.get(self.name, self.name)
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """``anew``, and where documents move ``stale`` and ``bridged``."""
+        return ("anew", "stale", "bridged") if any(one.moves_documents for one in self.streams) else ("anew",)
+
+    def pooled(self, level: int, stage: int, view: str = "anew", measure: Measure = "recall@1") -> DoubleArray:
+        """float64 (q,): the questions of a level of all seeds, at a stage; 0 is the untouched encoder, -1 the last."""
+        return np.concatenate([one.values(view, measure)[stage][one.of_level(level)] for one in self.streams])
+
+    def change(self, level: int, view: str = "anew", measure: Measure = "recall@1") -> Paired:
+        """The last stage against the untouched encoder, question by question."""
+        return paired(self.pooled(level, 0, view, measure), self.pooled(level, -1, view, measure))
+
+    def of_seeds(self, level: int, view: str = "anew") -> DoubleArray:
+        """float64 (seeds,): the change of recall@1 of each seed."""
+        found = [(one.values(view)[:, one.of_level(level)]) for one in self.streams]
+        return np.array([values[-1].mean() - values[0].mean() for values in found])
+
+    @cached_property
+    def continual(self) -> dict[str, DoubleArray]:
+        """By measure, float64 (seeds,); NaN where the tasks were not learnt one after the other."""
+        found = [continual(one.matrix()) for one in self.streams]
+        return {name: np.array([one[name] for one in found]) for name in found[0]}
+
+    def worst(self, level: int, view: str = "anew") -> tuple[int, float]:
+        """The stage after the first at which recall@1 is lowest, and how low: the mean over seeds."""
+        along = self.along(level, view)
+        stage = 1 + int(np.argmin(along[1:])) if along.size > 1 else 0
+        return stage, float(along[stage])
+
+    def along(self, level: int, view: str = "anew") -> DoubleArray:
+        """float64 (s,): recall@1 of a level at each stage, the mean over seeds."""
+        found = [one.values(view)[:, one.of_level(level)].mean(axis=1) for one in self.streams]
+        return np.asarray(np.mean(found, axis=0))
+
+
+def continual(matrix: DoubleArray) -> dict[str, float]:
+    """What R (T + 1, T) says of learning in sequence (Lopez-Paz and Ranzato, 2017; Chaudhry et al., 2018).
+
+    ``final`` is the mean of its last row; ``backward`` the mean of R[T][j] - R[j][j] over j < T; ``forgetting`` that of
+    max R[i][j] - R[T][j] over i < T, the untouched encoder's i = 0 among them; ``forward`` the mean of
+    R[j - 1][j] - R[0][j] over j > 1. All are NaN where a stage is missing, but ``final``; the last three with one task.
+    """
+    tasks = matrix.shape[1]
+    final = float(np.nanmean(matrix[-1]))
+    if tasks < 2 or np.isnan(matrix).any():
+        return {"final": final, "backward": np.nan, "forgetting": np.nan, "forward": np.nan}
+    own = np.array([matrix[task + 1, task] for task in range(tasks)])
+    before = np.array([matrix[task, task] for task in range(tasks)])
+    return {
+        "final": final,
+        "backward": float((matrix[-1] - own)[:-1].mean()),
+        "forgetting": float((matrix[:-1].max(axis=0) - matrix[-1])[:-1].mean()),
+        "forward": float((before - matrix[0])[1:].mean()),
+    }
+
+
+@dataclass(frozen=True)
+class SetResult:
+    """One sequence of tasks."""
+
+    key: str
+    questions: tuple[Piece, ...]
+    """Of each seed."""
+    arms: dict[str, ArmResult]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Of the first seed's sequence."""
+        return self.questions[0].facts
+
+    @property
+    def base(self) -> ArmResult:
+        """Any arm: the first stage of each is the untouched encoder."""
+        return next(iter(self.arms.values()))
+
+    @property
+    def lead(self) -> ArmResult | None:
+        """The LoRA that the answer is about: with replay, if it was measured."""
+        return self.arms.get("lora-replay") or self.arms.get("lora")
+
+
+MOMENTS = ("untouched", "before")
+"""The first moments at which facts are asked for; then come so many updates after their own."""
+
+
+@dataclass(frozen=True)
+class Acquired:
+    """What single updates taught, over all seeds."""
+
+    key: str
+    pieces: tuple[Piece, ...]
+    arrays: tuple[dict[str, AnyArray], ...]
+    further: tuple[int, ...]
+
+    @property
+    def moments(self) -> tuple[str, ...]:
+        """``untouched``, ``before`` its own update, and then ``0`` and so many further updates after it."""
+        return (*MOMENTS, *(str(more) for more in (0, *self.further)))
+
+    def found(self, moment: str, *, taught: bool, view: str = "anew") -> DoubleArray:
+        """float64 (q,): 1 where the best answer is ranked first; a fact never taught is asked for when another is."""
+        out = []
+        for arrays in self.arrays:
+            when = self._when(arrays, moment)
+            probes = arrays["taught"].size
+            mine = (arrays["fact"] < probes) == taught
+            stage = np.searchsorted(arrays["done"], when[arrays["fact"] % probes])
+            out.append((arrays[view][stage, np.arange(stage.size)] == 1)[mine])
+        return np.concatenate(out).astype(np.float64)
+
+    def estimate(self, moment: str, *, taught: bool, view: str = "anew") -> Estimate:
+        """The share that is ranked first."""
+        return estimate(self.found(moment, taught=taught, view=view))
+
+    def change(self, moment: str, since: str, *, taught: bool, view: str = "anew") -> Paired:
+        """One moment against another."""
+        return paired(self.found(since, taught=taught, view=view), self.found(moment, taught=taught, view=view))
+
+    @property
+    def update_seconds(self) -> DoubleArray:
+        """float64 (updates,): of all seeds."""
+        return np.concatenate([arrays["update_ns"] for arrays in self.arrays]) * 1e-9
+
+    @staticmethod
+    def _when(arrays: dict[str, AnyArray], moment: str) -> AnyArray:
+        if moment == "untouched":
+            return np.zeros_like(arrays["taught"])
+        if moment == "before":
+            return arrays["taught"]
+        return np.asarray(arrays["taught"] + 1 + int(moment))
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """All that was measured."""
+
+    path: Path
+    run: AdaptationRun
+    experiment: AdaptationExperiment
+    sets: list[SetResult]
+    acquired: list[Acquired]
+    pieces: list[Piece]
+
+    @property
+    def arms(self) -> list[str]:
+        """All arms, in the config's order."""
+        return list(self.experiment.chosen.arms)
+
+    @property
+    def contestants(self) -> list[tuple[str, str]]:
+        """The arms as figures have them; the untouched encoder is drawn as exact search is elsewhere, in ink."""
+        return [(arm, "exact" if arm == "none" else arm) for arm in self.arms]
+
+
+def gather(path: Path) -> Gathered:
+    """Read and score a run's folder. Raises `DataError`, `CorruptResult`."""
+    folder = AdaptationFolder(path)
+    run = folder.run()
+    try:
+        experiment = validate(AdaptationExperiment, run.config, source=str(path))
+    except ConfigError as error:
+        raise CorruptResult(f"{error}; restore the file or run the experiment again") from error
+    chosen, there = experiment.chosen, set(run.pieces)
+    sets = []
+    for key in chosen.sets:
+        # Only seeds of which every arm is there, so that all stand on the same questions.
+        seeds = [
+            seed
+            for seed in range(chosen.seeds)
+            if {f"{key}.{seed}.{what}" for what in ("questions", *chosen.arms)} <= there
+        ]
+        if seeds:
+            sets.append(_set(folder, key, seeds, chosen.arms))
+    acquired = []
+    if chosen.acquisition is not None:
+        for key in chosen.acquisition.sets:
+            names = [f"acquisition.{key}.{seed}" for seed in range(chosen.seeds)]
+            names = [name for name in names if name in there]
+            if names:
+                acquired.append(
+                    Acquired(
+                        key,
+                        tuple(folder.piece(name) for name in names),
+                        tuple(folder.arrays(name) for name in names),
+                        tuple(chosen.acquisition.further),
+                    )
+                )
+    return Gathered(path, run, experiment, sets, acquired, [folder.piece(name) for name in run.pieces])
+
+
+def estimate(values: DoubleArray) -> Estimate:
+    """The mean over questions (q,), with its interval."""
+    return mean_estimate(values[None])
+
+
+def _set(folder: AdaptationFolder, key: str, seeds: Sequence[int], arms: Sequence[str]) -> SetResult:
+    asked = {seed: folder.arrays(f"{key}.{seed}.questions") for seed in seeds}
+    streams = {
+        arm: tuple(
+            Stream(seed, folder.piece(f"{key}.{seed}.{arm}"), folder.arrays(f"{key}.{seed}.{arm}"), asked[seed])
+            for seed in seeds
+        )
+        for arm in arms
+    }
+    questions = tuple(folder.piece(f"{key}.{seed}.questions") for seed in seeds)
+    return SetResult(key, questions, {arm: ArmResult(arm, found) for arm, found in streams.items()})
+
+
+__all__ = ["LEVELS", "NAMES", "Acquired", "ArmResult", "Gathered", "SetResult", "Stream", "continual", "gather"]

@@ -1,0 +1,89 @@
+"""The learning curve: what each arm finds after each task, its worst point marked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from adamem.report import wording
+from adamem.report.adaptation.gathered import TITLES, Gathered
+from adamem.report.document import Figure
+from adamem.report.figures.style import INK, MUTED, Look, canvas, export, given_ticks, quiet, rounded
+
+NAME = "stream"
+
+
+def data(gathered: Gathered) -> Figure | None:
+    """A line an arm, a panel a level, a row a sequence."""
+    records: list[dict[str, Any]] = []
+    for one in gathered.sets:
+        for arm in one.arms.values():
+            for level, title in enumerate(TITLES):
+                along = arm.along(level)
+                worst = arm.worst(level)[0]
+                records += [
+                    {"set": one.key, "arm": arm.name, "title": arm.title, "level": title, "after": after}
+                    | {"recall@1": float(value), "worst": stage == worst and stage > 0}
+                    for stage, (after, value) in enumerate(zip(arm.streams[0].after, along, strict=True))
+                ]
+    if not records:
+        return None
+    last = [
+        f"{r['set']}, {r['title']}: {wording.score(r['recall@1'])}"
+        for one in gathered.sets
+        for r in records
+        if r["set"] == one.key and r["level"] == TITLES[0] and r["after"] == len(one.facts["tasks"])
+    ]
+    return Figure(
+        NAME,
+        "Recall@1 task after task",
+        "Means over the questions of all tasks and over seeds, documents embedded anew after each task; rings: the "
+        "worst point of each arm along the stream; dotted: the untouched encoder.",
+        f"Level a after the last task: {'; '.join(last)}.",
+        rounded(records),
+    )
+
+
+def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> tuple[bytes, bytes]:
+    """The figure as (svg, png)."""
+    sets, levels = (list(dict.fromkeys(r[name] for r in records)) for name in ("set", "level"))
+    arms = {r["arm"]: r["title"] for r in records if r["arm"] != "none"}
+    legend = -(-len(arms) // 4)
+    height = 2.5 * len(sets) + 0.5 + 0.22 * legend
+    with canvas(height, len(levels), len(sets), sharex="row") as (figure, panels):
+        for place, axes in enumerate(panels):
+            key, level = sets[place // len(levels)], levels[place % len(levels)]
+            shown = [r for r in records if r["set"] == key and r["level"] == level]
+            axes.axhline(shown[0]["recall@1"], color=INK, linewidth=1.0, linestyle=(0, (1, 1.5)))
+            for arm, title in arms.items():
+                mine = [r for r in shown if r["arm"] == arm]
+                if not mine:
+                    continue
+                look = looks[arm]
+                x, y = [r["after"] for r in mine], [r["recall@1"] for r in mine]
+                axes.plot(x, y, color=look.colour, linestyle=look.dash, marker=look.marker, markersize=3.5, label=title)
+                for r in mine:
+                    if r["worst"]:
+                        axes.plot(
+                            r["after"], r["recall@1"], "o", markersize=9, markerfacecolor="none", color=look.colour
+                        )
+            stages = sorted({r["after"] for r in shown})
+            given_ticks(axes.xaxis, stages, [str(stage) for stage in stages])
+            axes.set_ylim(bottom=0)
+            axes.set_title(f"{key}\n{level}" if len(sets) > 1 else level)
+            if place % len(levels) == 0:
+                axes.set_ylabel("recall@1")
+            if place // len(levels) == len(sets) - 1:
+                axes.set_xlabel("tasks learnt", color=MUTED)
+            quiet(axes)
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="upper left", bbox_to_anchor=(0.05, 1.0), ncols=4, fontsize=9)
+        figure.subplots_adjust(
+            left=0.065,
+            right=0.985,
+            top=1 - (0.35 + 0.22 * legend + 0.15 * (len(sets) > 1)) / height,
+            bottom=0.48 / height,
+            wspace=0.2,
+            hspace=0.45,
+        )
+        return export(figure)

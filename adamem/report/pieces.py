@@ -1,0 +1,89 @@
+"""The sections that reports of runs made of pieces share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from adamem.bench.pieces import Piece, PiecesRun
+from adamem.report import wording
+from adamem.report.document import Block, Cell, Code, Column, CsvValue, Details, Group, Paragraph, Section, Table
+from adamem.report.tables.context import facts, facts_table
+
+
+def section(key: str, title: str, *blocks: Block | None) -> Section:
+    """A section of the blocks that there are."""
+    return Section(key, title, tuple(block for block in blocks if block is not None))
+
+
+def machine(run: PiecesRun, pieces: Sequence[Piece]) -> Section:
+    """When and on what it was measured, and how quiet that was."""
+    ended = f"finished {run.finished}" if run.finished else "not finished"
+    spent = sum(piece.wall_seconds for piece in pieces)
+    rows = [*facts(run.machine), ("adamem", run.adamem), *facts(run.versions)]
+    return section(
+        "machine",
+        "Machine",
+        Paragraph(f"Begun {run.started}, {ended}. Time in the pieces below: {wording.duration(spent)}."),
+        Details("The pieces", tuple(block for block in (fitness(pieces),) if block is not None)),
+        Details("Machine and libraries", (facts_table("machine", "Machine and libraries", rows),)),
+    )
+
+
+def recompute(run: PiecesRun) -> Section:
+    """How every figure can be had again."""
+    config = json.dumps(run.config, indent=1, ensure_ascii=False)
+    return Section(
+        "recompute",
+        "Recompute",
+        (
+            Paragraph(
+                "Every table and figure of this report follows from the raw files in its folder, which hold what was "
+                "found for each query and how long it took. This recomputes them all, without the data:"
+            ),
+            Code(f"adamem verify reports/{run.name}"),
+            Details("The resolved config", (Code(config),)),
+        ),
+    )
+
+
+def fitness(pieces: Sequence[Piece]) -> Table | None:
+    """How quiet the machine was."""
+    if not pieces:
+        return None
+    rows: list[tuple[Cell, ...]] = []
+    records: list[Mapping[str, CsvValue]] = []
+    for piece in pieces:
+        quiet = piece.fitness
+        notes = "; ".join(quiet.notes)
+        rows.append(
+            (
+                Cell(piece.name),
+                Cell(wording.duration(piece.wall_seconds)),
+                Cell(wording.percent(quiet.steal)),
+                Cell(wording.percent(quiet.foreign)),
+                Cell(notes or "quiet"),
+            )
+        )
+        records.append(
+            {
+                "piece": piece.name,
+                "wall_seconds": piece.wall_seconds,
+                "steal": quiet.steal,
+                "foreign": quiet.foreign,
+                "notes": notes,
+            }
+        )
+    return Table(
+        "fitness",
+        "How quiet the machine was",
+        (
+            Column("piece", number=False),
+            Column("wall time"),
+            Column("stolen", "of CPU time"),
+            Column("others", "of CPU time"),
+            Column("what it spoils", number=False),
+        ),
+        (Group("", tuple(rows)),),
+        tuple(records),
+    )

@@ -1,0 +1,515 @@
+"""The study of adaptation: what it measures is what happened, it goes on where it was, and its report follows."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+
+from adamem import report
+from adamem.adapt import Pair
+from adamem.bench import validate
+from adamem.bench.adaptation import Sizes, drift
+from adamem.bench.adaptation.acquisition import planned, pooled
+from adamem.bench.adaptation.arms import ARMS, Setting, noisy, shuffled
+from adamem.bench.adaptation.asked import Asked, Known
+from adamem.bench.adaptation.config import AcquisitionConfig, AdaptationExperiment
+from adamem.bench.adaptation.invented import invented
+from adamem.bench.adaptation.learning import Learning
+from adamem.bench.adaptation.records import AdaptationFolder
+from adamem.bench.adaptation.replay import Reservoir
+from adamem.bench.adaptation.runner import run_adaptation
+from adamem.bench.adaptation.stream import ALARMS, run_stream
+from adamem.bench.adaptation.tasks import Document, General, Lesson, Question, Task, TaskSequence
+from adamem.encoders import open_encoder
+from adamem.errors import ConfigError, InvalidInput, UnknownName
+from adamem.report.adaptation import tables
+from adamem.report.adaptation.gathered import continual, gather
+from adamem.report.verify import verify
+from adamem.studies import study_class
+
+
+class Quiet:
+    """A reporter that keeps what it is told."""
+
+    def __init__(self):
+        self.said = []
+
+    def stage(self, what, total):
+        self.said.append(what)
+
+    def now(self, what):
+        self.said.append(what)
+
+    def advance(self, steps=1.0):
+        pass
+
+    def say(self, sentence):
+        self.said.append(sentence)
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    """A general set of twelve sentences, and a question to each."""
+    folder = tmp_path_factory.mktemp("texts") / "general"
+    folder.mkdir()
+    things = ["sea", "moon", "bread", "iron", "glass", "rain", "wool", "salt", "sand", "oak", "clay", "snow"]
+    for name, records in (
+        (
+            "corpus",
+            [{"_id": f"g{n}", "text": f"The {thing} is told of in book {n}."} for n, thing in enumerate(things)],
+        ),
+        ("queries", [{"_id": f"q{n}", "text": f"Which book tells of {thing}?"} for n, thing in enumerate(things)]),
+    ):
+        with gzip.open(folder / f"{name}.jsonl.gz", "wt", encoding="utf-8") as stream:
+            stream.writelines(json.dumps(record) + "\n" for record in records)
+    (folder / "qrels.tsv").write_text("".join(f"q{n}\tg{n}\t1\n" for n in range(len(things))))
+    return folder
+
+
+SIZES = Sizes(tasks=2, documents=40, lessons=20, held_out=10, general=6)
+
+
+@pytest.fixture(scope="module")
+def sequence(elsewhere):
+    return invented(general=elsewhere, sizes=SIZES, terms=9, seed=0)
+
+
+@pytest.fixture(scope="module")
+def small(elsewhere):
+    """The names of sequences stand for small ones of invented terms."""
+    from functools import partial
+
+    from adamem.bench.adaptation import sequences
+
+    before = dict(sequences.SEQUENCES)
+    sequences.SEQUENCES["invented"] = partial(invented, general=elsewhere, terms=9)
+    yield
+    sequences.SEQUENCES.update(before)
+
+
+def config_of(**others):
+    size = {
+        "sets": ["invented"],
+        "arms": ["none", "lora", "query-only", "random", "shuffled", "joint"],
+        "seeds": 2,
+        "sizes": {"tasks": 2, "documents": 40, "lessons": 20, "held_out": 10, "general": 6},
+        "acquisition": {
+            "sets": ["invented"],
+            "probes": 3,
+            "further": [2, 4],
+            "pool": 30,
+            "before": 3,
+            "tasks": 2,
+            "documents": 40,
+            "lessons": 40,
+            "held_out": 40,
+        },
+    }
+    return {
+        "name": "small",
+        "title": "A small encoder",
+        "study": "adaptation",
+        "learning": {"rank": 4, "alpha": 8, "batch": 8, "epochs": 1, "beside": 2, "threads": 1},
+        "default": size | others,
+    }
+
+
+@pytest.fixture(scope="module")
+def ran(small, tmp_path_factory):
+    """A whole run, with its report."""
+    out = tmp_path_factory.mktemp("run") / "small"
+    experiment = validate(AdaptationExperiment, config_of(), source="test")
+    return run_adaptation(experiment, out, only=None, reporter=Quiet(), done=report.write)
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    return open_encoder("minilm")
+
+
+@pytest.mark.minilm
+def test_a_whole_run_and_its_report(ran):
+    """Every piece is there, the pages say what was found, and all follows from the raw files."""
+    run = AdaptationFolder(ran).run()
+    assert run.status == "complete"
+    arms = ["questions", "none", "lora", "query-only", "random", "shuffled", "joint"]
+    assert run.pieces == [
+        *(f"invented.{seed}.{what}" for seed in range(2) for what in arms),
+        *(f"acquisition.invented.{seed}" for seed in range(2)),
+    ]
+    assert verify(ran) == []
+    page = (ran / "report.md").read_text()
+    for heading in (
+        "Does an update teach?",
+        "One update, one fact",
+        "Task after task",
+        "What is forgotten",
+        "Controls",
+    ):
+        assert heading in page
+    for name in ("acquired", "stream", "forgetting"):
+        assert (ran / "figures" / f"{name}.svg").is_file()
+    assert "Recall@1" in str(report.summary(ran).renderables[0].title)
+    assert "fewer than three seeds" in page
+
+
+@pytest.mark.minilm
+def test_an_altered_figure_is_found(ran):
+    """A table's cell, a page, raw arrays."""
+    for name in ("tables/levels.csv", "report.md", "raw/invented.0.lora.npz"):
+        kept = (ran / name).read_bytes()
+        (ran / name).write_bytes(kept.replace(b"e", b"f", 1))
+        assert any(name.split("/")[-1] in said for said in verify(ran))
+        (ran / name).write_bytes(kept)
+    assert verify(ran) == []
+
+
+@pytest.mark.minilm
+def test_what_is_whole_is_not_measured_again(ran, small):
+    """A second run measures nothing; a damaged piece alone is measured anew, and gives what it gave."""
+
+    def times():
+        return {path.name: path.stat().st_mtime_ns for path in (ran / "raw").iterdir()}
+
+    before = times()
+    experiment = validate(AdaptationExperiment, config_of(), source="test")
+    run_adaptation(experiment, ran, only=None, reporter=Quiet(), done=report.write)
+    assert times() == before
+    kept = AdaptationFolder(ran).arrays("invented.1.query-only")
+    (ran / "raw" / "invented.1.query-only.npz").write_bytes(b"damaged")
+    assert any("invented.1.query-only" in said for said in verify(ran))
+    run_adaptation(experiment, ran, only=("invented",), reporter=Quiet(), done=report.write)
+    after = times()
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"invented.1.query-only.npz", "invented.1.query-only.json"}
+    assert (AdaptationFolder(ran).arrays("invented.1.query-only")["anew"] == kept["anew"]).all()
+    assert verify(ran) == []
+
+
+@pytest.mark.minilm
+def test_what_is_recorded_is_what_the_adapted_encoder_finds(minilm, sequence):
+    """The rows of a stage are those of exact search by hand with the encoder of that stage, level by level."""
+    asked = Asked.of(sequence)
+    known = Known(minilm, asked)
+    setting = Setting(minilm, known, sequence, Learning(rank=4, alpha=8, batch=8, epochs=1, threads=1), seed=1)
+    states = list(ARMS["lora"](setting))
+    arrays, facts = run_stream(setting, lambda _: iter(states), asked, known, advance=lambda: None)
+    assert arrays["after"].tolist() == [0, 1, 2]
+    assert facts == {"documents": len(sequence.documents), "questions": len(asked.questions)}
+    number_of = {one.id: number for number, one in enumerate(sequence.documents)}
+    old = minilm.encode_document([one.text for one in sequence.documents])
+    for stage, encoder in ((0, minilm), (1, states[0].encoder), (2, states[1].encoder)):
+        documents = encoder.encode_document([one.text for one in sequence.documents])
+        for task in sequence.tasks:
+            some = (*task.wordings[:3], *task.neighbours[:2])
+            for question, vector in zip(some, encoder.encode_query([one.text for one in some]), strict=True):
+                place = asked.questions.index(question.text)
+                for view, against in (("anew", documents), ("stale", old)):
+                    cosines = against @ vector
+                    found = arrays[view][stage, place]
+                    assert np.allclose(cosines[found], np.sort(cosines)[::-1][:10], atol=1e-5)
+                judged = asked.document[asked.query == place]
+                assert {number_of[one] for one in question.relevant} == set(judged.tolist())
+    general = asked.level == 2
+    assert (arrays["anew"][:, general, :6] >= asked.own).all()
+    assert (arrays["anew"][:, general, 6:] == -1).all()
+    assert (arrays["anew"][:, ~general] < asked.own).all()
+    # The last document share is all, the first is none.
+    assert (arrays["mixed"][-1] == arrays["anew"][-1]).all()
+    assert (arrays["mixed"][0][~general] == arrays["stale"][-1][~general]).all()
+    cosine = dict(zip(ALARMS, arrays["alarms"].T, strict=True))["document_cosine"]
+    assert cosine[0] == pytest.approx(1)
+    assert cosine[2] < 0.9999
+    assert arrays["steps"][0] == 0 < arrays["steps"][1] < arrays["steps"][2]
+
+
+@pytest.mark.minilm
+def test_the_random_adapter_has_the_norms_of_the_learnt_one(minilm, sequence):
+    """Layer by layer and task by task; its vectors are others."""
+    asked = Asked.of(sequence)
+    known = Known(minilm, asked)
+    learning = Learning(rank=4, alpha=8, batch=8, epochs=1, threads=1)
+    learnt = list(ARMS["lora"](Setting(minilm, known, sequence, learning, seed=1)))
+    norms = np.stack([state.norms for state in learnt])
+    assert norms.shape == (2, 18)
+    assert (norms > 0).all()
+    random = list(ARMS["random"](Setting(minilm, known, sequence, learning, seed=1, norms=norms)))
+    assert np.allclose(np.stack([state.norms for state in random]), norms, rtol=1e-4)
+    texts = asked.documents[:3]
+    vectors = [state.encoder.encode_document(texts) for state in (learnt[1], random[1])]
+    assert not np.allclose(vectors[0], vectors[1], atol=1e-4)
+    assert not np.allclose(vectors[1], minilm.encode_document(texts), atol=1e-5)
+    with pytest.raises(InvalidInput, match="measure that first"):
+        next(iter(ARMS["random"](Setting(minilm, known, sequence, learning, seed=1))))
+
+
+@pytest.mark.minilm
+def test_arms_take_the_steps_that_they_say(minilm, sequence):
+    """Replay adds steps from the second task on, single steps are one a lesson but for the very first, and all tasks at
+    once are one state; what is learnt differs."""
+    asked = Asked.of(sequence)
+    known = Known(minilm, asked)
+    setting = Setting(
+        minilm, known, sequence, Learning(rank=2, alpha=4, batch=8, epochs=1, beside=2, threads=1), seed=0
+    )
+    counts = [len(task.lessons) for task in sequence.tasks]
+    states = {arm: list(ARMS[arm](setting)) for arm in ("lora", "lora-replay", "lora-steps", "joint")}
+    steps = {arm: [state.steps for state in found] for arm, found in states.items()}
+    assert [state.after for state in states["joint"]] == [2]
+    assert steps["lora-steps"] == [counts[0] - 1, sum(counts) - 1]
+    assert steps["lora-replay"][0] == steps["lora"][0]
+    assert steps["lora-replay"][1] > steps["lora"][1] > steps["lora"][0]
+    last = [found[-1].norms for found in states.values()]
+    assert len({tuple(norms.round(6)) for norms in last}) == 4
+    assert all(found[-1].seconds > 0 and found[-1].nbytes == states["lora"][0].nbytes for found in states.values())
+
+
+@pytest.mark.minilm
+def test_learning_teaches_and_shuffled_pairs_do_not(minilm, elsewhere):
+    """Terms under another name: what is taught is found better in other words, unless its pairs are shuffled."""
+    sequence = invented(
+        general=elsewhere,
+        sizes=Sizes(tasks=1, documents=40, lessons=48, held_out=24, general=4),
+        terms=6,
+        renamed=True,
+        seed=0,
+    )
+    asked = Asked.of(sequence)
+    known = Known(minilm, asked)
+    setting = Setting(minilm, known, sequence, Learning(batch=8, epochs=3, rate=1e-3, threads=1), seed=0)
+    found = {}
+    for arm in ("lora", "shuffled"):
+        arrays, _ = run_stream(setting, ARMS[arm], asked, known, advance=lambda: None)
+        mine = np.flatnonzero(asked.level == 0)
+        answers = np.array([asked.document[asked.query == one][0] for one in mine])
+        found[arm] = (arrays["anew"][:, mine, 0] == answers).mean(axis=1)
+    assert found["lora"][1] > found["lora"][0] + 0.2
+    assert found["shuffled"][1] <= found["shuffled"][0] + 0.05
+
+
+@pytest.mark.minilm
+def test_facts_are_asked_for_when_the_record_says(ran):
+    """Ranks before any update are the untouched encoder's; each fact has its moments among those recorded."""
+    folder = AdaptationFolder(ran)
+    arrays = folder.arrays("acquisition.invented.0")
+    assert arrays["taught"].tolist() == [3, 5, 7]
+    done = set(arrays["done"].tolist())
+    for first in arrays["taught"].tolist():
+        assert {first, first + 1, first + 3, first + 5} <= done
+    assert (arrays["anew"][0] == arrays["stale"][0]).all()
+    assert (arrays["anew"] >= 1).all()
+    assert arrays["update_ns"].size == 7 + 1 + 4
+    assert (arrays["update_ns"][1:] > 1e6).all()
+    (acquired,) = gather(ran).acquired
+    assert acquired.moments == ("untouched", "before", "0", "2", "4")
+    probes = arrays["taught"].size
+    by_hand = []
+    for number in range(2):
+        held = folder.arrays(f"acquisition.invented.{number}")
+        for question, fact in enumerate(held["fact"].tolist()):
+            if fact < probes:
+                stage = held["done"].tolist().index(held["taught"][fact] + 1 + 2)
+                by_hand.append(float(held["anew"][stage, question] == 1))
+    assert acquired.found("2", taught=True).tolist() == by_hand
+
+
+def test_a_plan_teaches_each_fact_once_and_the_others_never(elsewhere):
+    """No group of a fact, taught or not, has another lesson; the pool holds every answer."""
+    sequence = invented(
+        general=elsewhere, sizes=Sizes(tasks=2, documents=80, lessons=80, held_out=80, general=1), terms=12, seed=0
+    )
+    config = AcquisitionConfig(sets=["invented"], probes=4, further=[3, 9], pool=40, before=5)
+    plan = planned(sequence, config, seed=0)
+    assert plan.taught == [5, 8, 11, 14]
+    assert len(plan.updates) == 14 + 1 + 9
+    probes = [plan.updates[number] for number in plan.taught]
+    assert len({lesson.group for lesson in probes}) == 4
+    groups = [lesson.group for lesson in plan.updates]
+    assert all(groups.count(lesson.group) == 1 for lesson in probes)
+    assert sorted(set(plan.fact.tolist())) == list(range(8))
+    relevant = {q.text: q.relevant for task in sequence.tasks for q in task.wordings}
+    taught = {lesson.document for lesson in plan.updates}
+    assert [relevant[text] for text in plan.wordings] == plan.relevant
+    for answers, fact in zip(plan.relevant, plan.fact.tolist(), strict=True):
+        assert bool(set(answers) & taught) == (fact < 4)
+    encoder = open_encoder("hashing:64")
+    pool = pooled(plan, sequence, encoder, size=30)
+    texts = [one.text for one in sequence.documents]
+    assert len(pool.texts) == len(set(pool.texts)) == 30
+    assert np.allclose(pool.old, encoder.encode_document(pool.texts), atol=1e-6)
+    whole = encoder.encode_query(plan.wordings) @ encoder.encode_document(texts).T
+    text_of = {one.id: one.text for one in sequence.documents}
+    for row, answers, places in zip(whole, plan.relevant, pool.answers, strict=True):
+        assert {pool.texts[place] for place in places} == {text_of[one] for one in answers}
+        assert texts[int(row.argmax())] in pool.texts
+    least = pooled(plan, sequence, encoder, size=1).texts
+    assert set(least) < set(pool.texts)
+    assert all(texts[row] in least for row in whole.argmax(axis=1))
+    with pytest.raises(InvalidInput, match="fewer probes"):
+        planned(sequence, AcquisitionConfig(sets=["invented"], probes=50, pool=100), seed=0)
+
+
+def pairs_of(count, groups=None):
+    return [Pair(f"query {n}", f"document {n}", None if groups is None else f"g{n % groups}") for n in range(count)]
+
+
+def test_shuffled_pairs_are_all_wrong():
+    """Each query has the document of another group, and every document is used once; noise is so for a share."""
+    for groups in (None, 3, 20):
+        pairs = pairs_of(20, groups)
+        wrong = shuffled(pairs, np.random.default_rng(0))
+        group_of = {pair.document: pair.group or pair.document for pair in pairs}
+        assert [pair.query for pair in wrong] == [pair.query for pair in pairs]
+        assert sorted(pair.document for pair in wrong) == sorted(pair.document for pair in pairs)
+        for pair, other in zip(pairs, wrong, strict=True):
+            assert group_of[other.document] != (pair.group or pair.document)
+    pairs = pairs_of(20)
+    some = noisy(pairs, np.random.default_rng(0))
+    assert sum(one != other for one, other in zip(pairs, some, strict=True)) == 4
+
+
+def test_a_reservoir_is_an_even_sample():
+    """Early and late pairs stay alike often; what stands beside a pair shares nothing with it or among itself."""
+    kept = np.zeros(60)
+    for seed in range(300):
+        reservoir = Reservoir(6, np.random.default_rng(seed))
+        for pair in pairs_of(60):
+            reservoir.offer(pair)
+        assert len(reservoir.held) == 6
+        kept[[int(pair.query.split()[1]) for pair in reservoir.held]] += 1
+    assert abs(kept[:30].sum() - kept[30:].sum()) < 0.1 * kept.sum()
+    reservoir = Reservoir(50, np.random.default_rng(0))
+    for pair in pairs_of(30, groups=5):
+        reservoir.offer(pair)
+    new = Pair("new", "text", "g2")
+    beside = reservoir.beside(new, 10)
+    assert len({pair.group for pair in beside}) == len(beside) == 4
+    assert all(pair.group != "g2" for pair in beside)
+    assert len(reservoir.some(10)) == 10
+
+
+def test_measures_of_learning_in_sequence():
+    """On a matrix whose values were found by hand."""
+    matrix = np.array([[0.1, 0.9, 0.3], [0.9, 0.3, 0.3], [0.5, 0.8, 0.6], [0.4, 0.7, 0.9]])
+    found = continual(matrix)
+    assert found["final"] == pytest.approx(2 / 3)
+    assert found["backward"] == pytest.approx(((0.4 - 0.9) + (0.7 - 0.8)) / 2)
+    assert found["forgetting"] == pytest.approx(
+        ((0.9 - 0.4) + (0.9 - 0.7)) / 2
+    )  # the second task was known best untouched
+    assert found["forward"] == pytest.approx(((0.3 - 0.9) + (0.6 - 0.3)) / 2)
+    matrix[2] = np.nan
+    assert np.isnan(continual(matrix)["backward"])
+    assert continual(matrix)["final"] == pytest.approx(2 / 3)
+
+
+def test_alarms_tell_what_moved():
+    """A rotation keeps neighbours and rank but no cosine; collapse shows as anisotropy and a low rank."""
+    rng = np.random.default_rng(0)
+    old = rng.normal(size=(200, 16)).astype(np.float32)
+    old /= np.linalg.norm(old, axis=1, keepdims=True)
+    turned = old @ np.linalg.qr(rng.normal(size=(16, 16)))[0].astype(np.float32)
+    assert drift.mean_cosine(old, old) == pytest.approx(1, abs=1e-5)
+    assert abs(drift.mean_cosine(turned, old)) < 0.5
+    assert drift.neighbour_overlap(turned, old) > 0.99
+    assert drift.neighbour_overlap(old[::-1].copy(), old) < 0.2
+    assert abs(drift.anisotropy(old)) < 0.02
+    cosines = old[:20].astype(np.float64) @ old[:20].T
+    assert drift.anisotropy(old[:20]) == pytest.approx((cosines.sum() - 20) / 380, abs=1e-5)
+    one_way = old.copy()
+    one_way[:, 0] += 5
+    one_way /= np.linalg.norm(one_way, axis=1, keepdims=True)
+    assert drift.anisotropy(one_way) > 0.9
+    assert drift.effective_rank(one_way) < drift.effective_rank(old) == pytest.approx(16, abs=0.5)
+
+
+def test_questions_are_counted_by_level_and_task():
+    """Levels a and b in the order of the tasks, level c last and among documents of its own."""
+    general = General("other", (Document("g", "The sea."),), (Question("What is wet?", ("g",), "g"),))
+    task = Task(
+        "one", ("d", "e"), (Lesson("A?", "d", "d"),), (Question("Aa?", ("d",), "d"),), (Question("B?", ("e",), "e"),)
+    )
+    asked = Asked.of(TaskSequence("s", "en", (task,), (Document("d", "D."), Document("e", "E.")), general))
+    assert asked.questions == ["Aa?", "B?", "What is wet?"]
+    assert asked.level.tolist() == [0, 1, 2]
+    assert asked.task.tolist() == [0, 0, -1]
+    assert asked.document.tolist() == [0, 1, 2]
+    axes = np.eye(3, dtype=np.float32)
+    rows = asked.ranked(axes[[1, 0, 0]], axes)
+    assert rows[:, :2].tolist() == [[1, 0], [0, 1], [2, -1]]
+
+
+def test_mistakes_are_sentences(tmp_path, small):
+    """An unknown arm or set, an arm before the one it needs, a size that is not there, a folder of something else."""
+    study = study_class("adaptation")
+    for wrong, told in (
+        ({"arms": ["lroa"]}, "expected one of none, lora"),
+        ({"sets": ["nothing"]}, "expected one of koziev"),
+        ({"arms": ["random", "lora"]}, "put 'lora' before it"),
+        ({"arms": ["lora", "lora"]}, "twice"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            study.from_tables(config_of(**wrong), source="test")
+    one = study.from_tables(config_of(), source="test")
+    with pytest.raises(InvalidInput, match=r"no table \[full\]"):
+        one.sized("full")
+    with pytest.raises(UnknownName, match="acquisition"):
+        one.part(["nothing"])
+    with pytest.raises(ConfigError, match=r"no table \[full\]"):
+        study.from_tables(config_of() | {"size": "full"}, source="test")
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(InvalidInput, match="choose a new folder"):
+        one.run(tmp_path, reporter=Quiet(), done=print)
+    words = config_of() | {"encoder": "hashing:64"}
+    with pytest.raises(InvalidInput, match="sentence-transformers"):
+        study.from_tables(words, source="test").run(tmp_path / "out", reporter=Quiet(), done=print)
+
+
+def test_sizes_have_folders_of_their_own():
+    """--quick runs what its table says, into NAME-quick; the forecast says what."""
+    tables_ = config_of()
+    tables_["quick"] = tables_["default"] | {"seeds": 1, "arms": ["none"]}
+    study = study_class("adaptation").from_tables(tables_, source="test")
+    quick = study.sized("quick")
+    assert (study.folder_name, quick.folder_name) == ("small", "small-quick")
+    assert quick.experiment.chosen.arms == ["none"]
+    assert "default" not in quick.experiment.resolved()
+    again = validate(AdaptationExperiment, quick.experiment.resolved(), source="test")
+    assert again.chosen == quick.experiment.chosen
+    assert "seeds: 1" in quick.forecast(reporter=Quiet())
+    assert "--only invented: 2 tasks" in study.forecast(reporter=Quiet())
+
+
+@pytest.mark.minilm
+def test_tables_say_what_the_raw_files_say(ran):
+    """The change of level a by hand; the untouched row; controls with chance; worst points."""
+    gathered = gather(ran)
+    folder = AdaptationFolder(ran)
+    change, number = 0.0, 0
+    for seed in range(2):
+        asked, rows = folder.arrays(f"invented.{seed}.questions"), folder.arrays(f"invented.{seed}.lora")["anew"]
+        for question in np.flatnonzero(asked["level"] == 0):
+            answers = asked["document"][asked["query"] == question]
+            change += float(rows[-1, question, 0] in answers) - float(rows[0, question, 0] in answers)
+            number += 1
+    (record,) = [
+        r
+        for r in tables.levels(gathered).records
+        if (r["arm"], r["level"], r["documents"]) == ("lora", "wordings", "anew")
+    ]
+    assert record["questions"] == number
+    assert record["difference"] == pytest.approx(change / number)
+    found = tables.controls(gathered)
+    assert [r["arm"] for r in found.records] == ["random", "shuffled"]
+    assert all(r["chance"] == pytest.approx(1 / 80) or r["chance"] > 1 / 80 for r in found.records)
+    arm = gathered.sets[0].arms["lora"]
+    stage, low = arm.worst(0)
+    assert low == min(arm.along(0)[1:]) == arm.along(0)[stage]
+    assert arm.streams[0].matrix().shape == (3, 2)
+    joint = gathered.sets[0].arms["joint"].streams[0]
+    assert joint.after == [0, 2]
+    assert np.isnan(joint.matrix()[1]).all()
+    assert np.isfinite(joint.matrix()[[0, 2]]).all()
