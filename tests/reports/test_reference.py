@@ -33,8 +33,11 @@ def test_a_reference_report_follows_from_its_raw_files(folder):
 
 @pytest.mark.parametrize(
     "folder",
-    # The largest takes as long as all others; what it would show of sums they show as well.
-    [pytest.param(one, marks=[pytest.mark.soak] * (one.name == "spiral-ablation")) for one in FOLDERS + ENGINES],
+    # The two largest take longer than all others; what they would show of sums those show as well.
+    [
+        pytest.param(one, marks=[pytest.mark.soak] * (one.name in {"spiral-ablation", "text-memory"}))
+        for one in FOLDERS + ENGINES
+    ],
     ids=name_of,
 )
 def test_a_reference_report_follows_on_another_processor_too(folder):
