@@ -21,6 +21,8 @@ from adamem.memory.store import Change, EncoderRow, Store
 if TYPE_CHECKING:
     from adamem.adapt import Learnt
 
+_MOST = 10_000
+"""Values in one statement, of which SQLite takes 32,766."""
 Standing = Literal["taken", "waiting", "refused", "failed"]
 
 
@@ -101,10 +103,11 @@ class Learning:
         return self._lessons(self._of(_COLUMNS, lessons.c.learnt.is_(None)).order_by(lessons.c.id).limit(count))
 
     def former(self, count: int, *, seed: int) -> list[Lesson]:
-        """So many of those that were learnt, drawn at random."""
+        """So many of those that were learnt, drawn at random; 10,000 at most."""
         with self._store.database.read() as connection:
             known = list(connection.execute(self._of([lessons.c.id], lessons.c.learnt.is_not(None))).scalars())
-        drawn = np.random.default_rng(seed).permutation(np.array(sorted(known), np.int64))[:count].tolist()
+        mixed = np.random.default_rng(seed).permutation(np.array(sorted(known), np.int64))
+        drawn = mixed[: min(count, _MOST)].tolist()
         return self._lessons(self._of(_COLUMNS, lessons.c.id.in_(drawn)).order_by(lessons.c.id)) if drawn else []
 
     def held(self, count: int) -> list[Lesson]:
