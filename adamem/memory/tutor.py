@@ -262,22 +262,26 @@ class Tutor:
         if not reason:
             adapted.encode_query(["once, so that no search waits for the model"])
 
-        def keep() -> int:
+        def keep() -> tuple[int, bool]:
+            row = self._core.store.encoder()
+            # Somebody may have embedded all by another encoder meanwhile, and wants that.
+            is_wanted = not reason and row is not None and self._so_far(row)[0].id == base.id
             moves_queries = learnt.moves == "queries"
+            waits = is_wanted and not moves_queries
             with self._core.store.change() as change:
                 number = self._learning.keep(
                     change, base, lessons, outcome, kind=learnt.kind, moves=learnt.moves, adapted=adapted.fingerprint,
-                    standing="refused" if reason else "taken" if moves_queries else "waiting", reason=reason,
+                    standing="refused" if reason else "waiting" if waits else "taken", reason=reason,
                 )  # fmt: skip
-                if not reason and moves_queries:
+                if is_wanted and moves_queries:
                     self._learning.use_for_queries(change, number)
-            if not reason and moves_queries:
+            if is_wanted and moves_queries:
                 self._core.encoder.know_moving(number, adapted)
                 self._core.row = self._core.store.encoder()
-            return number
+            return number, waits
 
-        number = self._core.write(keep)
-        if not reason and learnt.moves == "both":
+        number, waits = self._core.write(keep)
+        if waits:
             self._embed(adapted, base, outcome.kept)
         return number
 

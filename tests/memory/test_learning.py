@@ -13,7 +13,7 @@ import time
 import numpy as np
 import pytest
 
-from adamem.adapt import LoRAAdapter, QueryAdapter
+from adamem.adapt import LoRAAdapter, QueryAdapter, Workshop
 from adamem.errors import CorruptResult, InvalidInput, LearningFailed, UnknownName
 from adamem.memory import LearningPlan, MemoryEngine
 
@@ -322,6 +322,23 @@ def test_another_encoder_is_not_moved_by_what_this_one_learnt(tmp_path):
         engine.reembed("hashing:256")
         engine.use_adaptation(learnt.id)
         assert found(engine, ids) == 8
+
+
+def test_what_is_learnt_while_all_is_embedded_by_another_encoder_is_kept_and_not_used(tmp_path, monkeypatch):
+    """Its queries would be compared with vectors of another space."""
+    with open_(tmp_path / "m.db") as engine:
+        filled(engine)
+        learn = Workshop.learn
+
+        def slowly(self, *given, **named):
+            outcome = learn(self, *given, **named)
+            engine.reembed("hashing:128")
+            return outcome
+
+        monkeypatch.setattr(Workshop, "learn", slowly)
+        learnt = engine.learn()
+        assert (learnt.standing, learnt.in_use) == ("taken", False)
+        assert engine.search("a library in Cairo", top_k=1)[0].memory.text == "a library in Cairo"
 
 
 @pytest.mark.minilm
