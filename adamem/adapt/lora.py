@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import math
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
-from adamem.adapt.pairs import Pair, require_contrast
+from adamem.adapt.contrastive import ContrastiveLearner
+from adamem.adapt.pairs import Pair
 from adamem.data.progress import Progress, silent
 from adamem.encoders.adaptation import Moves, require_base
 from adamem.encoders.lora import LoraWeights, load_weights, read_weights, tunable, with_adapter
 from adamem.encoders.protocol import Encoder
-from adamem.errors import InvalidInput, LearningFailed
-
-if TYPE_CHECKING:
-    import torch
-
-_LONGEST_GRADIENT = 1.0
-"""Longer ones are scaled down to this norm, as sentence-transformers' trainer does."""
+from adamem.errors import InvalidInput
 
 
 @dataclass(frozen=True)
@@ -134,7 +124,7 @@ class LoRAAdapter:
         return learner.weights()
 
 
-class LoRALearner:
+class LoRALearner(ContrastiveLearner):
     """A model, its adapter and its optimiser between updates: what a step for every new fact needs.
 
     Parameters
@@ -155,7 +145,7 @@ class LoRALearner:
     """
 
     def __init__(self, base: Encoder, recipe: LoRAAdapter, *, since: LoraWeights | None = None) -> None:
-        self._base = tunable(base)
+        tuned = tunable(base)
         self._recipe = recipe
         if since is not None:
             _require_same_form(base, recipe, since)
@@ -163,58 +153,19 @@ class LoRALearner:
 
         with torch.random.fork_rng(devices=[]):  # peft draws A from torch's own generator
             torch.manual_seed(recipe.seed)
-            self._model = with_adapter(self._base, rank=recipe.rank, alpha=recipe.alpha, targets=recipe.targets)
+            model = with_adapter(tuned, rank=recipe.rank, alpha=recipe.alpha, targets=recipe.targets)
         if since is not None:
-            load_weights(self._model, since.weights)
-        self._learnt = [part for part in self._model.parameters() if part.requires_grad]
-        self._optimiser = torch.optim.AdamW(self._learnt, lr=recipe.rate, weight_decay=0.0)
-        self._loss = _library("losses").MultipleNegativesRankingLoss(self._model, scale=recipe.scale)
-
-    def step(self, pairs: Sequence[Pair]) -> float:
-        """One step on these pairs, and the loss before it.
-
-        All of them stand in one batch, so they must be such as may be held against each other; a new pair is given
-        former ones beside it, because alone it teaches nothing.
-
-        Raises
-        ------
-        InvalidInput
-            if they are fewer than two, or two of them share a text or a group.
-        LearningFailed
-            if the loss or its gradient is NaN or infinite; the learner is then where it was before the step.
-        """
-        if len(pairs) < 2 or len(frozenset[str]().union(*(pair.keys for pair in pairs))) < sum(
-            len(pair.keys) for pair in pairs
-        ):
-            raise InvalidInput(
-                f"a step was given {len(pairs)} pairs, expected two or more of which no two share a text or a group; "
-                "add pairs of other facts, or replay former ones"
-            )
-        import torch  # noqa: PLC0415 -- heavy, and only now needed
-
-        with _threads(self._recipe.threads):
-            loss = self._loss.compute_loss_from_embeddings(self._embedded(pairs), None)
-            self._optimiser.zero_grad()
-            loss.backward()
-            norm = torch.nn.utils.clip_grad_norm_(self._learnt, _LONGEST_GRADIENT)
-            if not (loss.isfinite() and norm.isfinite()):
-                raise LearningFailed(
-                    f"a step of a LoRA has a loss of {loss.item():.4g} and a gradient of norm {norm.item():.4g}; learn "
-                    f"at a rate below {self._recipe.rate:g} or a scale below {self._recipe.scale:g}"
-                )
-            # AdamW moves a weight by a few rates at most, so of a finite gradient come finite weights.
-            self._optimiser.step()
-        return float(loss.item())
-
-    def learn(self, pairs: Sequence[Pair], *, steps: int | None, epochs: int, progress: Progress = silent) -> None:
-        """So many steps if given, else so many times over all pairs, in batches of `recipe.batch`; raises as `step`."""
-        require_contrast(pairs)
-        rounds = range(epochs) if steps is None else itertools.count()
-        batches = itertools.chain.from_iterable(self._batches(pairs, epoch) for epoch in rounds)
-        plan = list(itertools.islice(batches, steps))
-        for done, batch in enumerate(plan, start=1):
-            self.step(batch)
-            progress(done, len(plan), "learning")
+            load_weights(model, since.weights)
+        super().__init__(
+            tuned,
+            model,
+            rate=recipe.rate,
+            batch=recipe.batch,
+            scale=recipe.scale,
+            seed=recipe.seed,
+            threads=recipe.threads,
+            sides=recipe.sides,
+        )
 
     def weights(self) -> LoraWeights:
         """What has been learnt so far."""
@@ -227,52 +178,6 @@ class LoRALearner:
             sides=recipe.sides,
             weights=read_weights(self._model),
         )
-
-    def _embedded(self, pairs: Sequence[Pair]) -> list[torch.Tensor]:
-        """Queries and documents as the loss takes them, (n, dim) each; what does not move needs no gradient."""
-        import torch  # noqa: PLC0415 -- heavy, and only now needed
-
-        documents = [pair.document for pair in pairs]
-        queries = self._forward([self._base.query_prefix + pair.query for pair in pairs])
-        if self._recipe.sides == "queries":
-            return [queries, torch.from_numpy(self._base.encode_document(documents)).to(queries.device)]
-        return [queries, self._forward([self._base.document_prefix + text for text in documents])]
-
-    def _forward(self, texts: list[str]) -> torch.Tensor:
-        preprocess = getattr(self._model, "preprocess", self._model.tokenize)  # its name since version 5.4
-        features = _library("util").batch_to_device(preprocess(texts), self._model.device)
-        return self._model(features)["sentence_embedding"]  # type: ignore[no-any-return, unused-ignore]
-
-    def _batches(self, pairs: Sequence[Pair], epoch: int) -> Iterator[list[Pair]]:
-        """All pairs once, shuffled, in batches of which no two pairs share a text or a group."""
-        import torch  # noqa: PLC0415 -- heavy, and only now needed
-
-        sampler = _library("sampler").NoDuplicatesBatchSampler(
-            _Keys(pairs),
-            batch_size=self._recipe.batch,
-            drop_last=False,
-            generator=torch.Generator(),
-            seed=self._recipe.seed,
-        )
-        sampler.set_epoch(epoch)
-        for rows in sampler:
-            if len(rows) > 1:  # a pair that is left alone has nothing to be told from
-                yield [pairs[row] for row in rows]
-
-
-class _Keys:
-    """The pairs' keys in the shape of a data set, as far as the sampler looks at one: it keeps equal values apart."""
-
-    column_names = ("keys",)
-
-    def __init__(self, pairs: Sequence[Pair]) -> None:
-        self._pairs = pairs
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def __getitem__(self, row: int) -> dict[str, str]:
-        return {str(number): key for number, key in enumerate(sorted(self._pairs[row].keys))}
 
 
 def _require_same_form(base: Encoder, recipe: LoRAAdapter, since: LoraWeights) -> None:
@@ -288,23 +193,3 @@ def _require_same_form(base: Encoder, recipe: LoRAAdapter, since: LoraWeights) -
                 f"the LoRA to go on from has {name} {value!r}, and the recipe has {getattr(recipe, name)!r}; "
                 f"give the recipe {name}={value!r}, or begin anew without since"
             )
-
-
-@contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Have torch compute on so many threads, and on as many as before afterwards."""
-    import torch  # noqa: PLC0415 -- heavy, and only now needed
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _library(module: str) -> Any:
-    """A module of sentence-transformers by the name that all its versions know, which the newest deprecates."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return import_module(f"sentence_transformers.{module}")

@@ -142,7 +142,7 @@ def test_a_loss_that_is_not_finite_is_an_error_and_nothing_is_lost(minilm: Encod
     """The learner is where it was before the step."""
     learner = LoRALearner(minilm, LoRAAdapter(scale=1e39))
     before = learner.weights()
-    with pytest.raises(LearningFailed, match=r"a step of a LoRA has a loss of nan .*or a scale below 1e\+39"):
+    with pytest.raises(LearningFailed, match=r"a step of learning has a loss of nan .*or a scale below 1e\+39"):
         learner.step(facts.pairs[:4])
     assert learner.weights().to_bytes() == before.to_bytes()
 

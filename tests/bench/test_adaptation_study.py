@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from adamem.bench.adaptation.acquisition import planned, pooled
 from adamem.bench.adaptation.arms import ARMS, Setting, noisy, shuffled
 from adamem.bench.adaptation.asked import Asked, Known
 from adamem.bench.adaptation.config import AcquisitionConfig, AdaptationExperiment
+from adamem.bench.adaptation.gate import Gate
 from adamem.bench.adaptation.invented import invented
 from adamem.bench.adaptation.learning import Learning
 from adamem.bench.adaptation.records import AdaptationFolder
@@ -23,6 +25,7 @@ from adamem.bench.adaptation.replay import Reservoir
 from adamem.bench.adaptation.runner import run_adaptation
 from adamem.bench.adaptation.stream import ALARMS, run_stream
 from adamem.bench.adaptation.tasks import Document, General, Lesson, Question, Task, TaskSequence
+from adamem.bench.adaptation.variants import Variants
 from adamem.encoders import open_encoder
 from adamem.errors import ConfigError, InvalidInput, UnknownName
 from adamem.report.adaptation import tables
@@ -265,6 +268,176 @@ def test_arms_take_the_steps_that_they_say(minilm, sequence):
     last = [found[-1].norms for found in states.values()]
     assert len({tuple(norms.round(6)) for norms in last}) == 4
     assert all(found[-1].seconds > 0 and found[-1].nbytes == states["lora"][0].nbytes for found in states.values())
+
+
+@pytest.fixture(scope="module")
+def setting(minilm, sequence):
+    """Of two tasks, learnt in a moment."""
+    known = Known(minilm, Asked.of(sequence))
+    learning = Learning(rank=2, alpha=4, batch=8, epochs=1, beside=2, threads=1)
+    return Setting(minilm, known, sequence, learning, seed=0)
+
+
+@pytest.mark.minilm
+def test_full_tuning_trains_every_weight_that_takes_part(minilm, setting):
+    """Its bytes are those of the weights that changed; each state is an encoder of its own, and the base stays."""
+    texts = ["The sea.", "A term that nobody knows."]
+    before = minilm.encode_document(texts)
+    states = list(ARMS["full-tuning"](setting))
+    assert np.array_equal(minilm.encode_document(texts), before)
+    assert [state.after for state in states] == [1, 2]
+    assert states[1].steps == 2 * states[0].steps > 0
+    # MiniLM's 22.7 million weights but for the pooling layer, which takes no part; a LoRA has some thousand.
+    assert 80e6 < states[0].nbytes <= states[1].nbytes < 91e6
+    first, second = (state.encoder for state in states)
+    vectors = [encoder.encode_document(texts) for encoder in (first, second)]
+    assert np.allclose(np.linalg.norm(vectors[0], axis=1), 1, atol=1e-5)
+    assert not np.allclose(vectors[0], before, atol=1e-4)
+    assert not np.allclose(vectors[1], vectors[0], atol=1e-4)
+    assert len({minilm.fingerprint, first.fingerprint, second.fingerprint}) == 3
+    faster = next(ARMS["full-tuning"](replace(setting, variants=Variants(full_rate=2e-4))))
+    assert ((faster.encoder.encode_document(texts) * before).sum(1) < (vectors[0] * before).sum(1)).all()
+
+
+@pytest.mark.minilm
+def test_a_gentle_lora_moves_less_than_the_other(setting):
+    """As many steps with as many replayed pairs, at the rate that it is given."""
+    usual, gentle = (list(ARMS[arm](setting)) for arm in ("lora-replay", "lora-gentle"))
+    assert [state.steps for state in gentle] == [state.steps for state in usual]
+    assert (gentle[1].norms < 0.3 * usual[1].norms).all()
+    (same, _) = ARMS["lora-gentle"](replace(setting, variants=Variants(gentle_rate=setting.learning.rate)))
+    assert np.array_equal(same.norms, usual[0].norms)
+
+
+@pytest.mark.minilm
+def test_own_hits_are_what_the_encoder_finds_itself(setting, monkeypatch):
+    """Each task is learnt from what the encoder ranks first at its beginning, right or wrong, and no truth is in it."""
+    from adamem.adapt import LoRALearner
+
+    given, learn = [], LoRALearner.learn
+    monkeypatch.setattr(LoRALearner, "learn", lambda self, pairs, **k: (given.append(pairs), learn(self, pairs, **k)))
+    states = list(ARMS["own-hits"](setting))
+    texts = [document.text for document in setting.sequence.documents]
+    answers = {document.id: document.text for document in setting.sequence.documents}
+    wrong = 0
+    for task, encoder, pairs in zip(setting.sequence.tasks, (setting.base, states[0].encoder), given, strict=True):
+        vectors = encoder.encode_query([lesson.question for lesson in task.lessons])
+        found = (vectors @ encoder.encode_document(texts).T).argmax(axis=1)
+        assert [pair.query for pair in pairs] == [lesson.question for lesson in task.lessons]
+        assert [pair.document for pair in pairs] == [texts[place] for place in found]
+        assert all(pair.group is None for pair in pairs)
+        wrong += sum(
+            pair.document != answers[lesson.document] for pair, lesson in zip(pairs, task.lessons, strict=True)
+        )
+    assert wrong > 0
+
+
+@pytest.mark.minilm
+def test_own_hits_that_are_all_the_same_teach_nothing(setting):
+    """Of a collapsed encoder, which finds one document for everything, nothing can be learnt; the stream goes on."""
+
+    class Collapsed(Known):
+        def encode_query(self, texts):
+            return np.repeat(self.documents[:1], len(texts), axis=0)
+
+    asked = Asked.of(setting.sequence)
+    first, _ = ARMS["own-hits"](replace(setting, known=Collapsed(setting.base, asked)))
+    assert first.steps == 0
+    assert not first.norms.any()
+
+
+@pytest.mark.minilm
+def test_a_refused_update_leaves_all_as_it_was(minilm, setting):
+    """Whatever the gate refuses: the vectors stay, nothing is embedded anew, and the time stays spent."""
+    asked = Asked.of(setting.sequence)
+    strict = replace(setting, learning=replace(setting.learning, rate=0.05, epochs=2))
+    arrays, _ = run_stream(strict, ARMS["shuffled-gated"], asked, setting.known, advance=lambda: None)
+    assert arrays["refused"].tolist() == [False, True, True]
+    assert (arrays["marks"][1:, 1] < arrays["marks"][1:, 0] - 0.01).all()
+    assert np.isnan(arrays["marks"][0]).all()
+    for view in ("anew", "stale", "bridged"):
+        assert (arrays[view] == arrays[view][0]).all()
+    assert arrays["embedding_seconds"].tolist() == [0, 0, 0]
+    assert arrays["exam_seconds"][0] == 0 < arrays["exam_seconds"][1:].min()
+    assert 0 < arrays["learning_seconds"][1] < arrays["learning_seconds"][2]
+    assert 0 < arrays["steps"][1] < arrays["steps"][2]
+    assert not arrays["norms"].any()
+    assert "mixed" not in arrays
+
+
+@pytest.mark.minilm
+def test_an_update_that_loses_little_is_taken(setting):
+    """With a tolerance of all there is, what the gate lets through is learnt from what it did not hold out."""
+    lenient = replace(setting, variants=Variants(tolerance=1.0))
+    states = list(ARMS["lora-gated"](lenient))
+    assert not any(state.verdict.refused for state in states)
+    assert (states[1].norms > 0).all()
+    assert (states[1].norms != states[0].norms).all()
+    gate = lenient.gate()
+    counts = []
+    for task, state in zip(setting.sequence.tasks, states, strict=True):
+        pairs = setting.pairs(task)
+        taught = gate.withhold(pairs)
+        assert len(pairs) - len(taught) == 5
+        assert [pair for pair in pairs if pair in taught] == taught
+        counts.append(-(-len(taught) // setting.learning.batch))
+        assert state.steps >= sum(counts)
+    verdict = gate.examine(states[0].encoder, states[1].encoder)
+    assert verdict[:2] == pytest.approx(states[1].verdict[:2])
+
+
+@pytest.mark.minilm
+def test_after_a_refusal_it_goes_on_from_what_it_had(setting, monkeypatch):
+    """The second of two tasks is learnt from the first one's weights, not from the refused ones."""
+    from adamem.bench.adaptation.gate import Gate, Verdict
+
+    said = iter([False, True, False])
+    monkeypatch.setattr(Gate, "examine", lambda *_: Verdict(0.5, 0.5, next(said), 0.0))
+    tasks = setting.sequence.tasks
+    three = replace(setting, sequence=replace(setting.sequence, tasks=(tasks[0], tasks[1], tasks[1])))
+    first, second, third = ARMS["lora-gated"](three)
+    assert np.array_equal(second.norms, first.norms)
+    assert second.encoder is first.encoder
+    assert second.steps > first.steps
+    assert not np.array_equal(third.norms, second.norms)
+    cosines = [
+        (state.encoder.encode_document(["A text."]) * first.encoder.encode_document(["A text."])).sum()
+        for state in (second, third)
+    ]
+    assert cosines[0] == pytest.approx(1, abs=1e-5) != cosines[1]
+
+
+class Axes:
+    """Finds every numbered text first, but those that it has lost last."""
+
+    def __init__(self, count, lost=()):
+        self.count, self.lost = count, lost
+
+    def encode_query(self, texts):
+        return np.eye(self.count, dtype=np.float32)[[int(text.split()[1]) for text in texts]]
+
+    def encode_document(self, texts):
+        kept = [int(text.split()[1]) not in self.lost for text in texts]
+        return self.encode_query(texts) * np.array(kept, dtype=np.float32)[:, None]
+
+
+def test_a_gate_asks_for_what_it_held_out():
+    """At least five lessons of a task and at most half; every exam asks those of all tasks so far; falling by more than
+    the tolerance is refused, by less is not."""
+    pairs = pairs_of(126)
+    texts = [pair.document for pair in pairs]
+    for tolerance, refused in ((0.12, False), (0.11, True)):
+        gate = Gate(texts, held_out=0.1, tolerance=tolerance, among=1000, rng=np.random.default_rng(0))
+        taught = gate.withhold(pairs[:100])
+        assert len(taught) == 90
+        assert len(gate.withhold(pairs[100:120])) == 15
+        assert len(gate.withhold(pairs[120:])) == 3
+        held = [number for number, pair in enumerate(pairs[:100]) if pair not in taught]
+        verdict = gate.examine(Axes(126), Axes(126, lost=held[:2]))  # two of the first task's ten
+        assert verdict[:3] == (1.0, pytest.approx(16 / 18), refused)
+        assert not gate.examine(Axes(126, lost=held[:2]), Axes(126)).refused
+        # What is taught is not asked for.
+        assert gate.examine(Axes(126), Axes(126, lost=[texts.index(pair.document) for pair in taught])).after == 1
 
 
 @pytest.mark.minilm

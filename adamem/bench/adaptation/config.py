@@ -10,6 +10,7 @@ from adamem.bench.adaptation.arms import ARMS, NEEDS_NORMS
 from adamem.bench.adaptation.learning import Learning
 from adamem.bench.adaptation.sequences import SEQUENCES
 from adamem.bench.adaptation.tasks import Sizes
+from adamem.bench.adaptation.variants import Variants
 from adamem.errors import InvalidInput
 
 SizeName = Literal["quick", "default", "full"]
@@ -51,6 +52,20 @@ class LearningConfig(_Section):
     def learning(self) -> Learning:
         """As the arms take it."""
         return Learning(**self.model_dump())
+
+
+class VariantsConfig(_Section):
+    """What single arms have of their own; see `Variants` for what each is."""
+
+    full_rate: Annotated[float, Field(gt=0, le=1)] = 2e-5
+    gentle_rate: Annotated[float, Field(gt=0, le=1)] = 5e-5
+    held_out: Annotated[float, Field(gt=0, le=0.5)] = 0.1
+    tolerance: Annotated[float, Field(ge=0, le=1)] = 0.01
+    among: _Count = 500
+
+    def variants(self) -> Variants:
+        """As the arms take it."""
+        return Variants(**self.model_dump())
 
 
 class AcquisitionConfig(_Section):
@@ -125,6 +140,7 @@ class AdaptationExperiment(_Section):
     size: SizeName = "default"
     """Which of the tables below is run."""
     learning: LearningConfig = LearningConfig()
+    variants: VariantsConfig = VariantsConfig()
     quick: SizeConfig | None = None
     default: SizeConfig | None = None
     full: SizeConfig | None = None

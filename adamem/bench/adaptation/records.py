@@ -9,7 +9,9 @@ SET, a seed N and an arm:
 * ``SET.N.ARM``          rows (s, q, 10) int32 of each view: ``anew``, ``stale``, ``bridged``, -1 where there is none;
   the first stage is the untouched encoder; ``after`` int16 (s,): tasks learnt; ``steps``, ``nbytes`` int64 (s,),
   ``learning_seconds`` (s,), up to there; ``embedding_seconds`` (s,): of the sequence's documents; ``alarms`` (s, 5);
-  ``norms`` (s - 1, layers); ``mixed`` int32 (shares, q, 10), after the last task
+  ``norms`` (s - 1, layers); ``mixed`` int32 (shares, q, 10), after the last task; of arms with a gate ``refused`` bool
+  (s,), ``marks`` (s, 2): MRR@10 of what was in use and of the candidate, NaN at first, and ``exam_seconds`` (s,), of
+  each exam
 * ``acquisition.SET.N``  ``anew``, ``stale`` int32 (c, w): the rank of each question's best answer, from 1, when
   ``done`` int32 (c,) updates were done; ``taught`` int32 (p,): the number of each taught fact's update, from 0;
   ``fact`` int16 (w,): of each question, facts from p on being never taught; ``update_ns`` int64 (updates,); ``pool``,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from adamem.bench.adaptation.acquisition import measure_acquisition
-from adamem.bench.adaptation.arms import ARMS, NEEDS_NORMS, Setting
+from adamem.bench.adaptation.arms import ARMS, NEEDS_NORMS, VARIES, Setting
 from adamem.bench.adaptation.asked import Asked, Known
 from adamem.bench.adaptation.config import AdaptationExperiment
 from adamem.bench.adaptation.records import AdaptationFolder
@@ -115,12 +115,20 @@ class _Run:
             if arm in NEEDS_NORMS:
                 norms = pieces.folder.arrays(f"{name}.{seed}.{NEEDS_NORMS[arm]}")["norms"]
             setting = Setting(
-                self.encoder, known, sequence, self.experiment.learning.learning(), seed=seed, norms=norms
+                self.encoder,
+                known,
+                sequence,
+                self.experiment.learning.learning(),
+                seed=seed,
+                norms=norms,
+                variants=self.experiment.variants.variants(),
             )
             spec = self._spec(sequence, seed) | {
                 "arm": arm,
                 "norms": None if norms is None else [f"{norm:.6g}" for norm in norms.ravel()],
             }
+            if arm in VARIES:
+                spec["variants"] = self.experiment.variants.model_dump(mode="json", include=set(VARIES[arm]))
 
             def measure(_: Path, arm: str = arm, setting: Setting = setting) -> Measured:
                 self.reporter.stage(f"{name}, seed {seed}: {arm}", len(sequence.tasks))

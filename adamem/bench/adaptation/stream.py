@@ -11,6 +11,7 @@ import numpy as np
 from adamem.bench.adaptation import drift
 from adamem.bench.adaptation.arms import Arm, Setting, State
 from adamem.bench.adaptation.asked import Asked, Known
+from adamem.bench.adaptation.gate import Verdict
 from adamem.encoders.bridges import low_rank_affine
 from adamem.types import AnyArray, FloatArray
 
@@ -32,14 +33,20 @@ def run_stream(
     costs = [(0, 0, 0, 0.0, 0.0)]
     norms: list[AnyArray] = []
     mixed: list[AnyArray] = []
+    verdicts: list[Verdict] = []
+    questions, documents = known.questions, known.documents
     for state in arm(setting):
-        questions = state.encoder.encode_query(asked.questions)
-        documents, seconds = _documents(state, asked, known)
+        seconds = 0.0
+        if state.verdict is None or not state.verdict.refused:  # else all is as it was, and nothing is embedded
+            questions = state.encoder.encode_query(asked.questions)
+            documents, seconds = _documents(state, asked, known)
         for view, found in _views(setting, asked, known, questions, documents).items():
             rows[view].append(found)
         alarms.append(_alarms(questions, documents, asked, known))
         costs.append((state.after, state.steps, state.nbytes, state.seconds, seconds))
         norms.append(state.norms)
+        if state.verdict is not None:
+            verdicts.append(state.verdict)
         if state.moves_documents and state.after == len(setting.sequence.tasks):
             mixed = [_mixed(setting, asked, known, questions, documents, share) for share in MIXED]
         advance()
@@ -57,6 +64,10 @@ def run_stream(
         arrays["norms"] = np.stack(norms)
     if mixed:
         arrays["mixed"] = np.stack(mixed)
+    if verdicts:
+        arrays["marks"] = np.array([(np.nan, np.nan), *((one.before, one.after) for one in verdicts)])
+        arrays["refused"] = np.array([False, *(one.refused for one in verdicts)])
+        arrays["exam_seconds"] = np.array([0.0, *(one.seconds for one in verdicts)])
     return arrays, {"documents": asked.own, "questions": len(asked.questions)}
 
 

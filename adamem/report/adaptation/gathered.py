@@ -35,6 +35,11 @@ NAMES = {
     "lora-64": "LoRA of rank 64",
     "noise": "LoRA, 20 % wrong pairs",
     "joint": "LoRA, all tasks at once",
+    "lora-gentle": "gentle LoRA with replay",
+    "lora-gated": "LoRA behind a gate",
+    "shuffled-gated": "shuffled pairs, gate",
+    "own-hits": "LoRA of its own hits",
+    "full-tuning": "the whole encoder",
 }
 """What the report calls the arms."""
 CONTROLS = ("random", "shuffled")
