@@ -50,7 +50,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     StorageError
         if the folder or the file cannot be written (no permission, disk full); the former content stays.
     """
-    scratch = path.parent / f".{path.name}.{secrets.token_hex(6)}.tmp"
+    scratch = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(scratch, "xb") as stream:
@@ -78,7 +78,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     StorageError
         if it cannot be written, or something of that name is there.
     """
-    scratch = path.parent / f".{path.name}.{secrets.token_hex(6)}.tmp"
+    scratch = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch.mkdir()
@@ -94,6 +94,28 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         raise storage_error(error, path) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Take a folder away whole: killed in the middle, it is there with all that it had, or not under its name.
+
+    Raises
+    ------
+    StorageError
+        if it cannot be taken away.
+    """
+    scratch = _beside(path)
+    try:
+        path.rename(scratch)
+        fsync_folder(path.parent)
+        shutil.rmtree(scratch)
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def _beside(path: Path) -> Path:
+    """A name for scratch, which nothing else has."""
+    return path.parent / f".{path.name}.{secrets.token_hex(6)}.tmp"
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -28,6 +28,8 @@ class Pair:
     query: str
     document: str
     group: str | None = None
+    shared: tuple[str, ...] = ()
+    """Further groups that it is of."""
 
     def __post_init__(self) -> None:
         for side, text in (("query", self.query), ("document", self.document)):
@@ -38,7 +40,8 @@ class Pair:
     def keys(self) -> frozenset[str]:
         """Two pairs that share one of these must not be held against each other."""
         # A NUL keeps a group apart from a text that reads the same.
-        return frozenset({self.query, self.document} | ({f"\0{self.group}"} if self.group is not None else set()))
+        groups = (*self.shared, *(() if self.group is None else (self.group,)))
+        return frozenset({self.query, self.document, *(f"\0{group}" for group in groups)})
 
 
 def agreeing(pairs: Sequence[Pair]) -> npt.NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from adamem.errors import AdaMemError, CorruptResult, DataError, InvalidInput, StorageError, UnknownName
-from adamem.files import atomic_folder, storage_error, write_json
+from adamem.files import atomic_folder, remove_folder, write_json
 from adamem.memory import schema
 from adamem.memory.fitting import forget_words
 from adamem.memory.records import Version
@@ -81,11 +81,7 @@ class Snapshots:
         """Take a version away, whole or damaged."""
         if not _NAME.fullmatch(str(name)) or not (self._folder / name).is_dir():
             raise UnknownName.of("version", name, [version.name for version in self.all()])
-        home = self._folder / name
-        try:
-            shutil.rmtree(home)
-        except OSError as error:
-            raise storage_error(error, home) from error
+        remove_folder(self._folder / name)
 
     def restore(self, name: str) -> None:
         """Make the file what it was then: in one transaction, whole or not at all.

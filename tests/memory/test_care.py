@@ -430,6 +430,27 @@ def test_a_version_is_brought_back(opened, unit, tmp_path):
             engine.rollback("first")
 
 
+def test_a_removal_that_is_cut_off_leaves_no_half_of_a_version(opened, tmp_path, monkeypatch):
+    """Whatever of its files is gone by then; a purge takes away the rest."""
+    with opened() as engine:
+        engine.add("one")
+        engine.snapshot("first")
+
+        def killed(*_, **__):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "unlink", killed)
+            with pytest.raises(KeyboardInterrupt):
+                engine.remove_version("first")
+        folder = tmp_path / "memory.db.versions"
+        assert [home.name for home in folder.iterdir() if not home.name.startswith(".")] == []
+        assert engine.versions() == []
+        engine.snapshot("first")
+        engine.purge(engine.add("two").id)
+        assert [home.name for home in folder.iterdir()] == ["first"]
+
+
 def test_the_words_of_another_past_are_not_used_after_a_rollback(opened, tmp_path, monkeypatch):
     """Neither those in memory nor those in a file, and by no reader who has them open."""
     for kept_from in (0, 2_000):

@@ -1,4 +1,7 @@
-"""The claim itself: facts taught by one update each, and asked for in other words before it, right after, and later."""
+"""The claim itself: facts taught by one update each, and asked for in other words before it, right after, and later.
+
+A probe's one update is all that is ever learnt of it: other lessons are learnt again beside new ones, probes are not.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adamem.adapt import LoRALearner, Pair
+from adamem.bench.adaptation.asked import stable_key
 from adamem.bench.adaptation.config import AcquisitionConfig
 from adamem.bench.adaptation.learning import Learning
 from adamem.bench.adaptation.replay import Reservoir
@@ -34,6 +38,8 @@ class Plan:
     """int16 (w,): of each question, its fact; first those that are taught, then as many that never are."""
     relevant: list[tuple[str, ...]]
     """Of each question, the ids of the documents that answer it."""
+    forms: list[str]
+    """Of each question, its form; see `Question.form`."""
 
 
 def planned(sequence: TaskSequence, config: AcquisitionConfig, *, seed: int) -> Plan:
@@ -48,10 +54,11 @@ def planned(sequence: TaskSequence, config: AcquisitionConfig, *, seed: int) -> 
     """
     rng = np.random.default_rng([seed, 8])
     asked: dict[str, list[str]] = {}
+    form_of: dict[str, str] = {}
     answer_of: dict[str, tuple[str, ...]] = {}
     for task in sequence.tasks:
         for question in task.wordings:
-            answer_of[question.text] = question.relevant
+            answer_of[question.text], form_of[question.text] = question.relevant, question.form
             for document in question.relevant:
                 asked.setdefault(document, []).append(question.text)
     lessons = [lesson for task in sequence.tasks for lesson in task.lessons]
@@ -83,6 +90,7 @@ def planned(sequence: TaskSequence, config: AcquisitionConfig, *, seed: int) -> 
         [text for text, _ in questions],
         np.array([place for _, place in questions], dtype=np.int16),
         [answer_of[text] for text, _ in questions],
+        [form_of[text] for text, _ in questions],
     )
 
 
@@ -97,25 +105,20 @@ class Pool:
     """Of each question, the places of the documents that answer it."""
 
 
-def pooled(plan: Plan, sequence: TaskSequence, base: Encoder, *, size: int) -> Pool:
-    """The answers, and of the other documents those that the untouched encoder ranks highest for some question.
+def pooled(plan: Plan, sequence: TaskSequence, base: Encoder, *, size: int, seed: int) -> Pool:
+    """The answers, and others drawn by seed up to `size`, or as many as there are.
 
-    So it holds what is mistaken for an answer: the untouched encoder finds first in it just what it finds first among
-    all documents. It has more than `size` where that alone takes more.
+    Drawn, not chosen: those that one encoder mistakes for answers would spare the encoder that it becomes.
     """
     texts = [document.text for document in sequence.documents]
     number_of = {document.id: number for number, document in enumerate(sequence.documents)}
-    vectors = base.encode_document(texts)
     answers = [[number_of[one] for one in ids] for ids in plan.relevant]
-    ranked = np.argsort(-(base.encode_query(plan.wordings) @ vectors.T), axis=1, kind="stable")
-    chosen = dict.fromkeys([*(one for places in answers for one in places), *ranked[:, 0].tolist()])
-    for number in ranked[:, 1:].T.ravel().tolist():  # the second of every question, then the third, ...
-        if len(chosen) >= size:
-            break
-        chosen.setdefault(number)
-    rows = sorted(chosen)
+    needed = {one for places in answers for one in places}
+    others = [one for one in np.random.default_rng([seed, 11]).permutation(len(texts)).tolist() if one not in needed]
+    rows = sorted([*needed, *others[: max(0, size - len(needed))]])
     place_of = {row: place for place, row in enumerate(rows)}
-    return Pool([texts[row] for row in rows], vectors[rows], [[place_of[one] for one in of] for of in answers])
+    chosen = [texts[row] for row in rows]
+    return Pool(chosen, base.encode_document(chosen), [[place_of[one] for one in of] for of in answers])
 
 
 def measure_acquisition(
@@ -132,7 +135,8 @@ def measure_acquisition(
     text_of = {document.id: document.text for document in sequence.documents}
     learner = LoRALearner(base, learning.recipe(seed=seed))
     reservoir = Reservoir(learning.reservoir, np.random.default_rng([seed, 6]))
-    pool = pooled(plan, sequence, base, size=config.pool)
+    pool = pooled(plan, sequence, base, size=config.pool, seed=seed)
+    probes = set(plan.taught)
     anew, stale = [], []
     nanoseconds = np.zeros(len(plan.updates), dtype=np.int64)
     embedding = 0
@@ -154,13 +158,18 @@ def measure_acquisition(
             if former := reservoir.beside(pair, learning.beside):
                 learner.step([pair, *former])
             nanoseconds[number] = time.perf_counter_ns() - begun
-            reservoir.offer(pair)
+            if number not in probes:
+                reservoir.offer(pair)
     return {
         "anew": np.stack(anew),
         "stale": np.stack(stale),
         "done": np.array(plan.checkpoints, dtype=np.int32),
         "taught": np.array(plan.taught, dtype=np.int32),
         "fact": plan.fact,
+        "key": np.array(
+            [stable_key(text, *sorted(ids)) for text, ids in zip(plan.wordings, plan.relevant, strict=True)]
+        ),
+        "form": np.array(plan.forms, dtype=np.str_),
         "update_ns": nanoseconds,
         "pool": np.array([len(pool.texts)], dtype=np.int32),
         "embedding_ns": np.array([embedding], dtype=np.int64),

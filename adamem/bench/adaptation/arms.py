@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
+from scipy.optimize import brentq
 
 from adamem.adapt import LoRALearner, Pair, QueryAdapter
 from adamem.adapt.pairs import agreeing
+from adamem.bench.adaptation import drift
 from adamem.bench.adaptation.gate import Gate, Verdict
 from adamem.bench.adaptation.learning import Learning
 from adamem.bench.adaptation.replay import Reservoir
@@ -20,7 +22,7 @@ from adamem.bench.adaptation.whole import WholeLearner
 from adamem.encoders import Encoder
 from adamem.encoders.lora import LoraWeights
 from adamem.errors import InvalidInput
-from adamem.types import DoubleArray, FloatArray
+from adamem.types import AnyArray, DoubleArray, FloatArray
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,14 @@ class Setting:
     sequence: TaskSequence
     learning: Learning
     seed: int
-    norms: DoubleArray | None = None
-    """float64 (T, layers): of what another arm has learnt after each task, for an arm of the same norm."""
+    followed: Mapping[str, AnyArray] | None = None
+    """The raw arrays of the arm that this one is measured by; see `FOLLOWS`."""
     variants: Variants = field(default_factory=Variants)
 
     def pairs(self, task: Task) -> list[Pair]:
         """The task's lessons, in the order of the stream."""
         text_of = {document.id: document.text for document in self.sequence.documents}
-        return [Pair(one.question, text_of[one.document], one.group) for one in task.lessons]
+        return [Pair(one.question, text_of[one.document], one.group, one.shared) for one in task.lessons]
 
     def rng(self) -> np.random.Generator:
         """For what an arm draws; the same for every arm."""
@@ -50,6 +52,17 @@ class Setting:
     def reservoir(self) -> Reservoir:
         """An empty one."""
         return Reservoir(self.learning.reservoir, np.random.default_rng([self.seed, 6]))
+
+    def steps_of(self, task: int) -> int:
+        """How many steps the arm that is followed took for a task, from 1."""
+        done = self.of_followed("steps")
+        return int(done[task] - done[task - 1])
+
+    def of_followed(self, name: str) -> AnyArray:
+        """Raw rows of the arm that is followed. Raises `InvalidInput` if there is none."""
+        if self.followed is None:
+            raise InvalidInput(f"this arm needs the {name} of another one; measure that first")
+        return self.followed[name]
 
     def gate(self) -> Gate:
         """One that has held nothing out yet."""
@@ -118,14 +131,17 @@ def in_batches(
     replay: bool = False,
     taught: Taught = as_they_are,
 ) -> Iterator[State]:
-    """It goes on from task to task, each learnt in batches, with or without former pairs among its own."""
+    """It goes on from task to task, each learnt in batches, with or without former pairs among its own.
+
+    With them it takes as many steps as the arm that it follows took without.
+    """
     learning, rng, reservoir = setting.learning, setting.rng(), setting.reservoir()
     timed = _Timed(setting, learner(setting))
     for number, task in enumerate(setting.sequence.tasks, start=1):
         pairs = taught(setting.pairs(task), rng)
         share = learning.replay if replay else 0.0
         former = reservoir.some(round(share / (1 - share) * len(pairs)))
-        timed.learn([*pairs, *former])
+        timed.learn([*pairs, *former], steps=setting.steps_of(number) if replay else None)
         for pair in pairs:
             reservoir.offer(pair)
         yield timed.state(number)
@@ -146,10 +162,11 @@ def one_by_one(setting: Setting) -> Iterator[State]:
 
 
 def all_at_once(setting: Setting) -> Iterator[State]:
-    """A LoRA that is given all tasks' pairs together: what learning in sequence could reach at best."""
-    learner = _Timed(setting, lora(setting))
-    learner.learn([pair for task in setting.sequence.tasks for pair in setting.pairs(task)])
-    yield learner.state(len(setting.sequence.tasks))
+    """A LoRA that is given all tasks' pairs together, for as many steps as the arm that it follows took in sequence."""
+    learner, last = _Timed(setting, lora(setting)), len(setting.sequence.tasks)
+    steps = sum(setting.steps_of(number) for number in range(1, last + 1))
+    learner.learn([pair for task in setting.sequence.tasks for pair in setting.pairs(task)], steps=steps)
+    yield learner.state(last)
 
 
 def gated(setting: Setting, *, taught: Taught = as_they_are) -> Iterator[State]:
@@ -206,49 +223,76 @@ def queries_only(setting: Setting) -> Iterator[State]:
 
 
 def by_chance(setting: Setting) -> Iterator[State]:
-    """A LoRA of random matrices, whose update of each layer has the norm of a learnt one's.
+    """A LoRA of random matrices, which moves documents as far as the arm that it follows does after each task.
+
+    As far by the mean cosine of a document's new and old vector, over a sample. Of an update of a learnt one's norm
+    little would be seen: most of its directions meet none of the activations.
 
     Raises
     ------
     InvalidInput
-        if the norms are not known.
+        if the cosines are not known.
     """
-    if setting.norms is None:
-        raise InvalidInput("a random adapter needs the norms of a learnt one; measure that first")
-    blank = lora(setting).weights()
-    rng = setting.rng()
-    drawn = {name: rng.standard_normal(part.shape).astype(np.float32) for name, part in blank.weights.items()}
-    own = layer_norms(_with(blank, drawn))
-    for number, norms in enumerate(setting.norms, start=1):
-        factors = dict(zip(_layers(blank.weights), norms / own, strict=True))
-        weights = {
-            name: part * np.float32(factors[name.replace(_B, _A)]) if _B in name else part
-            for name, part in drawn.items()
-        }
-        random = _with(blank, weights)
-        yield State(number, random.applied_to(setting.base), True, 0, 0.0, random.nbytes, layer_norms(random))
+    blank, rng = lora(setting).weights(), setting.rng()
+    drawn = _with(blank, {name: _normal(part, rng) for name, part in blank.weights.items()})
+    texts = [document.text for document in setting.sequence.documents]
+    sample = [texts[place] for place in rng.permutation(len(texts))[:_SAMPLE].tolist()]
+    old = setting.known.encode_document(sample)
+    # The learnt A is drawn, too, and only B is learnt: so only B is scaled here.
+    unit = float(np.linalg.norm(layer_norms(drawn)))
+
+    def random(power: float) -> LoraWeights:
+        return _with(blank, _scaled(drawn, 10.0**power / unit))
+
+    def distance(power: float, wanted: float) -> float:
+        moved = drift.mean_cosine(random(power).applied_to(setting.base).encode_document(sample), old)
+        return float(np.log(max(1 - moved, _LEAST / 2) / max(1 - wanted, _LEAST)))
+
+    for number, alarms in enumerate(setting.of_followed("alarms")[1:], start=1):
+        power = brentq(distance, *_POWERS, args=(float(alarms[drift.DOCUMENT_COSINE]),), xtol=0.01)
+        found = random(power)
+        yield State(number, found.applied_to(setting.base), True, 0, 0.0, found.nbytes, layer_norms(found))
+
+
+_SAMPLE = 64
+_LEAST = 1e-5
+"""Cosines this near to 1 are all the same: what has moved less is rounding."""
+_POWERS = (-4.0, 4.0)
+"""Of ten, the norms of all updates together among which is searched."""
 
 
 def shuffled(pairs: Sequence[Pair], rng: np.random.Generator) -> list[Pair]:
-    """Each query with the document of another group, where no group has more than half of the pairs."""
-    order = rng.permutation(len(pairs)).tolist()
-    groups: dict[str | None, list[int]] = {}
-    for place in order:
-        groups.setdefault(pairs[place].group or f"{place}", []).append(place)
-    # Turned by as many places as the largest group has, none meets its own.
-    lined = [place for members in groups.values() for place in members]
-    turn = max(len(members) for members in groups.values())
-    other = {place: lined[(at + turn) % len(lined)] for at, place in enumerate(lined)}
-    return [Pair(pair.query, pairs[other[place]].document) for place, pair in enumerate(pairs)]
+    """Each query with the document of a pair that it may be held against; one for which none is found is left out."""
+    places = _elsewhere(pairs, rng)
+    return [
+        replace(pair, document=pairs[other].document)
+        for place, (pair, other) in enumerate(zip(pairs, places, strict=True))
+        if other != place
+    ]
 
 
 def noisy(pairs: Sequence[Pair], rng: np.random.Generator, *, share: float = 0.2) -> list[Pair]:
     """A share of them, two at least, shuffled among each other."""
     chosen = sorted(rng.permutation(len(pairs))[: max(2, round(share * len(pairs)))].tolist())
     out = list(pairs)
-    for place, pair in zip(chosen, shuffled([pairs[one] for one in chosen], rng), strict=True):
-        out[place] = pair
+    for place, other in zip(chosen, _elsewhere([pairs[one] for one in chosen], rng), strict=True):
+        out[place] = replace(pairs[place], document=pairs[chosen[other]].document)
     return out
+
+
+def _elsewhere(pairs: Sequence[Pair], rng: np.random.Generator) -> list[int]:
+    """Of each pair the place of one that it may be held against, each once; its own where none is found."""
+    other = rng.permutation(len(pairs)).tolist()
+    for _ in range(_ROUNDS):
+        met = [place for place, taken in enumerate(other) if not pairs[place].keys.isdisjoint(pairs[taken].keys)]
+        if not met:
+            break
+        for place, partner in zip(met, rng.integers(len(pairs), size=len(met)).tolist(), strict=True):
+            other[place], other[partner] = other[partner], other[place]
+    return [taken if pairs[place].keys.isdisjoint(pairs[taken].keys) else place for place, taken in enumerate(other)]
+
+
+_ROUNDS = 200
 
 
 ARMS: dict[str, Arm] = {
@@ -263,15 +307,15 @@ ARMS: dict[str, Arm] = {
     "lora-64": partial(in_batches, learner=partial(lora, rank=64)),
     "noise": partial(in_batches, taught=noisy),
     "joint": all_at_once,
-    "lora-gentle": partial(in_batches, learner=partial(lora, gentle=True), replay=True),
+    "lora-gentle": partial(in_batches, learner=partial(lora, gentle=True)),
     "lora-gated": gated,
     "shuffled-gated": partial(gated, taught=shuffled),
     "own-hits": on_own_hits,
     "full-tuning": partial(in_batches, learner=whole),
 }
 """By the names that an experiment gives them."""
-NEEDS_NORMS = {"random": "lora"}
-"""Arms that are scaled to what another one has learnt."""
+FOLLOWS = {"random": "lora", "lora-replay": "lora", "joint": "lora"}
+"""Arms that move documents as far, or take as many steps, as another one."""
 GATED = {"lora-gated": "lora", "shuffled-gated": "shuffled"}
 """Arms with a gate, and what they are without it."""
 VARIES: dict[str, tuple[str, ...]] = {
@@ -292,6 +336,14 @@ def layer_norms(learnt: LoraWeights) -> DoubleArray:
             for name in _layers(parts)
         ]
     )
+
+
+def _normal(like: FloatArray, rng: np.random.Generator) -> FloatArray:
+    return rng.standard_normal(like.shape).astype(np.float32)
+
+
+def _scaled(weights: LoraWeights, factor: float) -> dict[str, FloatArray]:
+    return {name: part * np.float32(factor) if _B in name else part for name, part in weights.weights.items()}
 
 
 _A, _B = "lora_A", "lora_B"
@@ -316,10 +368,10 @@ class _Timed:
         self._steps = 0
         self._seconds = 0.0
 
-    def learn(self, pairs: Sequence[Pair]) -> None:
-        """In batches, so many epochs as the setting says."""
+    def learn(self, pairs: Sequence[Pair], *, steps: int | None = None) -> None:
+        """In batches: so many steps if given, else so many epochs as the setting says."""
         begun = time.perf_counter()
-        self._learner.learn(pairs, steps=None, epochs=self._setting.learning.epochs, progress=self._count)
+        self._learner.learn(pairs, steps=steps, epochs=self._setting.learning.epochs, progress=self._count)
         self._seconds += time.perf_counter() - begun
 
     def step(self, pairs: Sequence[Pair]) -> None:

@@ -9,12 +9,18 @@ import numpy as np
 
 from adamem.bench.adaptation.tasks import Document, Question, TaskSequence
 from adamem.encoders import Encoder
+from adamem.files import content_key
 from adamem.types import AnyArray, FloatArray
 
 DEPTH = 10
 """So many documents are ranked."""
 LEVELS = ("wordings", "neighbours", "general")
 """Levels a, b and c by number."""
+
+
+def stable_key(*texts: str) -> int:
+    """A number of 63 bits for these texts, the same everywhere."""
+    return int(content_key(list(texts))[:16], 16) >> 1
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,10 @@ class Asked:
     """int8 (q,): a number of `LEVELS`."""
     task: AnyArray
     """int16 (q,): from 0; -1 at level c."""
+    key: AnyArray
+    """int64 (q,): one question has one key in every sequence, whichever seed drew it."""
+    form: AnyArray
+    """str (q,): see `Question.form`."""
     query: AnyArray
     document: AnyArray
     """int32 (judgements,): question and document, sorted by question."""
@@ -63,6 +73,8 @@ class Asked:
             [one.text for one in questions],
             np.array([level for _, level, _, _ in held], dtype=np.int8),
             np.array([task for _, _, task, _ in held], dtype=np.int16),
+            np.array([stable_key(one.text, *sorted(one.relevant)) for one in questions], dtype=np.int64),
+            np.array([one.form for one in questions], dtype=np.str_),
             query,
             document,
         )
@@ -73,6 +85,8 @@ class Asked:
         return {
             "level": self.level,
             "task": self.task,
+            "key": self.key,
+            "form": self.form,
             "query": self.query,
             "document": self.document,
             "documents": sizes,

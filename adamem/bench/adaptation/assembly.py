@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from adamem.bench.adaptation.leakage import near_duplicates, normalised, refuse_leaks
+from adamem.bench.adaptation.source import shuffled
 from adamem.bench.adaptation.tasks import Document, General, Lesson, Question, Sizes, Task, TaskSequence
 from adamem.errors import InvalidInput
 
@@ -33,7 +34,8 @@ def assembled(
     """The drafts cut to size, without questions that are nearly a lesson's text, that are asked twice, or that ask at
     level b for nearly a document that was taught.
 
-    Drafts that teach nothing are no tasks. Near-duplicates are left out and counted, not refused: each of these
+    The first drafts are taken, in an order that the seed draws: what is told of a stream is then not told of one order
+    alone. Drafts that teach nothing are no tasks. Near-duplicates are left out and counted, not refused: each of these
     collections has some by nature.
 
     Raises
@@ -44,6 +46,7 @@ def assembled(
         if something leaks all the same.
     """
     drafts = [draft for draft in drafts if draft.lessons and draft.wordings][: sizes.tasks]
+    drafts = shuffled(drafts, np.random.default_rng([seed, 10]))
     text_of = {document.id: document.text for draft in drafts for document in draft.documents}
     taken = [draft.lessons[: sizes.lessons] for draft in drafts]
     lessons = [lesson for of_task in taken for lesson in of_task]

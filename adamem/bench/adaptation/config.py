@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from adamem.bench.adaptation.arms import ARMS, NEEDS_NORMS
+from adamem.bench.adaptation.arms import ARMS, FOLLOWS
 from adamem.bench.adaptation.learning import Learning
 from adamem.bench.adaptation.sequences import SEQUENCES
 from adamem.bench.adaptation.tasks import Sizes
@@ -77,7 +77,7 @@ class AcquisitionConfig(_Section):
     further: Annotated[list[_Count], Field(min_length=1)] = [10, 100, 1000]
     """So many further updates after its own, a fact is asked for again; the first is also what lies between two."""
     pool: Annotated[int, Field(ge=10, strict=True)] = 250
-    """Documents among which is searched: those of the facts, and those that are most like what is asked."""
+    """Documents among which is searched: those of the facts, and others drawn at random."""
     before: _Count = 20
     """Updates before the first fact, which fill the reservoir."""
     tasks: _Count = 8
@@ -117,10 +117,9 @@ class SizeConfig(_Section):
     def _known(self) -> Self:
         _require_known("sets", self.sets, SEQUENCES)
         _require_known("arms", self.arms, ARMS)
-        if (needing := next((arm for arm in self.arms if arm in NEEDS_NORMS), None)) is not None:
-            needed = NEEDS_NORMS[needing]
-            if needed not in self.arms[: self.arms.index(needing)]:
-                raise ValueError(f"arms has {needing!r}, whose norm is that of {needed!r}; put {needed!r} before it")
+        for place, arm in enumerate(self.arms):
+            if (followed := FOLLOWS.get(arm)) is not None and followed not in self.arms[:place]:
+                raise ValueError(f"arms has {arm!r}, which is measured by {followed!r}; put {followed!r} before it")
         return self
 
 

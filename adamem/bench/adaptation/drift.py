@@ -7,6 +7,8 @@ import numpy as np
 from adamem.types import AnyArray, DoubleArray, FloatArray
 
 NEIGHBOURS = 10
+ALARMS = ("document_cosine", "question_cosine", "neighbour_overlap", "anisotropy", "effective_rank")
+DOCUMENT_COSINE = ALARMS.index("document_cosine")
 
 
 def mean_cosine(new: FloatArray, old: FloatArray) -> float:

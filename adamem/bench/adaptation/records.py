@@ -3,9 +3,9 @@
 Its record is ``adaptation.json``; `adamem.bench.pieces` has the layout of the folder. Pieces, for a sequence of tasks
 SET, a seed N and an arm:
 
-* ``SET.N.questions``    ``level`` int8 (q,), from 0 for a; ``task`` int16 (q,), -1 at level c; ``query``, ``document``
-  int32: judgements by number; ``documents`` int32 (2,): how many are the sequence's, and how many there are with those
-  of level c
+* ``SET.N.questions``    ``level`` int8 (q,), from 0 for a; ``task`` int16 (q,), -1 at level c; ``key`` int64 (q,): one
+  question has one in every seed; ``form`` str (q,); ``query``, ``document`` int32: judgements by number; ``documents``
+  int32 (2,): how many are the sequence's, and how many there are with those of level c
 * ``SET.N.ARM``          rows (s, q, 10) int32 of each view: ``anew``, ``stale``, ``bridged``, -1 where there is none;
   the first stage is the untouched encoder; ``after`` int16 (s,): tasks learnt; ``steps``, ``nbytes`` int64 (s,),
   ``learning_seconds`` (s,), up to there; ``embedding_seconds`` (s,): of the sequence's documents; ``alarms`` (s, 5);
@@ -14,8 +14,8 @@ SET, a seed N and an arm:
   each exam
 * ``acquisition.SET.N``  ``anew``, ``stale`` int32 (c, w): the rank of each question's best answer, from 1, when
   ``done`` int32 (c,) updates were done; ``taught`` int32 (p,): the number of each taught fact's update, from 0;
-  ``fact`` int16 (w,): of each question, facts from p on being never taught; ``update_ns`` int64 (updates,); ``pool``,
-  ``embedding_ns``
+  ``fact`` int16 (w,): of each question, facts from p on being never taught; ``key``, ``form`` (w,) as above;
+  ``update_ns`` int64 (updates,); ``pool``, ``embedding_ns``
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pathlib import Path
 from adamem.bench.pieces import Piece, PieceFolder, PiecesRun
 
 FILE = "adaptation.json"
-FORMAT = 1
+FORMAT = 2
 AdaptationRun = PiecesRun
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from adamem.adapt import QueryAdapter
 from adamem.bench.adaptation.acquisition import measure_acquisition
-from adamem.bench.adaptation.arms import ARMS, NEEDS_NORMS, VARIES, Setting
+from adamem.bench.adaptation.arms import ARMS, FOLLOWS, VARIES, Setting
 from adamem.bench.adaptation.asked import Asked, Known
 from adamem.bench.adaptation.config import AdaptationExperiment
 from adamem.bench.adaptation.records import AdaptationFolder
@@ -111,21 +112,19 @@ class _Run:
             f"{name}.{seed}.questions", {"sequence": sequence.key}, lambda _: (asked.arrays(), _facts(sequence))
         )
         for arm in chosen.arms:
-            norms = None
-            if arm in NEEDS_NORMS:
-                norms = pieces.folder.arrays(f"{name}.{seed}.{NEEDS_NORMS[arm]}")["norms"]
+            followed = f"{name}.{seed}.{FOLLOWS[arm]}" if arm in FOLLOWS else None
             setting = Setting(
                 self.encoder,
                 known,
                 sequence,
                 self.experiment.learning.learning(),
                 seed=seed,
-                norms=norms,
+                followed=None if followed is None else pieces.folder.arrays(followed),
                 variants=self.experiment.variants.variants(),
             )
             spec = self._spec(sequence, seed) | {
                 "arm": arm,
-                "norms": None if norms is None else [f"{norm:.6g}" for norm in norms.ravel()],
+                "followed": None if followed is None else pieces.folder.piece(followed).key,
             }
             if arm in VARIES:
                 spec["variants"] = self.experiment.variants.model_dump(mode="json", include=set(VARIES[arm]))
@@ -165,6 +164,10 @@ class _Run:
             "device": experiment.device,
             "libraries": {name: version(name) for name in ("peft", "transformers")},
             "learning": experiment.learning.model_dump(mode="json"),
+            "recipes": {
+                "lora": asdict(experiment.learning.learning().recipe(seed=seed)),
+                "query_map": asdict(QueryAdapter(seed=seed)),
+            },
             "seed": seed,
         }
 

@@ -20,7 +20,6 @@ VIEWS = ("anew", "stale", "bridged")
 fitted to a share of them embedded anew."""
 MIXED = (0.0, 0.1, 0.5, 0.9, 1.0)
 """Shares of the documents that are embedded anew while the others are still the base's, after the last task."""
-ALARMS = ("document_cosine", "question_cosine", "neighbour_overlap", "anisotropy", "effective_rank")
 Arrays = dict[str, AnyArray]
 
 
@@ -115,7 +114,7 @@ def _some(setting: Setting, asked: Asked, share: float) -> AnyArray:
 
 
 def _alarms(questions: FloatArray, documents: FloatArray, asked: Asked, known: Known) -> list[float]:
-    """As `ALARMS` names them, of the sequence's own questions and documents."""
+    """As `drift.ALARMS` names them, of the sequence's own questions and documents."""
     own = asked.task >= 0
     new, old = documents[: asked.own], known.documents[: asked.own]
     return [

@@ -26,6 +26,8 @@ class Lesson:
     """Its id."""
     group: str
     """Lessons of one group are never each other's negatives: they may share their answer, their label, their entity."""
+    shared: tuple[str, ...] = ()
+    """Further groups that it is of."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Question:
     """Ids of the documents that answer it, at least one."""
     group: str
     """As of lessons: the entity, label or fact that it is about."""
+    form: str = ""
+    """How it asks, where the collection has more than one way; the ways differ in how hard they are."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from adamem.bench.adaptation.asked import LEVELS
-from adamem.bench.adaptation.stream import ALARMS
+from adamem.bench.adaptation.drift import ALARMS
 from adamem.bench.paired import Paired
 from adamem.report import wording
 from adamem.report.adaptation.gathered import CONTROLS, TITLES, Acquired, ArmResult, Gathered, SetResult, estimate
