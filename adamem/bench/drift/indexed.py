@@ -109,17 +109,19 @@ class Indexed:
         return out
 
     def side_by_side(
-        self, queries: FloatArray, shares: list[float], *, bridged: list[FloatArray]
+        self, queries: FloatArray, shares: list[float], *, former: FloatArray, bridged: list[FloatArray]
     ) -> dict[str, AnyArray]:
-        """An index of what is embedded anew beside one of what is not, merged by cosine: int32 (shares, q, 10) each.
+        """An index of what is embedded anew beside one of what is not: int32 (shares, q, 10) each.
 
-        ``bridged``: the old one is asked by `bridged`, the queries of each share over a bridge; ``unbridged``: by the
-        new queries as they are. Both indexes are kept up as they ask to be.
+        ``bridged``: the old one is asked by `bridged`, the queries of each share over a bridge; ``each-own``: by
+        `former`, the old encoder's queries; both merged by cosine. ``by-rank``: by the new queries as they are, merged
+        by rank, since their cosines mean nothing (merged by cosine it would be one index of both). Both indexes are
+        kept up as they ask to be.
         """
         ids = np.arange(len(self.old))
         old = self._built(self.old, ids)
         new: Index | None = None
-        out: dict[str, list[AnyArray]] = {"bridged": [], "unbridged": []}
+        out: dict[str, list[AnyArray]] = {"bridged": [], "each-own": [], "by-rank": []}
         done = 0
         for share, over in zip(shares, bridged, strict=True):
             stop = round(share * len(self.order))
@@ -137,8 +139,9 @@ class Indexed:
                 left, done_with = (np.sort(part) for part in (self.order[stop:], self.order[:stop]))
                 old, new = self._built(self.old[left], left), self._built(self.new[done_with], done_with)
             there = new.search(queries, DEPTH, params=self.effort.params)
-            for name, asked in (("bridged", over), ("unbridged", queries)):
+            for name, asked in (("bridged", over), ("each-own", former)):
                 out[name].append(merged(old.search(asked, DEPTH, params=self.effort.params), there))
+            out["by-rank"].append(interleaved(there, old.search(queries, DEPTH, params=self.effort.params)))
             done = stop
         return {name: np.stack(found) for name, found in out.items()}
 
@@ -188,6 +191,13 @@ def merged(first: SearchResult, second: SearchResult) -> AnyArray:
     distances = np.concatenate([first.distances, second.distances], axis=1)
     order = np.lexsort((ids, distances), axis=1)[:, :DEPTH]
     return np.take_along_axis(ids, order, axis=1).astype(np.int32)
+
+
+def interleaved(first: SearchResult, second: SearchResult) -> AnyArray:
+    """The first of each answer, then the second of each, and so on: int32 (q, 10)."""
+    both = np.stack([first.ids, second.ids], axis=2).reshape(len(first.ids), -1)  # (q, 2 k), in turns
+    order = np.argsort(both < 0, axis=1, kind="stable")[:, :DEPTH]  # empty places last
+    return np.take_along_axis(both, order, axis=1).astype(np.int32)
 
 
 def overlap(found: IdArray, truth: IdArray) -> float:

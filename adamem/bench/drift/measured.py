@@ -53,7 +53,7 @@ def measure_drift(
         one.tune(index, tuning, enough=plan.effort)
         rows = {view: one.rows(index, queries) for view, queries in asked.items()}
         rows |= one.put_in(index, moved.questions, plan.shares)
-        rows |= one.side_by_side(moved.questions, plan.shares, bridged=bridged)
+        rows |= one.side_by_side(moved.questions, plan.shares, former=old_questions, bridged=bridged)
         rows["anew"] = one.rows(one.over_new(), moved.questions)
         arrays |= {f"{name}.{view}": found for view, found in rows.items()}
         facts["indexes"][name] = one.facts()

@@ -8,8 +8,9 @@ and a drift:
   questions), ``stale`` (new ones), ``procrustes``, ``low-rank-affine``, ``mean-drift`` (new ones over that bridge),
   ``query-map`` (old ones, mapped). Over new vectors: ``anew`` (built from them), ``placed`` (built from the old ones,
   in whose place they were put), ``kept-up`` (the same after its maintenance). Of each share, int32 (shares, q, 10):
-  ``mixed`` (one index with vectors of both spaces), ``bridged`` and ``unbridged`` (an index of each space). And
-  ``alarms`` (5,), as `adamem.bench.adaptation.stream.ALARMS` names them; ``ns.BRIDGE`` int64 (1000,): of one query
+  ``mixed`` (one index with vectors of both spaces); an index of each space, the old one asked ``bridged``,
+  ``each-own`` (by the old questions) or by the new ones and merged ``by-rank``. And ``alarms`` (5,), as
+  `adamem.bench.adaptation.stream.ALARMS` names them; ``ns.BRIDGE`` int64 (1000,): of one query
 """
 
 from __future__ import annotations
