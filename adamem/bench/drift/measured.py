@@ -92,4 +92,4 @@ def _asked(
         there = order[: max(1, round(min(share, plan.bridge) * len(order)))]
         bridge, _ = fitted(plan.over, moved.documents[there], old[there])
         bridged.append(bridge(moved.questions))
-    return asked, bridged, arrays, {"seconds": seconds, "bytes": nbytes}
+    return asked, bridged, arrays, {"seconds": seconds, "bytes": nbytes, "fitted_to": len(some), "dim": old.shape[1]}

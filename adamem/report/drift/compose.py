@@ -7,7 +7,7 @@ from adamem.report import wording
 from adamem.report.document import Block, Bullets, Document, Paragraph, Section
 from adamem.report.drift import tables
 from adamem.report.drift.gathered import AT_REST, VIEW_NAMES, WAYS, DriftResult, Gathered, SetResult
-from adamem.report.drift.tables import span
+from adamem.report.drift.tables import span, told_apart
 from adamem.report.figures import losses, shares
 from adamem.report.pieces import machine, recompute, section
 
@@ -87,7 +87,7 @@ def _lost(gathered: Gathered, one: SetResult, drift: DriftResult) -> str:
     parts = {name: drift.split(name, "stale").index for name in gathered.experiment.indexes}
     told = wording.listed([f"{name} {wording.points(part.difference)}" for name, part in parts.items()])
     most = max(abs(part.difference) for part in parts.values())
-    if loss.low <= 0:
+    if not told_apart(loss):
         whose = "so that nothing certain is lost"
     elif most < 0.1 * loss.difference:
         whose = "and nearly all of it is the encoder's"
@@ -98,7 +98,7 @@ def _lost(gathered: Gathered, one: SetResult, drift: DriftResult) -> str:
     return (
         f"{one.key}: with the old encoder recall@10 is {before}; with the new one and all documents embedded anew "
         f"{anew}; with new questions and the documents as they were {stale}. Against embedding anew this costs "
-        f"{span(loss)} by exact search, {whose}: on the same vectors indexes lose further points of {told}."
+        f"{span(loss)} by exact search, {whose}: on the same vectors the indexes lose {told} points more."
     )
 
 
@@ -106,32 +106,41 @@ def _bridges(one: SetResult, drift: DriftResult) -> str:
     """Whether a bridge beats doing nothing."""
     tests = {view: drift.against(view, "stale") for view in drift.views if view in AT_REST[2:]}
     told = wording.listed([f"{VIEW_NAMES[view]} {span(test)}" for view, test in tests.items()])
-    better = [VIEW_NAMES[view] for view, test in tests.items() if test.low > 0]
-    worse = [VIEW_NAMES[view] for view, test in tests.items() if test.high < 0]
+    apart = {view: test.difference for view, test in tests.items() if told_apart(test)}
+    better = [VIEW_NAMES[view] for view, change in apart.items() if change > 0]
+    worse = [VIEW_NAMES[view] for view, change in apart.items() if change < 0]
     if better:
-        verdict = f"What beats asking the old documents directly: {wording.listed(better)}"
+        verdict = f"better than new questions without a bridge: {wording.listed(better)}"
     elif len(worse) == len(tests):
-        verdict = "Every bridge is worse than asking the old documents directly"
+        verdict = "every bridge is worse than none"
     else:
-        verdict = "No bridge beats asking the old documents directly"
-    return f"{one.key}: {verdict}. Against no bridge: {told}."
+        verdict = "no bridge is better than none"
+    if worse and len(worse) < len(tests):
+        verdict += f"; worse than none: {wording.listed(worse)}"
+    return f"{one.key}: {verdict}. By exact search, against no bridge: {told}."
 
 
 def _instead(gathered: Gathered, one: SetResult, drift: DriftResult) -> str:
     """What to do until all is embedded anew."""
     rest = {view: drift.score(EXACT, view).value for view in drift.views if view in AT_REST}
     best = max(rest, key=lambda view: rest[view])
+    alike = [VIEW_NAMES[view] for view in rest if view != best and not told_apart(drift.against(best, view))]
     share = len(gathered.experiment.shares) // 2
     half = {way: drift.score(EXACT, way, share=share).value for way in WAYS}
     way = max(half, key=lambda name: half[name])
+    ties = [WAYS[other] for other in WAYS if other != way and not told_apart(drift.ways(way, other, share))]
     told = wording.listed([f"{WAYS[name]} {wording.score(value)}" for name, value in half.items()])
-    anew = drift.against("anew", best)
     return (
-        f"{one.key}: while no document is embedded anew most is found by {VIEW_NAMES[best]} "
-        f"({wording.score(rest[best])}), which embedding anew beats by {span(anew)}. With "
-        f"{wording.percent(gathered.experiment.shares[share])} of them embedded anew recall@10 is: {told}; the best of "
-        f"these is {WAYS[way]}."
+        f"{one.key}: while no document is embedded anew, “{VIEW_NAMES[best]}” finds most "
+        f"({wording.score(rest[best])}{_beside(alike)}); embedding all anew finds {span(drift.against('anew', best))} "
+        f"more. With {wording.percent(gathered.experiment.shares[share])} embedded anew recall@10 is: {told}; most "
+        f"with {WAYS[way]}{_beside(ties)}."
     )
+
+
+def _beside(alike: list[str]) -> str:
+    """Of whom the best is not told apart."""
+    return f", not told apart from: {'; '.join(alike)}" if alike else ""
 
 
 def _placed(gathered: Gathered) -> str:
@@ -144,7 +153,7 @@ def _placed(gathered: Gathered) -> str:
     ]
     if not tests:
         return ""
-    worse = [f"{named} ({span(test)})" for named, test in tests if test.high < 0]
+    worse = [f"{named} ({span(test)})" for named, test in tests if told_apart(test) and test.difference < 0]
     if worse:
         return (
             f"New vectors put into an index built on old ones, against one built from them, cost recall@10: "
@@ -169,10 +178,11 @@ def _controls(gathered: Gathered) -> str:
     ]
     if not found:
         return ""
-    failed = [said for said, held in found if not held]
+    failed = [said for said, held in found if held is False]
     if failed:
         return f"A control fails ({'; '.join(failed)}); what is said above is not to be trusted."
-    return f"The controls hold: {'; '.join(said for said, _ in found)}."
+    kept = [said for said, held in found if held]
+    return f"The controls hold: {'; '.join(kept)}." if kept else ""
 
 
 def _caveat(gathered: Gathered) -> str:

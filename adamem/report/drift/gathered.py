@@ -36,13 +36,13 @@ DRIFT_NAMES = {
 VIEW_NAMES = {
     "before": "old questions, old documents",
     "stale": "new questions, old documents",
-    "procrustes": "over Procrustes",
-    "low-rank-affine": "over a low-rank affine map",
-    "mean-drift": "over the mean drift",
-    "query-map": "old questions, mapped",
-    "placed": "new documents, put in",
-    "kept-up": "new documents, put in, maintained",
-    "anew": "new documents, built anew",
+    "procrustes": "new ones over Procrustes",
+    "low-rank-affine": "new ones over a low-rank affine map",
+    "mean-drift": "new ones over the mean drift",
+    "query-map": "old questions over the query map",
+    "placed": "new ones, new documents put in",
+    "kept-up": "the same, maintained",
+    "anew": "new questions, new documents",
 }
 """What the report calls the ways in which questions meet documents."""
 AT_REST = ("before", "stale", *BRIDGES, "query-map")

@@ -334,8 +334,9 @@ def controls(gathered: Gathered) -> Table | None:
     for one in gathered.sets:
         for drift in one.drifts.values():
             for said, value, held in checks(drift):
-                rows.append((Cell(one.key), Cell(drift.title), Cell(said), Cell(value), Cell(_verdict(held))))
-                records.append({"set": one.key, "drift": drift.name, "check": said, "value": value, "passed": held})
+                verdict = "not determined" if held is None else "holds" if held else "fails"
+                rows.append((Cell(one.key), Cell(drift.title), Cell(said), Cell(value), Cell(verdict)))
+                records.append({"set": one.key, "drift": drift.name, "check": said, "value": value, "verdict": verdict})
     if not rows:
         return None
     return Table(
@@ -352,16 +353,21 @@ def controls(gathered: Gathered) -> Table | None:
         tuple(records),
         notes=(
             "A rotation multiplies all old vectors by one random orthogonal matrix: nothing is found without a bridge, "
-            "and Procrustes must undo it. Noise of half a vector's norm is beyond every bridge; what it costs is shown "
-            "among the views' figures in the CSV. Shuffled pairs join each question with another's document.",
+            "and Procrustes must undo it, where it is fitted to as many texts as there are dimensions. Noise of half a "
+            "vector's norm is beyond every bridge; what it costs is shown among the views' figures in the CSV. "
+            "Shuffled pairs join each question with another's document.",
         ),
     )
 
 
-def checks(drift: DriftResult) -> list[tuple[str, str, bool]]:
-    """What a control has to show: in words, what is, and whether it holds."""
+def checks(drift: DriftResult) -> list[tuple[str, str, bool | None]]:
+    """What a control has to show: in words, what is, and whether it holds; None where it cannot be told.
+
+    Procrustes is not determined by fewer texts than the space has dimensions.
+    """
     if drift.name == "rotation":
         share, back = drift.relative(EXACT, "stale"), drift.against("procrustes", "anew")
+        enough = min(drift.facts("fitted_to")) >= max(drift.facts("dim"))
         return [
             (
                 f"without a bridge under {wording.percent(COLLAPSED)} of recall@10 is left",
@@ -371,12 +377,18 @@ def checks(drift: DriftResult) -> list[tuple[str, str, bool]]:
             (
                 "Procrustes brings recall@10 back to within a point",
                 f"{wording.points(back.difference)} points",
-                abs(back.difference) <= NEAR,
+                abs(back.difference) <= NEAR if enough else None,
             ),
         ]
     if drift.name == "shuffled":
         gain = drift.against("anew", "before")
-        return [("learns nothing: recall@10 is not above the untouched encoder's", span(gain), gain.low <= 0)]
+        return [
+            (
+                "learns nothing: recall@10 is not above the untouched encoder's",
+                span(gain),
+                not (told_apart(gain) and gain.difference > 0),
+            )
+        ]
     return []
 
 
@@ -420,7 +432,7 @@ def costs(gathered: Gathered) -> Table | None:
         records.append(_spent(one, "learning", learning, None, adapter))
         records.append(_spent(one, "embedding", embedding, None, None))
         for name, fact, told in (
-            *((bridge, bridge, f"fitting {VIEW_NAMES[bridge].removeprefix('over ')}") for bridge in BRIDGES),
+            *((bridge, bridge, f"fitting {VIEW_NAMES[bridge].rpartition('over ')[2]}") for bridge in BRIDGES),
             ("query-map", "map", "learning the query map"),
         ):
             if not all(f"ns.{name}" in seed.arrays for seed in drift.seeds):
@@ -512,9 +524,14 @@ def label(one: SetResult, drift: DriftResult) -> str:
     return f"{one.key} ({one.facts['language']}), {drift.title}, {seeds} seed{'s' if seeds > 1 else ''}"
 
 
+def told_apart(test: Paired) -> bool:
+    """Whether a paired test at 5 % (uncorrected) tells the two apart."""
+    return test.p_value < ALPHA
+
+
 def span(test: Paired) -> str:
     """A difference in points with its interval, and whether it is told apart from none."""
-    apart = "" if test.p_value < ALPHA else ", not told apart"
+    apart = "" if told_apart(test) else ", not told apart"
     return f"{wording.points(test.difference)} points [{wording.points(test.low)}, {wording.points(test.high)}]{apart}"
 
 
@@ -522,7 +539,7 @@ def _difference(test: Paired) -> Cell:
     return Cell(
         wording.points(test.difference),
         f"[{wording.points(test.low)}, {wording.points(test.high)}]",
-        best=test.p_value < ALPHA and test.difference > 0,
+        best=told_apart(test) and test.difference > 0,
     )
 
 
@@ -536,10 +553,6 @@ def _recorded(test: Paired, name: str) -> dict[str, CsvValue]:
 
 def _estimated(found: Estimate, name: str) -> dict[str, CsvValue]:
     return {name: found.value, "low": found.low, "high": found.high}
-
-
-def _verdict(held: bool) -> str:
-    return "holds" if held else "fails"
 
 
 def _share(share: float) -> str:

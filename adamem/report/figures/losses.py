@@ -70,6 +70,7 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
                         color=look.colour,
                         markersize=4.5,
                         linestyle="none",
+                        clip_on=False,
                         label=index if row == 0 else None,
                         zorder=4,
                     )
@@ -90,5 +91,5 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
             ncols=1 + len(indexes),
             fontsize=9,
         )
-        figure.subplots_adjust(left=0.265, right=0.985, top=1 - 0.6 / height, bottom=0.5 / height, wspace=0.1)
+        figure.subplots_adjust(left=0.285, right=0.985, top=1 - 0.6 / height, bottom=0.5 / height, wspace=0.1)
         return export(figure)

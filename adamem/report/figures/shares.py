@@ -65,13 +65,14 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
                 axes.vlines(x, [r["low"] for r in mine], [r["high"] for r in mine], color=colour, linewidth=0.9)
                 axes.plot(x, y, color=colour, linestyle=dash, marker=marker, markersize=4, label=WAYS[way])
             places = sorted({r["share"] for r in records})
-            given_ticks(axes.xaxis, [100 * share for share in places], [f"{100 * share:g}" for share in places])
+            given_ticks(axes.xaxis, [100 * share for share in places], [_percent(share) for share in places])
             axes.set_title(f"{key}: {index}" if len(sets) > 1 else index)
             if place % len(indexes) == 0:
                 axes.set_ylabel("relative recall@10")
             if place // len(indexes) == len(sets) - 1:
                 axes.set_xlabel("% embedded anew")
             axes.tick_params(labelsize=8.5)
+            axes.set_xlim(-4, 104)
             quiet(axes)
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="upper left", bbox_to_anchor=(0.03, 1.0), ncols=2, fontsize=9)
@@ -79,3 +80,8 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
             left=0.075, right=0.99, top=1 - 0.82 / height, bottom=0.48 / height, wspace=0.08, hspace=0.3
         )
         return export(figure)
+
+
+def _percent(share: float) -> str:
+    """A tick's text; none where it would touch that of an end."""
+    return f"{100 * share:g}" if share in (0.0, 1.0) or 0.15 <= share <= 0.85 else ""
