@@ -35,22 +35,26 @@ def views(gathered: Gathered) -> Table | None:
             for view in (view for view in drift.views if view not in ("placed", "kept-up")):
                 first, ten = (drift.score(EXACT, view, measure) for measure in MEASURES)
                 stale, anew = drift.against(view, "stale"), drift.against(view, "anew")
+                relative = drift.relative(EXACT, view)
                 rows.append(
                     (
                         Cell(VIEW_NAMES[view]),
                         Cell(wording.score(first.value), wording.interval(first, "score")),
                         Cell(wording.score(ten.value), wording.interval(ten, "score")),
+                        Cell(wording.score(relative.value), wording.interval(relative, "score")),
                         _difference(stale) if view != "stale" else Cell(wording.NOTHING),
                         _difference(anew) if view != "anew" else Cell(wording.NOTHING),
                     )
                 )
                 for measure, score in zip(MEASURES, (first, ten), strict=True):
+                    part = drift.relative(EXACT, view, measure=measure)
                     to_stale, to_anew = (drift.against(view, other, measure) for other in ("stale", "anew"))
                     of_seeds = [float(seed.values(EXACT, view, measure).mean()) for seed in drift.seeds]
                     records.append(
                         {"set": one.key, "drift": drift.name, "view": view, "measure": measure}
                         | {"questions": to_stale.queries, "value": score.value, "low": score.low, "high": score.high}
                         | {"least_of_seeds": min(of_seeds), "most_of_seeds": max(of_seeds)}
+                        | {"relative": part.value, "relative_low": part.low, "relative_high": part.high}
                         | _recorded(to_stale, "to_stale")
                         | _recorded(to_anew, "to_anew")
                     )
@@ -65,6 +69,7 @@ def views(gathered: Gathered) -> Table | None:
             Column("how they meet the documents", number=False),
             Column("recall@1"),
             Column("recall@10"),
+            Column("relative", "to all anew, @10"),
             Column("against", "no bridge, @10"),
             Column("against", "all embedded anew, @10"),
         ),
@@ -189,9 +194,12 @@ def along(gathered: Gathered, drift: DriftResult, index: str, way: str) -> list[
 def placed(gathered: Gathered) -> Table | None:
     """An index into which new vectors were put, against one built from them."""
     groups, records = [], Records()
+    rebuilt: list[str] = []
     for one, drift in gathered.leads:
         rows = []
         for name in gathered.experiment.indexes:
+            if not drift.has(name, "placed") and name not in rebuilt:
+                rebuilt.append(name)
             effort = drift.facts("indexes", name, "effort")
             spread = sorted({wording.params(found) for found in effort})
             for view, spent in (("stale", "build"), ("placed", "put-in"), ("kept-up", "maintain"), ("anew", "rebuild")):
@@ -241,6 +249,10 @@ def placed(gathered: Gathered) -> Table | None:
             "chosen before the drift and kept. Neighbours found: of exact search's ten over the same vectors. Put in: "
             "each document's id is given its new vector, all of them one share after the other; maintained: after the "
             "index's own upkeep, which builds hnsw and faiss_pq anew and mends or rebuilds spiral's graph.",
+            *(
+                f"{name} takes no new vector for an id that it has: it was built again for each share."
+                for name in rebuilt
+            ),
         ),
     )
 
