@@ -213,6 +213,13 @@ def test_a_loss_is_the_encoders_and_the_indexs(ran):
     for record in records:
         total, encoder, index = (float(record[name]) for name in ("total", "encoder", "index_part"))
         assert total == pytest.approx(encoder + index, abs=1e-6)
+    halves = csv.DictReader(io.StringIO((ran / "tables" / "shares.csv").read_text()))
+    between = [record for record in halves if record["share"] not in ("0", "1")]
+    assert len(between) == 2 * 4 * 4  # shares, indexes, ways
+    for record in between:
+        total, encoder, index = (float(record[name]) for name in ("total", "encoder", "index_part"))
+        assert total == pytest.approx(encoder + index, abs=1e-6)
+        assert record["index"] != "exact" or index == 0
     folder = DriftFolder(ran)
     lost = {"total": [], "encoder": [], "index_part": []}
     for seed in range(2):

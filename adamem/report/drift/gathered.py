@@ -137,10 +137,10 @@ class DriftResult:
         """The same of two ways of half embedded documents, at a share."""
         return paired(self.pooled(index, other, measure, share), self.pooled(index, way, measure, share))
 
-    def split(self, index: str, view: str, measure: Measure = "recall@10") -> Split:
-        """The loss of a view by an index."""
-        best, exact = self.pooled(EXACT, "anew", measure), self.pooled(EXACT, view, measure)
-        mine = self.pooled(index, view, measure)
+    def split(self, index: str, view: str, measure: Measure = "recall@10", share: int = -1) -> Split:
+        """The loss of a view by an index; `share` numbers the shares of a view that has them."""
+        best, exact = self.pooled(EXACT, "anew", measure), self.pooled(EXACT, view, measure, share)
+        mine = self.pooled(index, view, measure, share)
         return Split(paired(mine, best), paired(exact, best), paired(mine, exact))
 
     def nearest(self, index: str, view: str) -> float:

@@ -11,11 +11,11 @@ from adamem.bench.adaptation.stream import ALARMS
 from adamem.bench.drift.bridging import BRIDGES
 from adamem.bench.drift.config import EarlierConfig
 from adamem.bench.drift.measured import EXACT
-from adamem.bench.paired import Paired
+from adamem.bench.paired import Paired, paired
 from adamem.bench.stats import Estimate
 from adamem.report import wording
 from adamem.report.document import Cell, Column, CsvValue, Group, Table
-from adamem.report.drift.gathered import VIEW_NAMES, WAYS, DriftResult, Gathered, Measure, SetResult
+from adamem.report.drift.gathered import VIEW_NAMES, WAYS, DriftResult, Gathered, Measure, SetResult, Split
 
 ALPHA = 0.05
 NEAR = 0.01
@@ -23,6 +23,9 @@ NEAR = 0.01
 COLLAPSED = 0.2
 """With a rotated space and no bridge, less than this share of what the new documents give may be found."""
 Records = list[Mapping[str, CsvValue]]
+_NOTHING = paired(np.zeros(0), np.zeros(0))
+_NO_SPLIT = Split(_NOTHING, _NOTHING, _NOTHING)
+"""Of none and of all documents the losses stand in the table of views."""
 MEASURES: tuple[Measure, Measure] = ("recall@1", "recall@10")
 
 
@@ -149,10 +152,17 @@ def shares(gathered: Gathered) -> Table | None:
         for name in gathered.indexes:
             for way in WAYS:
                 cells = []
-                for share, found in along(gathered, drift, name, way):
+                for place, (share, found) in enumerate(along(gathered, drift, name, way)):
                     cells.append(Cell(wording.score(found.value), wording.interval(found, "score")))
+                    between = 0 < place <= len(gathered.experiment.shares)
+                    parts = drift.split(name, way, share=place - 1) if between else _NO_SPLIT
                     records.append(
-                        {"set": one.key, "index": name, "way": way} | {"share": share} | _estimated(found, "relative")
+                        {"set": one.key, "index": name, "way": way}
+                        | {"share": share}
+                        | _estimated(found, "relative")
+                        | _recorded(parts.total, "total")
+                        | _recorded(parts.encoder, "encoder")
+                        | _recorded(parts.index, "index_part")
                     )
                 rows.append((Cell(WAYS[way]), Cell(name), *cells))
         groups.append(Group(label(one, drift), tuple(rows)))
@@ -175,7 +185,7 @@ def shares(gathered: Gathered) -> Table | None:
             "old one, answers are merged by cosine; without either by rank, as by cosine this would be one index of "
             "both. The bridge is fitted "
             f"to what is embedded anew by then, at most {_share(gathered.experiment.bridge)} of the documents (so many "
-            "at 0 % too).",
+            "at 0 % too). The encoder's and the index's part of what is lost at each share stand in the CSV.",
         ),
     )
 

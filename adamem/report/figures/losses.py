@@ -77,7 +77,9 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
             axes.axvline(0, color=INK, linewidth=0.9, zorder=3)
             axes.set_yticks(range(len(views)), [VIEW_NAMES[view] for view in views])
             axes.set_ylim(len(views) - 0.45, -0.55)
-            axes.tick_params(axis="y", length=0)
+            axes.tick_params(axis="y", length=0, pad=6)
+            low, high = axes.get_xlim()
+            axes.set_xlim(min(low, 0.0), max(high, 2.0))  # less than two points would look like much
             axes.set_title(key)
             axes.set_xlabel("points of recall@10 lost")
             quiet(axes, grid="x")
@@ -91,5 +93,5 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
             ncols=1 + len(indexes),
             fontsize=9,
         )
-        figure.subplots_adjust(left=0.285, right=0.985, top=1 - 0.6 / height, bottom=0.5 / height, wspace=0.1)
+        figure.subplots_adjust(left=0.3, right=0.985, top=1 - 0.6 / height, bottom=0.5 / height, wspace=0.1)
         return export(figure)

@@ -74,6 +74,9 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
             axes.tick_params(labelsize=8.5)
             axes.set_xlim(-4, 104)
             quiet(axes)
+        for row in range(len(sets)):
+            low, high = panels[row * len(indexes)].get_ylim()
+            panels[row * len(indexes)].set_ylim(min(low, 0.9), max(high, 1.01))
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="upper left", bbox_to_anchor=(0.03, 1.0), ncols=2, fontsize=9)
         figure.subplots_adjust(
