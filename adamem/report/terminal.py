@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adamem.bench.adaptation.records import is_adaptation
+from adamem.bench.drift.records import is_drift
 from adamem.bench.engine import is_engine
 from adamem.bench.suite import is_suite
 from adamem.report import answer
@@ -17,6 +18,9 @@ from adamem.report.adaptation.gathered import gather as gather_adaptation
 from adamem.report.adaptation.tables import acquisition, levels
 from adamem.report.document import Cell
 from adamem.report.document import Table as Source
+from adamem.report.drift import compose as drift
+from adamem.report.drift.gathered import gather as gather_drift
+from adamem.report.drift.tables import controls, views
 from adamem.report.engine import compose as engine
 from adamem.report.engine.gathered import gather
 from adamem.report.engine.tables import evidence, hybrid
@@ -31,7 +35,7 @@ def summary(path: Path) -> RenderableType:
     """The answer, the headline table and the exact-search sentence of the run in the folder `path`.
 
     Of a suite, the overview's answer and who leads on each data set; of a run on the engine, what it found; of one on
-    adaptation, what was learnt.
+    adaptation, what was learnt; of one on drift, what is lost.
     """
     if is_engine(path):
         of_engine = gather(Path(path))
@@ -42,6 +46,11 @@ def summary(path: Path) -> RenderableType:
         of_adaptation = gather_adaptation(Path(path))
         shown = [table for table in (acquisition(of_adaptation), levels(of_adaptation)) if table is not None]
         first, *rest = adaptation.answer(of_adaptation) or ["Nothing has been measured yet; run it again to go on."]
+        return Group(*(_table(table) for table in shown), Text(first, style="bold"), *(Text(said) for said in rest))
+    if is_drift(path):
+        of_drift = gather_drift(Path(path))
+        shown = [table for table in (views(of_drift), controls(of_drift)) if table is not None]
+        first, *rest = drift.answer(of_drift) or ["Nothing has been measured yet; run it again to go on."]
         return Group(*(_table(table) for table in shown), Text(first, style="bold"), *(Text(said) for said in rest))
     if is_suite(path):
         gathered = read_overview(Path(path))

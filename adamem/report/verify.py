@@ -7,6 +7,7 @@ from pathlib import Path
 
 from adamem.bench.adaptation.records import AdaptationFolder
 from adamem.bench.config import Experiment
+from adamem.bench.drift.records import DriftFolder
 from adamem.bench.engine import EngineFolder
 from adamem.bench.integrity import raw_findings
 from adamem.bench.pieces import PieceFolder
@@ -39,7 +40,7 @@ def verify(path: Path, *, deep: bool = False, pieces: bool = True, progress: Pro
     UserError
         with `deep`, if the data set cannot be had.
     """
-    for folder_of in (EngineFolder, AdaptationFolder):
+    for folder_of in (EngineFolder, AdaptationFolder, DriftFolder):
         if folder_of.is_at(path):
             return _pieces_findings(folder_of(Path(path)))
     if is_suite(path):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from adamem.bench.adaptation.records import is_adaptation
+from adamem.bench.drift.records import is_drift
 from adamem.bench.engine import is_engine
 from adamem.bench.suite import is_suite
 from adamem.files import atomic_write, write_json
@@ -19,6 +20,8 @@ from adamem.report.adaptation.gathered import gather as gather_adaptation
 from adamem.report.comparison import Comparison, compare
 from adamem.report.compose import compose
 from adamem.report.document import Document, Figure
+from adamem.report.drift import compose as drift
+from adamem.report.drift.gathered import gather as gather_drift
 from adamem.report.engine import compose as engine
 from adamem.report.engine.gathered import gather
 from adamem.report.figures import draw
@@ -103,6 +106,9 @@ def _composed(path: Path) -> Composed:
         of_adaptation = gather_adaptation(path)
         document = adaptation.compose(of_adaptation)
         return Composed(document, of_adaptation.contestants, *(one.name for one in pages(path)))
+    if is_drift(path):
+        of_drift = gather_drift(path)
+        return Composed(drift.compose(of_drift), of_drift.contestants, *(one.name for one in pages(path)))
     if is_suite(path):
         gathered = read_overview(path)
         return Composed(overview.compose(gathered), gathered.contestants, *(one.name for one in pages(path)))

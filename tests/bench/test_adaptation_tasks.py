@@ -276,12 +276,9 @@ def test_no_question_is_taught_after_one_that_is_held_out(tmp_path, general):
         assert all({lesson.document} <= set(lesson.shared) for lesson in task.lessons)
         several = [one for one in task.lessons if len(one.shared) > 1]
         assert several
-        assert all(
         for one in several:
             keys = Pair(one.question, one.document, one.group, one.shared).keys
             assert keys >= {"\0" + other for other in one.shared}
-            for one in several
-        )
     queries[0]["order"] = 0  # now its evidence, said at 1, is of the future, and the one said at 0 is left
     early = written(tmp_path / "early", corpus=corpus, queries=queries, qrels=qrels)
     firsts = [task.lessons[0] for task in realmem(source=early, general=general).tasks]

@@ -71,7 +71,8 @@ def test_the_data_set_of_contributing_gets_its_name_and_card(example, tmp_path):
 def test_every_experiment_is_valid_and_says_what_it_owes(name):
     """Expected result, machine, wall time and launch line; grids that the registry takes, of at most six builds each.
 
-    A suite says the wall time of each data set once a report of it is committed, an adaptation that of its default.
+    A suite says the wall time of each data set once a report of it is committed, an adaptation or a drift that of its
+    default.
     """
     from adamem.bench import Experiment, Suite, experiments_of, read, validate
     from adamem.bench.plan import expand
@@ -91,6 +92,14 @@ def test_every_experiment_is_valid_and_says_what_it_owes(name):
         from adamem.bench.adaptation.config import AdaptationExperiment
 
         whole = validate(AdaptationExperiment, tables, source=name)
+        experiments = {}
+        assert whole.quick is not None
+        assert whole.full is not None
+        assert whole.wall_minutes or not (REPOSITORY / "reports" / "reference" / path.stem).is_dir()
+    elif tables.get("study") == "drift":
+        from adamem.bench.drift.config import DriftExperiment
+
+        whole = validate(DriftExperiment, tables, source=name)
         experiments = {}
         assert whole.quick is not None
         assert whole.full is not None

@@ -15,11 +15,13 @@ from adamem.report.figures import (
     fusions,
     hardness,
     latency,
+    losses,
     pareto,
     parts,
     ratios,
     retained,
     scaling,
+    shares,
     stream,
     task,
 )
@@ -31,6 +33,7 @@ _DRAWERS: dict[str, Callable[[tuple[Mapping[str, Any], ...], Mapping[str, Look]]
         *(pareto, effort, latency, cost, hardness, task, scaling),
         *(evidence, fusions, parts, retained),
         *(acquired, stream, forgetting),
+        *(losses, shares),
     )
 } | dict.fromkeys(ratios.NAMES, ratios.draw)
 
