@@ -47,6 +47,8 @@ class Learnt:
     after: float | None
     seconds: float
     """That learning took, without the exam."""
+    exam_seconds: float = 0.0
+    """That the exam took, before and after."""
 
 
 class Workshop:
@@ -181,7 +183,8 @@ class _Learn:
         if self.exam is None:
             return Learnt(learnt.to_bytes(), None, None, seconds)
         before = self.exam.mark(base if since is None else since.applied_to(base))
-        return Learnt(learnt.to_bytes(), before, self.exam.mark(learnt.applied_to(base)), seconds)
+        after = self.exam.mark(learnt.applied_to(base))
+        return Learnt(learnt.to_bytes(), before, after, seconds, time.perf_counter() - begun - seconds)
 
 
 @dataclass(frozen=True)

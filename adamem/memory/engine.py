@@ -41,6 +41,7 @@ from adamem.memory.records import (
     Hit,
     Imported,
     Json,
+    LearningTimings,
     Memory,
     Namespace,
     Stats,
@@ -679,14 +680,16 @@ class MemoryEngine:
         _check_progress(progress)
         return self._caretaker.reembed(encoder, keep=bool(keep), progress=progress)
 
-    def learn(self) -> Adapted | None:
+    def learn(self, *, timings: LearningTimings | None = None) -> Adapted | None:
         """Let the encoder learn whatever is waiting for it, now, and say what came of the last of it.
 
-        None where there was nothing, or where it teaches nothing: one pair alone is told from no other. Raises
-        `InvalidInput` where the engine was opened without an `adapter`.
+        None where there was nothing, or where it teaches nothing: one pair alone is told from no other. To `timings` is
+        added how long the parts of it took. Raises `InvalidInput` where the engine was opened without an `adapter`.
         """
         self._core.require_writer()
-        return self._require_tutor().learn()
+        if timings is not None and not isinstance(timings, LearningTimings):
+            raise InvalidInput(f"timings takes a LearningTimings of adamem.memory, not {_type_name(timings)}")
+        return self._require_tutor().learn(timings or LearningTimings())
 
     def adaptations(self) -> list[Adapted]:
         """What the encoder has learnt, batch by batch, the oldest first, and what became of it."""

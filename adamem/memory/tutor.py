@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from adamem.errors import AdaMemError, InvalidInput, LearningFailed, StorageErro
 from adamem.index import check_count
 from adamem.memory.core import Core
 from adamem.memory.learning import Adaptation, Learning, Lesson
-from adamem.memory.records import Adapted
+from adamem.memory.records import Adapted, LearningTimings
 from adamem.memory.store import EncoderRow
 from adamem.types import FloatArray
 
@@ -90,7 +91,7 @@ class Tutor:
         When, and how it is judged.
     reembed
         Embeds all memories anew by an encoder, whose documents another one embeds, and searches by it from then on;
-        what it was adapted from keeps its vectors.
+        what it was adapted from keeps its vectors. How long that took is added.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class Tutor:
         adapter: Adapter,
         plan: LearningPlan,
         *,
-        reembed: Callable[[Encoder, Encoder, EncoderRow], object],
+        reembed: Callable[[Encoder, Encoder, EncoderRow, LearningTimings], object],
     ) -> None:
         self._core = core
         self._learning = learning
@@ -136,12 +137,12 @@ class Tutor:
                 return
             self._thread = thread
 
-    def learn(self) -> Adapted | None:
+    def learn(self, spent: LearningTimings) -> Adapted | None:
         """Learn all that is waiting, now; None where that is nothing that teaches anything."""
         last = None
         with self._turn:
-            self._catch_up()
-            while (number := self._learn(1)) is not None:
+            self._catch_up(spent)
+            while (number := self._learn(1, spent)) is not None:
                 last = number
         every = self._core.read(self._learning.all)
         return next((one for one in every if one.id == last), None)
@@ -162,8 +163,9 @@ class Tutor:
     def _run(self) -> None:
         try:
             with self._turn:
-                self._catch_up()
-                while not self._stopping and self._learn(self._plan.after) is not None:
+                spent = LearningTimings()  # nobody asked
+                self._catch_up(spent)
+                while not self._stopping and self._learn(self._plan.after, spent) is not None:
                     pass
                 self._waiting = self._core.read(self._learning.waiting)
         except Exception:  # noqa: BLE001 -- of whatever encoder it is; told in the log
@@ -173,14 +175,14 @@ class Tutor:
             with self._lock:
                 self._thread = None
 
-    def _catch_up(self) -> None:
+    def _catch_up(self, spent: LearningTimings) -> None:
         """Embed anew by what was learnt last, where a kill came between."""
         row = self._core.known_encoder()
         newest = self._core.read(self._learning.newest)
         if row is not None and newest is not None and newest.is_waiting:
-            self._embed_by(newest)
+            self._embed_by(newest, spent)
 
-    def _learn(self, least: int) -> int | None:
+    def _learn(self, least: int, spent: LearningTimings) -> int | None:
         """Learn the lessons that wait, if they are so many at least: the number of what came of it, or None."""
         from adamem.adapt import Pair, ProcessEnded  # noqa: PLC0415 -- only who learns needs it
 
@@ -213,7 +215,9 @@ class Tutor:
             reason = str(error)
             _log.warning("%d lessons have taught the encoder of %s nothing: %s", len(lessons), self._core.file, reason)
             return self._core.write(lambda: self._refuse(base, lessons, reason))
-        return self._take(base, lessons, outcome)
+        spent.learning += outcome.seconds
+        spent.exam += outcome.exam_seconds
+        return self._take(base, lessons, outcome, spent)
 
     def _so_far(self, row: EncoderRow) -> tuple[EncoderRow, Adaptation | None]:
         """The encoder that learns, and what it has learnt already and is in use."""
@@ -252,7 +256,8 @@ class Tutor:
                 standing="failed", reason=reason,
             )  # fmt: skip
 
-    def _take(self, base: EncoderRow, lessons: Sequence[Lesson], outcome: Learnt) -> int:
+    def _take(self, base: EncoderRow, lessons: Sequence[Lesson], outcome: Learnt, spent: LearningTimings) -> int:
+        begun = time.perf_counter()
         learnt = open_adaptation(outcome.kept)
         adapted = learnt.applied_to(self._core.encoder.open(base))
         reason, before, after = "", outcome.before, outcome.after
@@ -261,6 +266,8 @@ class Tutor:
 
         if not reason:
             adapted.encode_query(["once, so that no search waits for the model"])
+        loaded = time.perf_counter()
+        spent.loading += loaded - begun
 
         def keep() -> tuple[int, bool]:
             row = self._core.store.encoder()
@@ -281,19 +288,19 @@ class Tutor:
             return number, waits
 
         number, waits = self._core.write(keep)
+        spent.switching += time.perf_counter() - loaded
         if waits:
-            self._embed(adapted, base, outcome.kept)
+            self._embed(adapted, base, outcome.kept, spent)
         return number
 
-    def _embed_by(self, learnt: Adaptation) -> None:
-        self._embed(
-            open_adaptation(learnt.model).applied_to(self._core.encoder.open(learnt.base)), learnt.base, learnt.model
-        )
+    def _embed_by(self, learnt: Adaptation, spent: LearningTimings) -> None:
+        adapted = open_adaptation(learnt.model).applied_to(self._core.encoder.open(learnt.base))
+        self._embed(adapted, learnt.base, learnt.model, spent)
 
-    def _embed(self, adapted: Encoder, base: EncoderRow, model: bytes) -> None:
+    def _embed(self, adapted: Encoder, base: EncoderRow, model: bytes, spent: LearningTimings) -> None:
         """Embed all memories anew, in the other process; searches go by the former encoder until all are there."""
         try:
-            self._reembed(adapted, _Elsewhere(adapted, self._workshop_for(base), model), base)
+            self._reembed(adapted, _Elsewhere(adapted, self._workshop_for(base), model), base, spent)
         except StorageError as error:  # somebody is embedding anew already
             _log.warning("%s; what the encoder has learnt is in use after the next lessons", error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 
 from adamem.adapt import LoRAAdapter, QueryAdapter, Workshop
 from adamem.errors import CorruptResult, InvalidInput, LearningFailed, UnknownName
-from adamem.memory import LearningPlan, MemoryEngine
+from adamem.memory import LearningPlan, LearningTimings, MemoryEngine, Timings
 
 NAMES = ["Brimolk", "Tavuri", "Ostrand", "Quelvo", "Pindara", "Zemthor", "Lurique", "Fanwick"]
 PLACES = [
@@ -100,7 +101,14 @@ def test_documents_are_embedded_anew_by_what_was_learnt(tmp_path):
         ids = filled(engine)
         base = vectors_of(engine)
         before = found(engine, ids, reworded)
-        learnt = engine.learn()
+        spent = LearningTimings()
+        begun = time.perf_counter()
+        learnt = engine.learn(timings=spent)
+        parts = [getattr(spent, part.name) for part in dataclasses.fields(spent)]
+        assert sum(parts) <= time.perf_counter() - begun
+        assert spent.exam == 0  # there was none
+        assert spent.learning == learnt.seconds > 0
+        assert min(parts[2:]) > 0
         assert (learnt.standing, learnt.in_use, learnt.moves) == ("taken", True, "both")
         assert before <= 3
         assert found(engine, ids, reworded) >= 7
@@ -179,9 +187,12 @@ def test_every_tenth_lesson_is_held_out_and_judges(tmp_path):
     with open_(tmp_path / "m.db", plan=LearningPlan(after=1_000, nice=0)) as engine:
         for number in range(60):
             engine.update(f"What is the code of drawer {number}?", f"it is {number * 7919 % 1000} and {number}")
-        learnt = engine.learn()
+        spent = LearningTimings()
+        learnt = engine.learn(timings=spent)
         assert learnt.lessons == 54
         assert learnt.before is not None
+        assert spent.exam > 0
+        assert spent.embedding == spent.clearing == 0  # documents stay
 
 
 def test_what_the_process_that_learns_dies_of_costs_no_lesson(tmp_path):
@@ -397,6 +408,8 @@ def test_lessons_are_checked(tmp_path):
             engine.feedback(" ", number)
         with pytest.raises(UnknownName, match="no memory 7"):
             engine.feedback("Where?", 7)
+        with pytest.raises(InvalidInput, match=r"takes a LearningTimings of .*, not Timings"):
+            engine.learn(timings=Timings())
         engine.feedback("Where?", number)
         assert engine.learn() is None  # alone it is told from nothing
 
