@@ -110,9 +110,10 @@ class Tutor:
         self._reembed = reembed
         self._workshop: tuple[int, Workshop] | None = None  # by the row of the encoder that learns in it
         self._turn = threading.Lock()  # held while something is learnt
-        self._lock = threading.Lock()  # held while a thread is started or ends
+        self._lock = threading.Lock()  # held while a thread is started or ends, and while lessons are counted
         self._thread: threading.Thread | None = None
         self._stopping = False
+        self._noted = False  # whether lessons were added that the thread may not have seen
         self._waiting = core.read(learning.waiting)
         newest = core.read(learning.newest)
         if self._waiting >= plan.after or (newest is not None and newest.is_waiting):
@@ -120,8 +121,11 @@ class Tutor:
 
     def note(self, lessons: int) -> None:
         """That so many lessons were added."""
-        self._waiting += lessons
-        if self._waiting >= self._plan.after:
+        with self._lock:
+            self._waiting += lessons
+            self._noted = self._noted or lessons > 0
+            is_enough = self._waiting >= self._plan.after
+        if is_enough:
             self.wake()
 
     def wake(self) -> None:
@@ -161,19 +165,30 @@ class Tutor:
         self.wait()
 
     def _run(self) -> None:
+        while True:
+            with self._lock:
+                self._noted = False
+            waiting = self._learn_or_tell()
+            with self._lock:
+                # What is added from here on finds no thread, and starts one.
+                if self._stopping or not self._noted:
+                    self._thread = None
+                    self._waiting = self._waiting if waiting is None else waiting
+                    return
+
+    def _learn_or_tell(self) -> int | None:
+        """Learn while enough is waiting, and how many lessons are then; None where that fails, which the log says."""
         try:
             with self._turn:
                 spent = LearningTimings()  # nobody asked
                 self._catch_up(spent)
                 while not self._stopping and self._learn(self._plan.after, spent) is not None:
                     pass
-                self._waiting = self._core.read(self._learning.waiting)
+                return self._core.read(self._learning.waiting)
         except Exception:  # noqa: BLE001 -- of whatever encoder it is; told in the log
             if not self._stopping:  # else it was given up
                 _log.exception("the encoder of %s could not learn; its lessons are kept", self._core.file)
-        finally:
-            with self._lock:
-                self._thread = None
+            return None
 
     def _catch_up(self, spent: LearningTimings) -> None:
         """Embed anew by what was learnt last, where a kill came between."""

@@ -169,6 +169,32 @@ def test_it_learns_beside_searches_when_enough_is_waiting(tmp_path):
         assert len(engine.adaptations()) == 1  # one is not enough
 
 
+def test_lessons_that_come_when_the_thread_ends_are_learnt(tmp_path, monkeypatch):
+    """At whichever look at what is waiting they come, they do not wait for those after them."""
+    for look in (2, 3):
+        with open_(tmp_path / f"{look}.db", plan=LearningPlan(after=2, held_out=0.0, nice=0)) as engine:
+            ids = [engine.add(place).id for place in PLACES]
+            learning, looks = engine._core.learning, []
+            waiting = learning.waiting
+
+            def watched(look=look, engine=engine, ids=ids, waiting=waiting, looks=looks):
+                count = waiting()
+                if threading.current_thread().name == "adamem-tutor":
+                    looks.append(count)
+                    if len(looks) == look:  # 0 by now, and before anybody acts on it
+                        for number in (2, 3):
+                            engine.feedback(asked(NAMES[number]), ids[number])
+                return count
+
+            monkeypatch.setattr(learning, "waiting", watched)
+            for number in (0, 1):
+                engine.feedback(asked(NAMES[number]), ids[number])
+            engine._tutor.wait()
+            assert looks[1:3] == ([0, 2] if look == 2 else [0, 0])
+            assert [one.lessons for one in engine.adaptations()] == [2, 2]
+            assert waiting() == 0
+
+
 def test_one_lesson_at_a_time_is_learnt_beside_former_ones(tmp_path):
     """At once: the first is told from nothing and waits, each later one is learnt beside the others."""
     with open_(tmp_path / "m.db", plan=LearningPlan(after=1, held_out=0.0, replay=8, nice=0)) as engine:
