@@ -140,7 +140,7 @@ class LoRALearner:
     Parameters
     ----------
     base
-        A sentence-transformers model, of which it takes a copy.
+        A sentence-transformers model, which stays as it is; its weights are shared.
     recipe
         How it learns; `steps`, `epochs` and `batch` concern `LoRAAdapter.learn` alone.
     since

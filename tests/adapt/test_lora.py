@@ -78,6 +78,19 @@ def test_the_base_stays_as_it_is(facts):
     assert base.encode_query(TEXTS).tobytes() == vectors.tobytes()
 
 
+def test_many_adapted_encoders_share_the_weights_of_their_base(minilm: Encoder, learnt: LoraWeights):
+    """Each has an adapter of its own and not a copy of the model, while it learns and after."""
+    base = {part.data_ptr() for part in minilm._model.parameters()}
+    models = [
+        LoRALearner(minilm, RECIPE)._model,
+        *(open_adaptation(learnt.to_bytes()).applied_to(minilm)._queries.__self__._model for _ in range(2)),
+    ]
+    own = [[part for part in model.parameters() if part.data_ptr() not in base] for model in models]
+    assert all(len(parts) == len(learnt.weights) for parts in own)
+    assert not {part.data_ptr() for part in own[1]} & {part.data_ptr() for part in own[2]}
+    assert all(part.requires_grad for part in minilm._model.parameters())  # and is as it was
+
+
 def test_no_steps_move_nothing(minilm: Encoder, facts):
     """B begins at zero, so a fresh adapter is the base; yet it is another encoder by its fingerprint."""
     fresh = LoRAAdapter(steps=0).learn(minilm, facts.pairs).applied_to(minilm)
