@@ -178,7 +178,9 @@ class _Learn:
     def done(self, base: Encoder) -> Learnt:
         since = None if self.since is None else open_adaptation(self.since)
         begun = time.perf_counter()
-        learnt = self.adapter.learn(base, self.pairs, since=since, replay=self.replay)
+        # What is of another kind is no beginning for this one; it is what this one has to be better than, all the same.
+        former = since if since is not None and since.kind == self.adapter.kind else None
+        learnt = self.adapter.learn(base, self.pairs, since=former, replay=self.replay)
         seconds = time.perf_counter() - begun
         if self.exam is None:
             return Learnt(learnt.to_bytes(), None, None, seconds)

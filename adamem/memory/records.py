@@ -186,7 +186,7 @@ class Adapted:
     id: int
     created: datetime
     kind: str
-    """``lora`` or ``query-map``."""
+    """``lora``, ``bridged-lora`` or ``query-map``."""
     moves: str
     """``queries``, or ``both``: then the memories are embedded anew by it."""
     lessons: int

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from adamem.encoders import Encoder
 from adamem.encoders.adaptation import open_adaptation
@@ -28,6 +28,8 @@ _EXAMINED = 200
 """So many held-out lessons are asked in an exam, at most."""
 _AMONG = 500
 """Among the documents of which, and so many other memories."""
+_BRIDGED = 500
+"""A bridge is fitted to so many memories, at most."""
 _TOGETHER = 32
 """Where few lessons teach nothing: so many together, if so many wait."""
 _FEWEST = 5
@@ -53,6 +55,10 @@ class LearningPlan:
         By how much MRR@10 may fall in that exam; what falls by more is refused.
     nice
         How low the priority of the process that learns is, from 0 to 19.
+    documents
+        What becomes of the memories' vectors where an adapter moves documents: ``anew``, they are embedded anew by what
+        was learnt; ``bridge``, they stay as they are, and queries are brought to them over a bridge, which is fitted to
+        a sample of the memories.
 
     Raises
     ------
@@ -66,6 +72,7 @@ class LearningPlan:
     golden: tuple[tuple[str, str], ...] = ()
     tolerance: float = 0.01
     nice: int = 10
+    documents: Literal["anew", "bridge"] = "anew"
 
     def __post_init__(self) -> None:
         check_count(self.after, what="after of a LearningPlan")
@@ -73,6 +80,8 @@ class LearningPlan:
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or not (math.isfinite(value) and 0 <= value <= most):
                 raise InvalidInput(f"{name} of a LearningPlan must be from 0 to {most:g}, not {value!r}")
+        if self.documents not in ("anew", "bridge"):
+            raise InvalidInput(f"documents of a LearningPlan must be 'anew' or 'bridge', not {self.documents!r}")
         for question, answer in self.golden:
             if not question.strip() or not answer.strip():
                 raise InvalidInput(f"golden of a LearningPlan has an empty text beside {(question or answer)[:60]!r}")
@@ -103,6 +112,11 @@ class Tutor:
         *,
         reembed: Callable[[Encoder, Encoder, EncoderRow, LearningTimings], object],
     ) -> None:
+        if plan.documents == "bridge" and adapter.moves == "queries":
+            raise InvalidInput(
+                f"a {adapter.kind} that moves queries only leaves documents as they are, so nothing is to be bridged; "
+                "leave documents='bridge' out of the LearningPlan"
+            )
         self._core = core
         self._learning = learning
         self._adapter = adapter
@@ -205,6 +219,12 @@ class Tutor:
         if row is None or self._core.read(self._learning.waiting) < least:
             return None
         base, since = self._so_far(row)
+        moves = "queries" if self._plan.documents == "bridge" else self._adapter.moves
+        if row.id != base.id and moves == "queries":
+            raise InvalidInput(
+                f"the memories of {self._core.file} are embedded by {row.name}, and what is to be learnt leaves "
+                f"documents as {base.name} embeds them; go back to that one first: use_adaptation(None)"
+            )
         # A pair alone teaches nothing: where no other was learnt yet, more of those that wait are learnt with it.
         for count in (max(least, self._plan.after), _TOGETHER):
             lessons = self._core.read(lambda count=count: self._learning.next(count))  # type: ignore[misc]
@@ -219,7 +239,7 @@ class Tutor:
             return None
         exam = self._core.read(lambda: self._exam(seed))
         workshop = self._workshop_for(base)
-        adapter = self._adapter
+        adapter = self._core.read(lambda: self._recipe(lessons, seed))
         try:
             outcome = workshop.learn(
                 adapter, pairs, since=None if since is None else since.model, replay=replay, exam=exam
@@ -229,7 +249,7 @@ class Tutor:
         except (LearningFailed, InvalidInput) as error:
             reason = str(error)
             _log.warning("%d lessons have taught the encoder of %s nothing: %s", len(lessons), self._core.file, reason)
-            return self._core.write(lambda: self._refuse(base, lessons, reason))
+            return self._core.write(lambda: self._refuse(base, adapter, lessons, reason))
         spent.learning += outcome.seconds
         spent.exam += outcome.exam_seconds
         return self._take(base, lessons, outcome, spent)
@@ -264,10 +284,21 @@ class Tutor:
         among = self._learning.distractors(_AMONG, seed=seed, answers=answers)
         return Exam(tuple(question for question, _ in asked), (*answers, *among), tuple(range(len(asked))))
 
-    def _refuse(self, base: EncoderRow, lessons: Sequence[Lesson], reason: str) -> int:
+    def _recipe(self, lessons: Sequence[Lesson], seed: int) -> Adapter:
+        """How to learn, with the texts that a bridge is fitted to where there is one."""
+        if self._plan.documents != "bridge":
+            return self._adapter
+        from adamem.adapt import BridgedAdapter  # noqa: PLC0415 -- only who learns needs it
+
+        own = [one.document for one in lessons]
+        # Other ones than the exam draws, as far as there are others.
+        texts = dict.fromkeys([*own, *self._learning.distractors(_BRIDGED, seed=seed + 1, answers=own)])
+        return BridgedAdapter(self._adapter, tuple(texts))  # type: ignore[arg-type]  # it says of itself if it does not fit
+
+    def _refuse(self, base: EncoderRow, adapter: Adapter, lessons: Sequence[Lesson], reason: str) -> int:
         with self._core.store.change() as change:
             return self._learning.keep(
-                change, base, lessons, None, kind=self._adapter.kind, moves=self._adapter.moves, adapted=None,
+                change, base, lessons, None, kind=adapter.kind, moves=adapter.moves, adapted=None,
                 standing="failed", reason=reason,
             )  # fmt: skip
 

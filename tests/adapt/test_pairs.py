@@ -16,7 +16,7 @@ from adamem.errors import InvalidInput
 def test_the_door_is_exact():
     """The public names are these and no others."""
     assert adamem.adapt.__all__ == [
-        *("Adapter", "Exam", "Learnt", "LoRAAdapter", "LoRALearner"),
+        *("Adapter", "BridgedAdapter", "Exam", "Learnt", "LoRAAdapter", "LoRALearner"),
         *("Pair", "ProcessEnded", "QueryAdapter", "Workshop"),
     ]
 

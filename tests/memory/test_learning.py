@@ -14,7 +14,9 @@ import time
 import numpy as np
 import pytest
 
-from adamem.adapt import LoRAAdapter, QueryAdapter, Workshop
+from adamem.adapt import Exam, LoRAAdapter, QueryAdapter, Workshop
+from adamem.encoders import open_encoder
+from adamem.encoders.adaptation import open_adaptation
 from adamem.errors import CorruptResult, InvalidInput, LearningFailed, UnknownName
 from adamem.memory import LearningPlan, LearningTimings, MemoryEngine, Timings
 
@@ -58,6 +60,11 @@ def vectors_of(engine):
         for some, rows in engine._store.vectors(ids, row)
         for number, vector in zip(some.tolist(), rows, strict=True)
     }
+
+
+def queried(engine):
+    """The vector that a query is searched by."""
+    return engine._core.encoder.query("Where does anybody work?", engine._core.known_encoder())
 
 
 def open_(path, **named):
@@ -127,6 +134,79 @@ def test_documents_are_embedded_anew_by_what_was_learnt(tmp_path):
         assert len(begun) == 1  # the one that came later was embedded; the others' vectors were there
         assert found(engine, ids, reworded) == before
         assert all((base[one] == vector).all() for one, vector in vectors_of(engine).items() if one in base)
+
+
+@pytest.mark.minilm
+def test_queries_go_over_a_bridge_and_documents_stay(tmp_path):
+    """A LoRA and a bridge: no vector of a memory changes, queries do, and it is kept, judged as it is used, left again,
+    taken back with a version and handed on like any other."""
+    path = tmp_path / "m.db"
+    golden = tuple((asked(name), place) for name, place in zip(NAMES, PLACES, strict=True))
+    plan = dataclasses.replace(ALL, documents="bridge", golden=golden)
+    others = [f"drawer {n} of the cupboard in room {n * 31 % 17}" for n in range(40)]
+    with open_(path, encoder="minilm", adapter=LoRAAdapter(rate=2e-3, steps=15, batch=8), plan=plan) as engine:
+        ids = filled(engine)
+        engine.add_many(others)
+        before, vectors, query = found(engine, ids, reworded), vectors_of(engine), queried(engine)
+        engine.snapshot("untaught")
+        learnt = engine.learn()
+        assert (learnt.standing, learnt.in_use, learnt.kind, learnt.moves) == ("taken", True, "bridged-lora", "queries")
+        assert all((vectors[one] == vector).all() for one, vector in vectors_of(engine).items())
+        assert engine.stats().encoder == "minilm"
+        assert before <= 3
+        after = found(engine, ids, reworded)
+        assert after >= before + 3
+        moved = queried(engine)
+        assert np.abs(moved - query).max() > 0.01
+        # The exam's mark is that of the encoder that is in use, among all that is there.
+        exam = Exam(tuple(one for one, _ in golden), (*PLACES, *others), tuple(range(8)))
+        encoder = open_encoder("minilm")
+        kept = open_adaptation(engine._core.learning.newest().model)
+        assert learnt.before == pytest.approx(exam.mark(encoder))
+        assert learnt.after == pytest.approx(exam.mark(kept.applied_to(encoder)))
+        late = engine.add("the market of Delhi").id
+        np.testing.assert_allclose(
+            vectors_of(engine)[late], encoder.encode_document(["the market of Delhi"])[0], atol=1e-6
+        )
+        engine.export_package(tmp_path / "learnt.zip", adaptation=True)
+    with MemoryEngine(path, encoder="minilm") as engine:
+        np.testing.assert_allclose(queried(engine), moved, atol=1e-6)
+        engine.use_adaptation(None)
+        np.testing.assert_allclose(queried(engine), query, atol=1e-6)
+        engine.use_adaptation(learnt.id)
+        assert found(engine, ids, reworded) == after
+        engine.rollback("untaught")
+        assert found(engine, ids, reworded) == before
+        assert engine.adaptations() == []
+        assert all((vectors[one] == vector).all() for one, vector in vectors_of(engine).items())
+    with MemoryEngine(tmp_path / "n.db", encoder="minilm") as engine:
+        brought = engine.import_package(tmp_path / "learnt.zip")
+        engine.use_adaptation(brought.adaptation)
+        np.testing.assert_allclose(queried(engine), moved, atol=1e-6)
+
+
+@pytest.mark.minilm
+def test_what_leaves_documents_is_not_learnt_where_they_were_moved(tmp_path):
+    """Queries would be brought to where the documents are not: a sentence, and no lesson is lost."""
+    path = tmp_path / "m.db"
+    recipe = LoRAAdapter(steps=1, batch=8)
+    with open_(path, encoder="minilm", adapter=recipe) as engine:
+        ids = filled(engine)
+        assert engine.learn().in_use
+    for other in ({"adapter": recipe, "plan": dataclasses.replace(ALL, documents="bridge")}, {"adapter": MAP}):
+        with open_(path, encoder="minilm", **other) as engine:
+            before = found(engine, ids)
+            engine.feedback(reworded("Tavuri"), ids["Tavuri"])
+            with pytest.raises(InvalidInput, match=r"embedded by minilm\+lora.*use_adaptation\(None\)"):
+                engine.learn()
+            assert found(engine, ids) == before
+    with open_(path, encoder="minilm", plan=dataclasses.replace(ALL, replay=8)) as engine:
+        engine.use_adaptation(None)
+        # What was learnt last is no beginning for a map, and not in its way.
+        learnt = engine.learn()
+        assert (learnt.standing, learnt.lessons, learnt.kind, learnt.in_use) == ("taken", 2, "query-map", True)
+        engine.use_adaptation(1)
+        assert engine.stats().encoder == "minilm+lora"
 
 
 def test_what_makes_the_exam_worse_is_refused(tmp_path):
@@ -267,9 +347,9 @@ KILLED = """
 import sys
 from adamem.adapt import LoRAAdapter
 from adamem.memory import LearningPlan, MemoryEngine
-path = sys.argv[1]
+path, documents = sys.argv[1:]
 engine = MemoryEngine(path, encoder="minilm", adapter=LoRAAdapter(rate=2e-3, steps=4, batch=8),
-                      plan=LearningPlan(after=8, held_out=0.0, nice=0))
+                      plan=LearningPlan(after=8, held_out=0.0, nice=0, documents=documents))
 print("open", flush=True)
 places = [f"drawer {n} of the cupboard in room {n * 31 % 17}" for n in range(200)]
 if engine.count() == 0:
@@ -284,11 +364,19 @@ print("done", flush=True)
 
 
 @pytest.mark.minilm
-@pytest.mark.parametrize("moment", [3.5, *(pytest.param(0.4 * step, marks=pytest.mark.soak) for step in range(25))])
-def test_a_kill_while_it_learns_or_embeds_leaves_one_space(tmp_path, moment):
+@pytest.mark.parametrize(
+    ("moment", "documents"),
+    [
+        (3.5, "anew"),
+        *(pytest.param(0.4 * step, "anew", marks=pytest.mark.soak) for step in range(25)),
+        *(pytest.param(1.0 * step, "bridge", marks=pytest.mark.soak) for step in range(10)),
+    ],
+)
+def test_a_kill_while_it_learns_or_embeds_leaves_one_space(tmp_path, moment, documents):
     """kill -9 at some moments: the file opens, all vectors that are searched are of one encoder, and it is finished."""
     path = tmp_path / "m.db"
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", KILLED, str(path), documents]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     while process.stdout.readline() != "ready\n":
         assert process.poll() is None
     time.sleep(moment)
@@ -298,12 +386,12 @@ def test_a_kill_while_it_learns_or_embeds_leaves_one_space(tmp_path, moment):
     with MemoryEngine(path, encoder="minilm") as engine:
         _all_of_one(engine)
         assert engine.search("drawer 17", top_k=1)
-    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "open\nready\ndone\n"
     with MemoryEngine(path, encoder="minilm") as engine:
         (learnt,) = engine.adaptations()
         assert learnt.in_use
-        assert engine.stats().encoder == "minilm+lora"
+        assert engine.stats().encoder == ("minilm+lora" if documents == "anew" else "minilm")
         _all_of_one(engine)
 
 
@@ -400,6 +488,10 @@ def test_a_recipe_that_does_not_fit_is_told_and_costs_nothing(tmp_path):
         ({"readonly": True}, "learns where its file is written"),
         ({"adapter": "lora"}, "takes a LoRAAdapter or a QueryAdapter"),
         ({"plan": {"after": 3}}, "takes a LearningPlan"),
+        (
+            {"plan": LearningPlan(documents="bridge")},
+            "a query-map that moves queries only .* leave documents='bridge' out",
+        ),
     ],
 )
 def test_mistakes_at_the_door_are_sentences(tmp_path, given, said):
@@ -418,6 +510,7 @@ def test_mistakes_at_the_door_are_sentences(tmp_path, given, said):
         ({"tolerance": -1}, "tolerance"),
         ({"nice": 20}, "nice"),
         ({"golden": (("", "an answer"),)}, "empty text"),
+        ({"documents": "stay"}, "must be 'anew' or 'bridge', not 'stay'"),
     ],
 )
 def test_a_plan_is_checked(given, said):
