@@ -76,8 +76,10 @@ def test_queries_learn_and_documents_stay(tmp_path):
     path = tmp_path / "m.db"
     with open_(path) as engine:
         ids = filled(engine)
-        before, vectors = found(engine, ids), vectors_of(engine)
+        before, vectors, query = found(engine, ids), vectors_of(engine), queried(engine)
         learnt = engine.learn()
+        moved = queried(engine)
+        assert np.abs(moved - query).max() > 0.01
         assert (learnt.standing, learnt.in_use, learnt.lessons, learnt.kind) == ("taken", True, 8, "query-map")
         assert learnt.before is None  # nothing was held out
         assert before <= 4
@@ -87,6 +89,7 @@ def test_queries_learn_and_documents_stay(tmp_path):
         assert all((vectors[one] == vector).all() for one, vector in vectors_of(engine).items())
     with MemoryEngine(path, encoder="hashing:256") as engine:
         assert found(engine, ids) == 8
+        np.testing.assert_allclose(queried(engine), moved, atol=1e-6)  # what was kept is not ignored
         with pytest.raises(InvalidInput, match="without an adapter"):
             engine.feedback("Where?", 1)
         engine.use_adaptation(None)
@@ -106,7 +109,7 @@ def test_documents_are_embedded_anew_by_what_was_learnt(tmp_path):
     recipe = LoRAAdapter(rate=2e-3, steps=15, batch=8)
     with open_(path, encoder="minilm", adapter=recipe) as engine:
         ids = filled(engine)
-        base = vectors_of(engine)
+        base, query = vectors_of(engine), queried(engine)
         before = found(engine, ids, reworded)
         spent = LearningTimings()
         begun = time.perf_counter()
@@ -126,8 +129,13 @@ def test_documents_are_embedded_anew_by_what_was_learnt(tmp_path):
             assert np.abs(vector - base[number]).max() > 0.01
         late = engine.add("the market of Delhi").id
         assert engine.search("the market of Delhi", top_k=1)[0].memory.id == late
+        moved, vectors = queried(engine), vectors_of(engine)
+        assert np.abs(moved - query).max() > 0.01
     with MemoryEngine(path, encoder="minilm") as engine:
         assert found(engine, ids, reworded) >= 7
+        np.testing.assert_allclose(queried(engine), moved, atol=1e-6)  # the adapter is not ignored on load
+        again = engine._core.encoder.documents(["the market of Delhi"], engine._core.known_encoder())[0]
+        np.testing.assert_allclose(again, vectors[late], atol=1e-6)
         begun = []
         engine.use_adaptation(None, progress=lambda done, total: begun.append((done, total)))
         assert begun[-1] == (9, 9)
@@ -477,9 +485,40 @@ def test_a_recipe_that_does_not_fit_is_told_and_costs_nothing(tmp_path):
         assert engine.learn() is None
         assert found(engine, ids) >= 0
     with open_(tmp_path / "n.db", encoder="minilm", adapter=LoRAAdapter(steps=1, batch=2)) as engine:
-        engine.feedback("What is long?", engine.add("word " * 20_000).id)
+        long = engine.add("word " * 20_000).id
+        engine.feedback("What is long? " * 8_000, long)
         engine.feedback("What is short?", engine.add("a word").id)
         assert engine.learn().standing == "taken"
+        assert len(engine.search("What is long? " * 8_000)) == 2
+    with MemoryEngine(tmp_path / "n.db", encoder="minilm") as engine:
+        assert engine.get(long).text == "word " * 20_000
+        assert len(engine.search("What is long? " * 8_000)) == 2
+
+
+@pytest.mark.parametrize(
+    ("encoder", "recipe", "said"),
+    [
+        ("hashing:256", QueryAdapter(scale=1e308), "a query map is not finite any more"),
+        pytest.param("minilm", LoRAAdapter(scale=1e39, steps=1), "a loss of nan", marks=pytest.mark.minilm),
+    ],
+)
+def test_a_loss_that_is_not_finite_changes_nothing(tmp_path, encoder, recipe, said):
+    """A sentence; vectors and queries are as they were, and the lessons are learnt again beside later ones."""
+    path = tmp_path / "m.db"
+    with open_(path, encoder=encoder, adapter=recipe) as engine:
+        ids = filled(engine)
+        before, vectors, query = found(engine, ids), vectors_of(engine), queried(engine)
+        failed = engine.learn()
+        assert (failed.standing, failed.in_use, failed.bytes) == ("failed", False, 0)
+        assert said in failed.reason
+    with open_(path, encoder=encoder, plan=dataclasses.replace(ALL, replay=8)) as engine:
+        assert found(engine, ids) == before
+        assert queried(engine).tobytes() == query.tobytes()
+        assert all((vectors[one] == vector).all() for one, vector in vectors_of(engine).items())
+        assert engine.adaptations() == [failed]
+        engine.feedback(reworded("Tavuri"), ids["Tavuri"])
+        assert engine.learn().in_use
+        assert found(engine, ids) == 8
 
 
 @pytest.mark.parametrize(
