@@ -19,26 +19,39 @@ class Pair:
     that would be false, name a group: pairs of one group are never held against each other, nor are pairs that share a
     text. Texts may be of any length; the model cuts them where it always does.
 
+    Parameters
+    ----------
+    query, document, group
+        As above.
+    against
+        Documents that are known not to answer the query (hard negatives): it is held against these as well.
+
     Raises
     ------
     InvalidInput
-        if a text is empty or blank.
+        if a text is empty or blank, or the document is among those that it is held against.
     """
 
     query: str
     document: str
     group: str | None = None
+    against: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for side, text in (("query", self.query), ("document", self.document)):
+        for side, text in (("query", self.query), *(("document", text) for text in (self.document, *self.against))):
             if not text.strip():
                 raise InvalidInput(f"the {side} of a pair is {text!r}, expected a text; leave this pair out")
+        if self.document in self.against:
+            raise InvalidInput(
+                f"{self.document[:60]!r} is said to answer {self.query[:60]!r} and not to; leave it out of against"
+            )
 
     @property
     def keys(self) -> frozenset[str]:
         """Two pairs that share one of these must not be held against each other."""
         # A NUL keeps a group apart from a text that reads the same.
-        return frozenset({self.query, self.document} | ({f"\0{self.group}"} if self.group is not None else set()))
+        group = set() if self.group is None else {f"\0{self.group}"}
+        return frozenset({self.query, self.document} | group)
 
 
 def agreeing(pairs: Sequence[Pair]) -> npt.NDArray[np.bool_]:

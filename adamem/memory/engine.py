@@ -311,8 +311,12 @@ class MemoryEngine:
             self._tutor.note(sum(draft.question is not None for draft in drafts))
         return added
 
-    def feedback(self, query: str, memory: int) -> None:
+    def feedback(self, query: str, memory: int, *, helpful: bool = True) -> None:
         """Let the encoder know that a memory answers a query, which it learns with its next lessons.
+
+        Or, with `helpful` False, that it does not: where the query is taught by another memory that answers it, it is
+        held against this one as well, and is taught again if it was taught before; by itself it teaches nothing, and
+        waits. Of one query and one memory the last word counts. It hides no memory from a search (`delete` does).
 
         Raises `InvalidInput` where the engine was opened without an `adapter`, `UnknownName` for a memory that is none.
         """
@@ -320,12 +324,11 @@ class MemoryEngine:
         self._core.require_writer()
         tutor = self._require_tutor()
 
-        def note() -> None:
+        def note() -> int:
             with self._store.change() as change:
-                self._core.learning.note(change, number, asked)
+                return self._core.learning.note(change, number, asked, helpful=bool(helpful))
 
-        self._core.write(note)
-        tutor.note(1)
+        tutor.note(self._core.write(note))
 
     def supersede(
         self,

@@ -144,6 +144,28 @@ def test_a_step_of_pairs_that_agree_is_refused(minilm: Encoder, facts):
             learner.step(pairs)
 
 
+@pytest.mark.parametrize("sides", ["both", "queries"])
+def test_a_query_is_turned_away_from_what_does_not_answer_it(minilm: Encoder, facts, sides: str):
+    """A hard negative counts in the loss, and is farther from its query than without it."""
+    wrong = facts.pairs[9].document
+    learners = [LoRALearner(minilm, replace(RECIPE, sides=sides)) for _ in range(2)]
+    given = [list(facts.pairs[:2]), [replace(facts.pairs[0], against=(wrong,)), facts.pairs[1]]]
+    losses = [learner.step(pairs) for learner, pairs in zip(learners, given, strict=True)]
+    assert losses[1] > losses[0]
+    # What another pair is answered by is held against the query already.
+    same = [LoRALearner(minilm, RECIPE).step(pairs) for pairs in
+            (given[0], [replace(given[0][0], against=(given[0][1].document,)), given[0][1]])]  # fmt: skip
+    assert same[0] == same[1]
+    for learner, pairs in zip(learners, given, strict=True):
+        for _ in range(5):
+            learner.step(pairs)
+    cosines = []
+    for learner in learners:
+        encoder = learner.weights().applied_to(minilm)
+        cosines.append(float((encoder.encode_query([facts.pairs[0].query]) @ encoder.encode_document([wrong]).T)[0, 0]))
+    assert cosines[1] < cosines[0] - 0.05
+
+
 def test_single_steps_lower_the_loss(minilm: Encoder, facts):
     """Update by update, on one learner."""
     learner = LoRALearner(minilm, RECIPE)

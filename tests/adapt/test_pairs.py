@@ -36,6 +36,16 @@ def test_a_blank_text_is_refused(query: str, document: str, side: str):
         Pair(query, document)
 
 
+def test_a_pair_is_not_held_against_nothing_or_its_own_document():
+    """Either would be learnt all the same, and mean something else."""
+    with pytest.raises(InvalidInput, match="the document of a pair is ' ', expected a text"):
+        Pair("a", "x", against=("y", " "))
+    with pytest.raises(InvalidInput, match="'x' is said to answer 'a' and not to"):
+        Pair("a", "x", against=("x",))
+    # That another query is answered by it is no reason to keep the two apart.
+    require_contrast([Pair("a", "x", against=("y",)), Pair("b", "y")])
+
+
 def test_pairs_with_one_text_or_one_group_agree_and_others_do_not():
     """A text counts on either side; a group that reads like a text is not that text."""
     pairs = [Pair("a", "x", group="g"), Pair("b", "y", group="g"), Pair("a", "z"), Pair("y", "w"), Pair("g", "v")]

@@ -558,6 +558,45 @@ def test_a_plan_is_checked(given, said):
         LearningPlan(**given)
 
 
+def test_what_does_not_answer_a_query_is_held_against_it(tmp_path):
+    """It waits for what does, then the query is turned away from it; what was learnt is learnt again; the last word
+    counts; nothing is hidden."""
+    far = {}
+    for told in (False, True):
+        with open_(tmp_path / f"{told}.db") as engine:
+            ids = {name: engine.add(place).id for name, place in zip(NAMES, PLACES, strict=True)}
+            wrong = engine.add("a timetable for Brimolk").id
+            if told:
+                engine.feedback(asked("Brimolk"), wrong, helpful=False)
+                assert engine.learn() is None
+            for name, number in ids.items():
+                engine.feedback(asked(name), number)
+            assert engine._core.learning.waiting() == 8
+            assert engine.learn().lessons == 8
+            hits = engine.search(asked("Brimolk"), top_k=9)
+            assert len(hits) == 9  # nothing is hidden
+            far[told] = next(hit.score for hit in hits if hit.memory.id == wrong)
+    assert far[True] < far[False] - 0.1
+    with open_(tmp_path / "False.db") as engine:
+        # Learnt before: it is taught again, beside what is held against it now.
+        engine.feedback(asked("Brimolk"), wrong, helpful=False)
+        engine.feedback(asked("Brimolk"), wrong, helpful=False)
+        (lesson,) = engine._core.learning.next(10)
+        assert (lesson.query, lesson.against) == (asked("Brimolk"), ("a timetable for Brimolk",))
+        engine.feedback(asked("Brimolk"), wrong)
+        assert [one.against for one in engine._core.learning.next(10)] == [(), ()]
+        engine.feedback(asked("Brimolk"), wrong, helpful=False)
+        assert len(engine._core.learning.next(10)) == 1
+        # An answer's own question counts as well.
+        answer = engine.update("What is the code?", "it is 17").id
+        assert len(engine._core.learning.next(10)) == 2
+        engine.feedback("What is the code?", answer, helpful=False)
+        assert len(engine._core.learning.next(10)) == 1
+        engine.purge(wrong)
+        assert [one.against for one in engine._core.learning.next(10)] == [()]
+        assert engine.learn().standing == "taken"
+
+
 def test_lessons_are_checked(tmp_path):
     """An empty query, and a memory that is none."""
     with open_(tmp_path / "m.db") as engine:
