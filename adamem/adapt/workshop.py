@@ -184,8 +184,11 @@ class _Learn:
         seconds = time.perf_counter() - begun
         if self.exam is None:
             return Learnt(learnt.to_bytes(), None, None, seconds)
-        before = self.exam.mark(base if since is None else since.applied_to(base))
-        after = self.exam.mark(learnt.applied_to(base))
+        was = base if since is None else since.applied_to(base)
+        documents = self.exam.embedded(was)
+        before = self.exam.mark(was, documents=documents)
+        stay = learnt.moves == "queries" and (since is None or since.moves == "queries")
+        after = self.exam.mark(learnt.applied_to(base), documents=documents if stay else None)
         return Learnt(learnt.to_bytes(), before, after, seconds, time.perf_counter() - begun - seconds)
 
 
