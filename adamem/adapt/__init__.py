@@ -1,5 +1,6 @@
 """Learning on top of an encoder, from pairs of a query and a document; this imports nothing heavy."""
 
+from adamem.adapt.bridged import BridgedAdapter
 from adamem.adapt.exam import Exam
 from adamem.adapt.lora import LoRAAdapter, LoRALearner
 from adamem.adapt.pairs import Pair
@@ -9,6 +10,7 @@ from adamem.adapt.workshop import Learnt, ProcessEnded, Workshop
 
 __all__ = [
     "Adapter",
+    "BridgedAdapter",
     "Exam",
     "Learnt",
     "LoRAAdapter",

@@ -111,14 +111,20 @@ class ContrastiveLearner:
             progress(done, len(plan), "learning")
 
     def _embedded(self, pairs: Sequence[Pair]) -> list[torch.Tensor]:
-        """Queries and documents as the loss takes them, (n, dim) each; what does not move needs no gradient."""
+        """Queries and documents as the loss takes them, (n, dim) each, and hard negatives (m, dim) if there are any.
+
+        What does not move needs no gradient.
+        """
         import torch  # noqa: PLC0415 -- heavy, and only now needed
 
         documents = [pair.document for pair in pairs]
+        # What is another pair's document in this batch is held against the query already, and answers the other's.
+        against = [text for pair in pairs for text in pair.against if text not in documents]
         queries = self._forward([self._base.query_prefix + pair.query for pair in pairs])
+        told = [texts for texts in (documents, against) if texts]
         if self._sides == "queries":
-            return [queries, torch.from_numpy(self._base.encode_document(documents)).to(queries.device)]
-        return [queries, self._forward([self._base.document_prefix + text for text in documents])]
+            return [queries, *(torch.from_numpy(self._base.encode_document(one)).to(queries.device) for one in told)]
+        return [queries, *(self._forward([self._base.document_prefix + text for text in one]) for one in told)]
 
     def _forward(self, texts: list[str]) -> torch.Tensor:
         preprocess = getattr(self._model, "preprocess", self._model.tokenize)  # its name since version 5.4

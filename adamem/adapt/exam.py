@@ -8,6 +8,7 @@ import numpy as np
 
 from adamem.encoders.protocol import Encoder
 from adamem.errors import InvalidInput
+from adamem.types import FloatArray
 
 _DEPTH = 10
 
@@ -38,16 +39,20 @@ class Exam:
                 f"an exam of {len(self.documents)} documents has an answer beyond them; number them from 0"
             )
 
-    def mark(self, encoder: Encoder) -> float:
+    def embedded(self, encoder: Encoder) -> FloatArray:
+        """The documents' vectors, float32 (texts, dim); those that read the same have one."""
+        return encoder.encode_document(list(dict.fromkeys(self.documents)))
+
+    def mark(self, encoder: Encoder, *, documents: FloatArray | None = None) -> float:
         """MRR@10: the mean of 1 / rank of each question's answer by cosine, 0 beyond the tenth; ties count against it.
 
-        Documents that read the same stand for one another.
+        Documents that read the same stand for one another. `documents` are those that `embedded` gave, where the
+        encoder would embed them alike.
         """
-        places = {text: place for place, text in reversed(list(enumerate(self.documents)))}
-        texts = list(places)
-        number = {text: at for at, text in enumerate(texts)}
+        number = {text: at for at, text in enumerate(dict.fromkeys(self.documents))}
         own = np.array([number[self.documents[one]] for one in self.answers])
-        cosines = encoder.encode_query(list(self.questions)) @ encoder.encode_document(texts).T  # (questions, texts)
+        told = self.embedded(encoder) if documents is None else documents
+        cosines = encoder.encode_query(list(self.questions)) @ told.T  # (questions, texts)
         mine = cosines[np.arange(own.size), own]
         ranks = (cosines >= mine[:, None]).sum(axis=1)
         return float(np.where(ranks <= _DEPTH, 1.0 / ranks, 0.0).mean())

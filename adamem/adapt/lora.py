@@ -130,7 +130,7 @@ class LoRALearner(ContrastiveLearner):
     Parameters
     ----------
     base
-        A sentence-transformers model, of which it takes a copy.
+        A sentence-transformers model, which stays as it is; its weights are shared.
     recipe
         How it learns; `steps`, `epochs` and `batch` concern `LoRAAdapter.learn` alone.
     since

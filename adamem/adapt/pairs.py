@@ -19,22 +19,35 @@ class Pair:
     that would be false, name a group: pairs of one group are never held against each other, nor are pairs that share a
     text. Texts may be of any length; the model cuts them where it always does.
 
+    Parameters
+    ----------
+    query, document, group
+        As above.
+    shared
+        Further groups that it is of.
+    against
+        Documents that are known not to answer the query (hard negatives): it is held against these as well.
+
     Raises
     ------
     InvalidInput
-        if a text is empty or blank.
+        if a text is empty or blank, or the document is among those that it is held against.
     """
 
     query: str
     document: str
     group: str | None = None
     shared: tuple[str, ...] = ()
-    """Further groups that it is of."""
+    against: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for side, text in (("query", self.query), ("document", self.document)):
+        for side, text in (("query", self.query), *(("document", text) for text in (self.document, *self.against))):
             if not text.strip():
                 raise InvalidInput(f"the {side} of a pair is {text!r}, expected a text; leave this pair out")
+        if self.document in self.against:
+            raise InvalidInput(
+                f"{self.document[:60]!r} is said to answer {self.query[:60]!r} and not to; leave it out of against"
+            )
 
     @property
     def keys(self) -> frozenset[str]:

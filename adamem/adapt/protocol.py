@@ -17,7 +17,7 @@ class Adapter(Protocol):
 
     @property
     def kind(self) -> str:
-        """That of the adaptations that it makes: ``lora`` or ``query-map``."""
+        """That of the adaptations that it makes: ``lora``, ``bridged-lora`` or ``query-map``."""
         ...
 
     @property

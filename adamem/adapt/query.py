@@ -116,6 +116,9 @@ class QueryAdapter:
         queries = base.encode_query([pair.query for pair in pairs]).astype(np.float64)  # (n, dim)
         documents = base.encode_document([pair.document for pair in pairs]).astype(np.float64)  # (n, dim)
         dim = queries.shape[1]
+        hard = [(row, text) for row, pair in enumerate(pairs) for text in pair.against]
+        owner = np.array([row for row, _ in hard], dtype=np.int64)  # (m,)
+        against = base.encode_document([text for _, text in hard]).astype(np.float64) if hard else np.zeros((0, dim))
         random = np.random.default_rng(self.seed)
         both = np.stack([np.zeros((dim, self.rank)), random.standard_normal((dim, self.rank)) / math.sqrt(dim)])
         if since is not None:
@@ -126,7 +129,13 @@ class QueryAdapter:
             for start in range(0, len(order), self.batch):
                 rows = order[start : start + self.batch]
                 agree = agreeing([pairs[row] for row in rows])
-                adam.step(loss_and_slopes(both, queries[rows], documents[rows], agree, scale=self.scale)[1])
+                told = documents[rows]
+                if (mine := np.flatnonzero(np.isin(owner, rows))).size:
+                    place = np.argsort(rows)[np.searchsorted(np.sort(rows), owner[mine])]  # whose it is, in the batch
+                    spared = agree[:, place]
+                    spared[place, np.arange(mine.size)] = False
+                    agree, told = np.hstack([agree, spared]), np.vstack([told, against[mine]])
+                adam.step(loss_and_slopes(both, queries[rows], told, agree, scale=self.scale)[1])
                 norm = operator_norm(*both)
                 if math.isnan(norm):
                     raise LearningFailed(
@@ -163,9 +172,9 @@ def loss_and_slopes(
     both
         A and B, float64 (2, dim, rank); the slopes have this shape too.
     queries, documents
-        Unit vectors, float64 (n, dim); row i of one belongs to row i of the other.
+        Unit vectors, float64 (n, dim) and (m, dim), m at least n; row i of one belongs to row i of the other.
     agree
-        bool (n, n): the documents that a query is not held against, its own among them.
+        bool (n, m): the documents that a query is not held against, its own among them.
     scale
         The cosines are multiplied by it.
     """
@@ -175,8 +184,8 @@ def loss_and_slopes(
     moved = queries + inner @ a.T  # (n, dim)
     lengths = np.linalg.norm(moved, axis=1, keepdims=True)
     units = moved / lengths
-    logits = scale * (units @ documents.T)  # (n, n)
-    logits[agree & ~np.eye(n, dtype=bool)] = -np.inf
+    logits = scale * (units @ documents.T)  # (n, m)
+    logits[agree & ~np.eye(n, len(documents), dtype=bool)] = -np.inf
     logits -= logits.max(axis=1, keepdims=True)
     chances = np.exp(logits)
     chances /= chances.sum(axis=1, keepdims=True)

@@ -47,6 +47,8 @@ class Learnt:
     after: float | None
     seconds: float
     """That learning took, without the exam."""
+    exam_seconds: float = 0.0
+    """That the exam took, before and after."""
 
 
 class Workshop:
@@ -176,12 +178,18 @@ class _Learn:
     def done(self, base: Encoder) -> Learnt:
         since = None if self.since is None else open_adaptation(self.since)
         begun = time.perf_counter()
-        learnt = self.adapter.learn(base, self.pairs, since=since, replay=self.replay)
+        # What is of another kind is no beginning for this one; it is what this one has to be better than, all the same.
+        former = since if since is not None and since.kind == self.adapter.kind else None
+        learnt = self.adapter.learn(base, self.pairs, since=former, replay=self.replay)
         seconds = time.perf_counter() - begun
         if self.exam is None:
             return Learnt(learnt.to_bytes(), None, None, seconds)
-        before = self.exam.mark(base if since is None else since.applied_to(base))
-        return Learnt(learnt.to_bytes(), before, self.exam.mark(learnt.applied_to(base)), seconds)
+        was = base if since is None else since.applied_to(base)
+        documents = self.exam.embedded(was)
+        before = self.exam.mark(was, documents=documents)
+        stay = learnt.moves == "queries" and (since is None or since.moves == "queries")
+        after = self.exam.mark(learnt.applied_to(base), documents=documents if stay else None)
+        return Learnt(learnt.to_bytes(), before, after, seconds, time.perf_counter() - begun - seconds)
 
 
 @dataclass(frozen=True)
@@ -194,7 +202,7 @@ class _Embed:
 
 
 _last: tuple[bytes, Encoder] | None = None
-"""In the process: what documents were embedded by, which takes a copy of the model to make."""
+"""In the process: what documents were embedded by, which takes a moment to make."""
 
 
 def _applied(adaptation: bytes | None, base: Encoder) -> Encoder:

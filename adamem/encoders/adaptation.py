@@ -20,7 +20,7 @@ class Adaptation(Protocol):
 
     @property
     def kind(self) -> str:
-        """``query-map`` or ``lora``."""
+        """``query-map``, ``lora`` or ``bridged-lora``."""
         ...
 
     @property
@@ -60,7 +60,8 @@ def open_adaptation(kept: bytes) -> Adaptation:
     CorruptResult
         if the bytes are damaged, or hold no adaptation of a known kind.
     """
-    # Here, because both build on this module.
+    # Here, because all of them build on this module.
+    from adamem.encoders.bridged import BridgedLora  # noqa: PLC0415
     from adamem.encoders.lora import LoraWeights  # noqa: PLC0415
     from adamem.encoders.query_map import QueryMap  # noqa: PLC0415
 
@@ -68,6 +69,7 @@ def open_adaptation(kept: bytes) -> Adaptation:
     openers: dict[str, Callable[[dict[str, Any], dict[str, FloatArray]], Adaptation]] = {
         QueryMap.kind: QueryMap.from_parts,
         LoraWeights.kind: LoraWeights.from_parts,
+        BridgedLora.kind: BridgedLora.from_parts,
     }
     kind = str(said.get("kind"))
     if kind not in openers:

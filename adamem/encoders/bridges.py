@@ -7,7 +7,7 @@ arXiv 2509.23471, the mean drift that of arXiv 2506.00037.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from scipy.linalg import orthogonal_procrustes
@@ -29,10 +29,13 @@ class Bridge:
         How it was fitted: ``procrustes``, ``low-rank-affine`` or ``mean-drift``.
     parts
         float32: either ``rotation`` (dim, dim), or ``left`` and ``right`` (dim, rank) and ``bias`` (dim).
+    joins
+        The fingerprints of the new encoder and of the old one, where they are known; see `joining`.
     """
 
-    def __init__(self, method: str, **parts: FloatArray) -> None:
+    def __init__(self, method: str, *, joins: tuple[str, str] | None = None, **parts: FloatArray) -> None:
         self.method = method
+        self.joins = joins
         self._parts = {name: np.ascontiguousarray(part, dtype=np.float32) for name, part in parts.items()}
         for part in self._parts.values():
             part.setflags(write=False)
@@ -44,7 +47,7 @@ class Bridge:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hex SHA-256 over the method and the arrays."""
+        """Hex SHA-256 over the method, the arrays and what it joins."""
         return fingerprint_of(self.to_bytes())
 
     def __call__(self, new: FloatArray) -> FloatArray:
@@ -53,17 +56,36 @@ class Bridge:
             return unit(new @ self._parts["rotation"])
         return unit(new + (new @ self._parts["left"]) @ self._parts["right"].T + self._parts["bias"])
 
+    def joining(self, new: Encoder, old: Encoder) -> Bridge:
+        """The same bridge, which knows from now on that it leads from `new` to `old`, and to and from no other."""
+        return Bridge(self.method, joins=(new.fingerprint, old.fingerprint), **self._parts)
+
+    def require(self, new: Encoder, old: Encoder | None = None) -> None:
+        """Raise `InvalidInput` if it is known to join other encoders than these."""
+        for encoder, end, where in zip((new, old), self.joins or (None, None), ("from", "to"), strict=True):
+            if encoder is not None and end is not None and encoder.fingerprint != end:
+                raise InvalidInput(
+                    f"this bridge leads {where} the encoder {end[:12]}, and {encoder.name} is "
+                    f"{encoder.fingerprint[:12]}: their vectors are of different spaces; fit a bridge of its own"
+                )
+
     def to_bytes(self) -> bytes:
         """All that it is; see `seal`."""
-        return seal({"kind": "bridge", "version": 1, "method": self.method}, self._parts)
+        said: dict[str, Any] = {"kind": "bridge", "version": 1, "method": self.method}
+        return seal(said if self.joins is None else said | {"joins": list(self.joins)}, self._parts)
 
     @classmethod
     def from_bytes(cls, kept: bytes) -> Self:
         """The bridge that `to_bytes` has written; nothing in it is run. Raises `CorruptResult` if it is not whole."""
-        said, parts = unseal(kept)
+        return cls.from_parts(*unseal(kept))
+
+    @classmethod
+    def from_parts(cls, said: dict[str, Any], parts: dict[str, FloatArray]) -> Self:
+        """What `to_bytes` has sealed. Raises `CorruptResult` if it is no bridge."""
         if said.get("kind") != "bridge" or set(parts) not in ({"rotation"}, {"left", "right", "bias"}):
             raise CorruptResult(f"kept bytes hold a {said.get('kind')}, expected a bridge; pass what to_bytes wrote")
-        return cls(said["method"], **parts)
+        new, old = said.get("joins") or (None, None)
+        return cls(said["method"], joins=None if new is None else (str(new), str(old)), **parts)
 
 
 def procrustes(new: FloatArray, old: FloatArray) -> Bridge:
@@ -146,7 +168,9 @@ def bridged(new: Encoder, bridge: Bridge) -> Encoder:
     """The encoder `new`, speaking the old space: its queries and its documents go over the bridge.
 
     So its queries meet the documents that the old encoder embedded, and a document that it embeds lies among them.
+    Raises `InvalidInput` if the bridge is known to lead from another encoder.
     """
+    bridge.require(new)
     return AdaptedEncoder(
         new,
         kind=bridge.method,

@@ -91,7 +91,7 @@ class LoraWeights:
         return fingerprint_of(self.to_bytes())
 
     def applied_to(self, base: Encoder) -> Encoder:
-        """An encoder with a copy of the base's model that bears the adapter; the model is loaded with the first text.
+        """An encoder of the base's weights with the adapter on top; its model is made with the first text.
 
         Raises
         ------
@@ -137,7 +137,7 @@ class LoraWeights:
 
 
 class _Tuned(SentenceEncoder):
-    """The base with an adapter in its own copy of the model."""
+    """The base with an adapter in modules of its own, over the base's weights."""
 
     def __init__(self, base: SentenceEncoder, learnt: LoraWeights) -> None:
         super().__init__(
@@ -175,13 +175,19 @@ def tunable(base: Encoder) -> SentenceEncoder:
 
 
 def with_adapter(base: SentenceEncoder, *, rank: int, alpha: int, targets: tuple[str, ...]) -> SentenceTransformer:
-    """A copy of the base's model in evaluation mode, with a fresh adapter: A random, B zero, so nothing moves yet.
+    """A model of the base's weights in evaluation mode, with a fresh adapter: A random, B zero, so nothing moves yet.
 
-    Raises `InvalidInput` if the model has no layers of these names.
+    The weights are the base's own, in the same memory, and frozen. Raises `InvalidInput` if the model has no layers of
+    these names.
     """
+    import torch  # noqa: PLC0415 -- heavy, and only now needed
     from peft import LoraConfig, TaskType  # noqa: PLC0415 -- heavy, and only now needed
 
-    model = copy.deepcopy(base._model)  # the base keeps its own: peft puts its layers into the model it is given
+    # The base keeps its own modules, for peft puts its layers into the model it is given; what they hold is shared.
+    own = base._model
+    shared: dict[int, Any] = {id(one): torch.nn.Parameter(one.data, requires_grad=False) for one in own.parameters()}
+    shared |= {id(one): one for one in own.buffers()}
+    model = copy.deepcopy(own, shared)
     config = LoraConfig(
         task_type=TaskType.FEATURE_EXTRACTION,
         r=rank,

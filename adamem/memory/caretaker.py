@@ -7,6 +7,7 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,7 @@ from adamem.memory.core import Core
 from adamem.memory.drafts import check_name
 from adamem.memory.learning import Adaptation
 from adamem.memory.packages import Package, is_package, write_package
-from adamem.memory.records import Defragmented, Imported, Memory, Version
+from adamem.memory.records import Defragmented, Imported, LearningTimings, Memory, Version
 from adamem.memory.reembedding import Progress, Reembedding
 from adamem.memory.schema import memories, namespaces, vectors
 from adamem.memory.scope import Scope
@@ -298,15 +299,16 @@ class Caretaker:
         finally:
             self._reembedding.release()
 
-    def adapt(self, adapted: Encoder, by: Encoder, base: EncoderRow) -> int:
+    def adapt(self, adapted: Encoder, by: Encoder, base: EncoderRow, spent: LearningTimings) -> int:
         """Embed all memories anew by what an encoder has become, and search by it from then on; how many.
 
-        `by` makes the vectors. Those of `base`, which it was adapted from, stay; others go.
+        `by` makes the vectors. Those of `base`, which it was adapted from, stay; others go. To `spent` is added how
+        long that took.
         """
         if not self._reembedding.acquire(blocking=False):
             raise StorageError(f"the memories of {self._core.file} are being embedded anew already; wait for that")
         try:
-            return self._reembed(adapted, None, keep=True, progress=None, by=by, base=base)
+            return self._reembed(adapted, None, keep=True, progress=None, by=by, base=base, spent=spent)
         finally:
             self._reembedding.release()
 
@@ -359,7 +361,11 @@ class Caretaker:
         progress: Progress | None,
         by: Encoder | None = None,
         base: EncoderRow | None = None,
+        spent: LearningTimings | None = None,
     ) -> int:
+        spent = spent or LearningTimings()
+        begun = time.perf_counter()
+
         def begin() -> EncoderRow:
             with self._store.change() as change:
                 row = self._store.encoder_for(change, new.fingerprint, new.name, new.dim)
@@ -375,6 +381,8 @@ class Caretaker:
         else:
             self._core.encoder.know_fitted(fitted)
         count = work.embed(self._core.read, self._core.write, progress)
+        embedded = time.perf_counter()
+        spent.embedding += embedded - begun
 
         def swap() -> int:
             with self._store.change() as change:
@@ -388,9 +396,12 @@ class Caretaker:
         old = self._core.known_encoder()
         if old != row:
             count += self._core.write(swap)
+        switched = time.perf_counter()
+        spent.switching += switched - embedded
         if not keep or base is not None:
             work.drop_others(self._core.read, self._core.write, but=None if base is None else base.id)
             self._core.write(lambda: self._remove_saved(row))
+            spent.clearing += time.perf_counter() - switched
         return count
 
     def _remove_saved(self, row: EncoderRow) -> None:

@@ -41,6 +41,7 @@ from adamem.memory.records import (
     Hit,
     Imported,
     Json,
+    LearningTimings,
     Memory,
     Namespace,
     Stats,
@@ -310,8 +311,12 @@ class MemoryEngine:
             self._tutor.note(sum(draft.question is not None for draft in drafts))
         return added
 
-    def feedback(self, query: str, memory: int) -> None:
+    def feedback(self, query: str, memory: int, *, helpful: bool = True) -> None:
         """Let the encoder know that a memory answers a query, which it learns with its next lessons.
+
+        Or, with `helpful` False, that it does not: where the query is taught by another memory that answers it, it is
+        held against this one as well, and is taught again if it was taught before; by itself it teaches nothing, and
+        waits. Of one query and one memory the last word counts. It hides no memory from a search (`delete` does).
 
         Raises `InvalidInput` where the engine was opened without an `adapter`, `UnknownName` for a memory that is none.
         """
@@ -319,12 +324,11 @@ class MemoryEngine:
         self._core.require_writer()
         tutor = self._require_tutor()
 
-        def note() -> None:
+        def note() -> int:
             with self._store.change() as change:
-                self._core.learning.note(change, number, asked)
+                return self._core.learning.note(change, number, asked, helpful=bool(helpful))
 
-        self._core.write(note)
-        tutor.note(1)
+        tutor.note(self._core.write(note))
 
     def supersede(
         self,
@@ -679,14 +683,16 @@ class MemoryEngine:
         _check_progress(progress)
         return self._caretaker.reembed(encoder, keep=bool(keep), progress=progress)
 
-    def learn(self) -> Adapted | None:
+    def learn(self, *, timings: LearningTimings | None = None) -> Adapted | None:
         """Let the encoder learn whatever is waiting for it, now, and say what came of the last of it.
 
-        None where there was nothing, or where it teaches nothing: one pair alone is told from no other. Raises
-        `InvalidInput` where the engine was opened without an `adapter`.
+        None where there was nothing, or where it teaches nothing: one pair alone is told from no other. To `timings` is
+        added how long the parts of it took. Raises `InvalidInput` where the engine was opened without an `adapter`.
         """
         self._core.require_writer()
-        return self._require_tutor().learn()
+        if timings is not None and not isinstance(timings, LearningTimings):
+            raise InvalidInput(f"timings takes a LearningTimings of adamem.memory, not {_type_name(timings)}")
+        return self._require_tutor().learn(timings or LearningTimings())
 
     def adaptations(self) -> list[Adapted]:
         """What the encoder has learnt, batch by batch, the oldest first, and what became of it."""

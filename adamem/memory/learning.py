@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from sqlalchemy import ColumnElement, Select, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, insert, select, update
 
 from adamem.encoders.adaptation import Adaptation as LearntOnTop
 from adamem.errors import CorruptResult
@@ -35,6 +35,8 @@ class Lesson:
     query: str
     document: str
     """What is read of the memory: the answer alone where the query is its own question, which would give it away."""
+    against: tuple[str, ...] = ()
+    """What is read of memories that are said not to answer the query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +75,23 @@ class Learning:
             change, [(number, None) for number, draft in zip(ids, drafts, strict=True) if draft.question is not None]
         )
 
-    def note(self, change: Change, number: int, query: str) -> None:
-        """That a memory answers a query."""
-        self._note(change, [(number, query)])
+    def note(self, change: Change, number: int, query: str, *, helpful: bool) -> int:
+        """That a memory answers a query, or that it does not; how many lessons are to be learnt by that.
+
+        What was said before of the two is void. Lessons of a query that were learnt are to be learnt again where
+        something is said not to answer it.
+        """
+        asked = func.coalesce(lessons.c.query, _QUESTION) == query
+        opposite = lessons.c.held == _AGAINST if helpful else lessons.c.held != _AGAINST
+        same = lessons.c.memory == number
+        change.connection.execute(delete(lessons).where(same, asked, opposite))
+        if helpful:
+            return self._note(change, [(number, query)])
+        if not change.connection.execute(select(lessons.c.id).where(same, asked)).first():
+            row = {"memory": number, "query": query, "created": change.now, "held": _AGAINST}
+            change.connection.execute(insert(lessons), [row])
+        learnt = (asked, lessons.c.held == 0, lessons.c.learnt.is_not(None))
+        return change.connection.execute(update(lessons).where(*learnt).values(learnt=None)).rowcount
 
     def _note(self, change: Change, found: Sequence[tuple[int, str | None]]) -> int:
         last = change.connection.execute(select(func.coalesce(func.max(lessons.c.id), 0))).scalar_one()
@@ -132,12 +148,22 @@ class Learning:
 
     def _lessons(self, query: Select[Any]) -> list[Lesson]:
         with self._store.database.read() as connection:
-            return [
+            found = [
                 Lesson(row.id, row.memory, row.question, row.text)
                 if row.query is None
                 else Lesson(row.id, row.memory, row.query, embedded_text(row.question, row.text))
                 for row in connection.execute(query)
             ]
+            against: dict[str, list[str]] = {}
+            asked = lessons.c.query.in_({one.query for one in found})
+            for row in connection.execute(self._of(_COLUMNS, asked, held=_AGAINST).order_by(lessons.c.id)):
+                against.setdefault(row.query, []).append(embedded_text(row.question, row.text))
+        return [
+            replace(one, against=tuple(text for text in dict.fromkeys(against[one.query]) if text != one.document))
+            if one.query in against
+            else one
+            for one in found
+        ]
 
     # -- adaptations ---------------------------------------------------------------------------------------------------
 
@@ -271,4 +297,7 @@ def require_model(found: Adaptation | None, number: int, *, file: str) -> Adapta
     return found
 
 
+_AGAINST = 2
+"""What `held` is of a lesson whose memory does not answer its query."""
+_QUESTION = select(memories.c.question).where(memories.c.id == lessons.c.memory).scalar_subquery()
 _COLUMNS = (lessons.c.id, lessons.c.memory, lessons.c.query, memories.c.question, memories.c.text)

@@ -89,6 +89,24 @@ class Timings:
     """Reading what was ranked, and fusing."""
 
 
+@dataclass(slots=True)
+class LearningTimings:
+    """How long the parts of learning took, in seconds, summed over those that it was given to; one after the other."""
+
+    learning: float = 0.0
+    """Finding the weights, in the process that learns."""
+    exam: float = 0.0
+    """Asking all of it twice there: of the encoder as it was, and as it would be."""
+    loading: float = 0.0
+    """Making the encoder that embeds queries by what was learnt, up to its first vector."""
+    embedding: float = 0.0
+    """Embedding all memories anew, where they are moved."""
+    switching: float = 0.0
+    """Writing that it is in use from now on."""
+    clearing: float = 0.0
+    """Deleting the vectors of what was in use before."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One memory that a search found."""
@@ -168,7 +186,7 @@ class Adapted:
     id: int
     created: datetime
     kind: str
-    """``lora`` or ``query-map``."""
+    """``lora``, ``bridged-lora`` or ``query-map``."""
     moves: str
     """``queries``, or ``both``: then the memories are embedded anew by it."""
     lessons: int

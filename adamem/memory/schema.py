@@ -125,7 +125,7 @@ lessons = Table(
     # What the memory answers; its own question where there is none.
     Column("query", Text),
     Column("created", Integer, nullable=False),
-    # Whether it is never taught, so that it can judge what is learnt.
+    # 1 where it is never taught, so that it can judge what is learnt; 2 where the memory is said not to answer it.
     Column("held", Integer, nullable=False),
     Column("learnt", ForeignKey("adaptations.id")),
     sqlite_autoincrement=True,

@@ -6,9 +6,10 @@ import dataclasses
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from adamem.encoders import Encoder
 from adamem.encoders.adaptation import open_adaptation
@@ -16,7 +17,7 @@ from adamem.errors import AdaMemError, InvalidInput, LearningFailed, StorageErro
 from adamem.index import check_count
 from adamem.memory.core import Core
 from adamem.memory.learning import Adaptation, Learning, Lesson
-from adamem.memory.records import Adapted
+from adamem.memory.records import Adapted, LearningTimings
 from adamem.memory.store import EncoderRow
 from adamem.types import FloatArray
 
@@ -27,6 +28,8 @@ _EXAMINED = 200
 """So many held-out lessons are asked in an exam, at most."""
 _AMONG = 500
 """Among the documents of which, and so many other memories."""
+_BRIDGED = 500
+"""A bridge is fitted to so many memories, at most."""
 _TOGETHER = 32
 """Where few lessons teach nothing: so many together, if so many wait."""
 _FEWEST = 5
@@ -52,6 +55,10 @@ class LearningPlan:
         By how much MRR@10 may fall in that exam; what falls by more is refused.
     nice
         How low the priority of the process that learns is, from 0 to 19.
+    documents
+        What becomes of the memories' vectors where an adapter moves documents: ``anew``, they are embedded anew by what
+        was learnt; ``bridge``, they stay as they are, and queries are brought to them over a bridge, which is fitted to
+        a sample of the memories.
 
     Raises
     ------
@@ -65,6 +72,7 @@ class LearningPlan:
     golden: tuple[tuple[str, str], ...] = ()
     tolerance: float = 0.01
     nice: int = 10
+    documents: Literal["anew", "bridge"] = "anew"
 
     def __post_init__(self) -> None:
         check_count(self.after, what="after of a LearningPlan")
@@ -72,6 +80,8 @@ class LearningPlan:
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or not (math.isfinite(value) and 0 <= value <= most):
                 raise InvalidInput(f"{name} of a LearningPlan must be from 0 to {most:g}, not {value!r}")
+        if self.documents not in ("anew", "bridge"):
+            raise InvalidInput(f"documents of a LearningPlan must be 'anew' or 'bridge', not {self.documents!r}")
         for question, answer in self.golden:
             if not question.strip() or not answer.strip():
                 raise InvalidInput(f"golden of a LearningPlan has an empty text beside {(question or answer)[:60]!r}")
@@ -90,7 +100,7 @@ class Tutor:
         When, and how it is judged.
     reembed
         Embeds all memories anew by an encoder, whose documents another one embeds, and searches by it from then on;
-        what it was adapted from keeps its vectors.
+        what it was adapted from keeps its vectors. How long that took is added.
     """
 
     def __init__(
@@ -100,8 +110,13 @@ class Tutor:
         adapter: Adapter,
         plan: LearningPlan,
         *,
-        reembed: Callable[[Encoder, Encoder, EncoderRow], object],
+        reembed: Callable[[Encoder, Encoder, EncoderRow, LearningTimings], object],
     ) -> None:
+        if plan.documents == "bridge" and adapter.moves == "queries":
+            raise InvalidInput(
+                f"a {adapter.kind} that moves queries only leaves documents as they are, so nothing is to be bridged; "
+                "leave documents='bridge' out of the LearningPlan"
+            )
         self._core = core
         self._learning = learning
         self._adapter = adapter
@@ -109,9 +124,10 @@ class Tutor:
         self._reembed = reembed
         self._workshop: tuple[int, Workshop] | None = None  # by the row of the encoder that learns in it
         self._turn = threading.Lock()  # held while something is learnt
-        self._lock = threading.Lock()  # held while a thread is started or ends
+        self._lock = threading.Lock()  # held while a thread is started or ends, and while lessons are counted
         self._thread: threading.Thread | None = None
         self._stopping = False
+        self._noted = False  # whether lessons were added that the thread may not have seen
         self._waiting = core.read(learning.waiting)
         newest = core.read(learning.newest)
         if self._waiting >= plan.after or (newest is not None and newest.is_waiting):
@@ -119,8 +135,11 @@ class Tutor:
 
     def note(self, lessons: int) -> None:
         """That so many lessons were added."""
-        self._waiting += lessons
-        if self._waiting >= self._plan.after:
+        with self._lock:
+            self._waiting += lessons
+            self._noted = self._noted or lessons > 0
+            is_enough = self._waiting >= self._plan.after
+        if is_enough:
             self.wake()
 
     def wake(self) -> None:
@@ -136,12 +155,12 @@ class Tutor:
                 return
             self._thread = thread
 
-    def learn(self) -> Adapted | None:
+    def learn(self, spent: LearningTimings) -> Adapted | None:
         """Learn all that is waiting, now; None where that is nothing that teaches anything."""
         last = None
         with self._turn:
-            self._catch_up()
-            while (number := self._learn(1)) is not None:
+            self._catch_up(spent)
+            while (number := self._learn(1, spent)) is not None:
                 last = number
         every = self._core.read(self._learning.all)
         return next((one for one in every if one.id == last), None)
@@ -160,27 +179,39 @@ class Tutor:
         self.wait()
 
     def _run(self) -> None:
+        while True:
+            with self._lock:
+                self._noted = False
+            waiting = self._learn_or_tell()
+            with self._lock:
+                # What is added from here on finds no thread, and starts one.
+                if self._stopping or not self._noted:
+                    self._thread = None
+                    self._waiting = self._waiting if waiting is None else waiting
+                    return
+
+    def _learn_or_tell(self) -> int | None:
+        """Learn while enough is waiting, and how many lessons are then; None where that fails, which the log says."""
         try:
             with self._turn:
-                self._catch_up()
-                while not self._stopping and self._learn(self._plan.after) is not None:
+                spent = LearningTimings()  # nobody asked
+                self._catch_up(spent)
+                while not self._stopping and self._learn(self._plan.after, spent) is not None:
                     pass
-                self._waiting = self._core.read(self._learning.waiting)
+                return self._core.read(self._learning.waiting)
         except Exception:  # noqa: BLE001 -- of whatever encoder it is; told in the log
             if not self._stopping:  # else it was given up
                 _log.exception("the encoder of %s could not learn; its lessons are kept", self._core.file)
-        finally:
-            with self._lock:
-                self._thread = None
+            return None
 
-    def _catch_up(self) -> None:
+    def _catch_up(self, spent: LearningTimings) -> None:
         """Embed anew by what was learnt last, where a kill came between."""
         row = self._core.known_encoder()
         newest = self._core.read(self._learning.newest)
         if row is not None and newest is not None and newest.is_waiting:
-            self._embed_by(newest)
+            self._embed_by(newest, spent)
 
-    def _learn(self, least: int) -> int | None:
+    def _learn(self, least: int, spent: LearningTimings) -> int | None:
         """Learn the lessons that wait, if they are so many at least: the number of what came of it, or None."""
         from adamem.adapt import Pair, ProcessEnded  # noqa: PLC0415 -- only who learns needs it
 
@@ -188,13 +219,19 @@ class Tutor:
         if row is None or self._core.read(self._learning.waiting) < least:
             return None
         base, since = self._so_far(row)
+        moves = "queries" if self._plan.documents == "bridge" else self._adapter.moves
+        if row.id != base.id and moves == "queries":
+            raise InvalidInput(
+                f"the memories of {self._core.file} are embedded by {row.name}, and what is to be learnt leaves "
+                f"documents as {base.name} embeds them; go back to that one first: use_adaptation(None)"
+            )
         # A pair alone teaches nothing: where no other was learnt yet, more of those that wait are learnt with it.
         for count in (max(least, self._plan.after), _TOGETHER):
             lessons = self._core.read(lambda count=count: self._learning.next(count))  # type: ignore[misc]
             seed = lessons[-1].id
             wanted = max(math.ceil(self._plan.replay * len(lessons)), 2 - len(lessons))
             former = self._core.read(lambda: self._learning.former(wanted, seed=seed))  # noqa: B023 -- called at once
-            pairs, replay = ([Pair(one.query, one.document, group=str(one.memory)) for one in some]
+            pairs, replay = ([Pair(one.query, one.document, str(one.memory), one.against) for one in some]
                              for some in (lessons, former))  # fmt: skip
             if _teach([*pairs, *replay]):
                 break
@@ -202,7 +239,7 @@ class Tutor:
             return None
         exam = self._core.read(lambda: self._exam(seed))
         workshop = self._workshop_for(base)
-        adapter = self._adapter
+        adapter = self._core.read(lambda: self._recipe(lessons, seed))
         try:
             outcome = workshop.learn(
                 adapter, pairs, since=None if since is None else since.model, replay=replay, exam=exam
@@ -212,8 +249,10 @@ class Tutor:
         except (LearningFailed, InvalidInput) as error:
             reason = str(error)
             _log.warning("%d lessons have taught the encoder of %s nothing: %s", len(lessons), self._core.file, reason)
-            return self._core.write(lambda: self._refuse(base, lessons, reason))
-        return self._take(base, lessons, outcome)
+            return self._core.write(lambda: self._refuse(base, adapter, lessons, reason))
+        spent.learning += outcome.seconds
+        spent.exam += outcome.exam_seconds
+        return self._take(base, lessons, outcome, spent)
 
     def _so_far(self, row: EncoderRow) -> tuple[EncoderRow, Adaptation | None]:
         """The encoder that learns, and what it has learnt already and is in use."""
@@ -245,14 +284,26 @@ class Tutor:
         among = self._learning.distractors(_AMONG, seed=seed, answers=answers)
         return Exam(tuple(question for question, _ in asked), (*answers, *among), tuple(range(len(asked))))
 
-    def _refuse(self, base: EncoderRow, lessons: Sequence[Lesson], reason: str) -> int:
+    def _recipe(self, lessons: Sequence[Lesson], seed: int) -> Adapter:
+        """How to learn, with the texts that a bridge is fitted to where there is one."""
+        if self._plan.documents != "bridge":
+            return self._adapter
+        from adamem.adapt import BridgedAdapter  # noqa: PLC0415 -- only who learns needs it
+
+        own = [one.document for one in lessons]
+        # Other ones than the exam draws, as far as there are others.
+        texts = dict.fromkeys([*own, *self._learning.distractors(_BRIDGED, seed=seed + 1, answers=own)])
+        return BridgedAdapter(self._adapter, tuple(texts))  # type: ignore[arg-type]  # it says of itself if it does not fit
+
+    def _refuse(self, base: EncoderRow, adapter: Adapter, lessons: Sequence[Lesson], reason: str) -> int:
         with self._core.store.change() as change:
             return self._learning.keep(
-                change, base, lessons, None, kind=self._adapter.kind, moves=self._adapter.moves, adapted=None,
+                change, base, lessons, None, kind=adapter.kind, moves=adapter.moves, adapted=None,
                 standing="failed", reason=reason,
             )  # fmt: skip
 
-    def _take(self, base: EncoderRow, lessons: Sequence[Lesson], outcome: Learnt) -> int:
+    def _take(self, base: EncoderRow, lessons: Sequence[Lesson], outcome: Learnt, spent: LearningTimings) -> int:
+        begun = time.perf_counter()
         learnt = open_adaptation(outcome.kept)
         adapted = learnt.applied_to(self._core.encoder.open(base))
         reason, before, after = "", outcome.before, outcome.after
@@ -261,6 +312,8 @@ class Tutor:
 
         if not reason:
             adapted.encode_query(["once, so that no search waits for the model"])
+        loaded = time.perf_counter()
+        spent.loading += loaded - begun
 
         def keep() -> tuple[int, bool]:
             row = self._core.store.encoder()
@@ -281,19 +334,19 @@ class Tutor:
             return number, waits
 
         number, waits = self._core.write(keep)
+        spent.switching += time.perf_counter() - loaded
         if waits:
-            self._embed(adapted, base, outcome.kept)
+            self._embed(adapted, base, outcome.kept, spent)
         return number
 
-    def _embed_by(self, learnt: Adaptation) -> None:
-        self._embed(
-            open_adaptation(learnt.model).applied_to(self._core.encoder.open(learnt.base)), learnt.base, learnt.model
-        )
+    def _embed_by(self, learnt: Adaptation, spent: LearningTimings) -> None:
+        adapted = open_adaptation(learnt.model).applied_to(self._core.encoder.open(learnt.base))
+        self._embed(adapted, learnt.base, learnt.model, spent)
 
-    def _embed(self, adapted: Encoder, base: EncoderRow, model: bytes) -> None:
+    def _embed(self, adapted: Encoder, base: EncoderRow, model: bytes, spent: LearningTimings) -> None:
         """Embed all memories anew, in the other process; searches go by the former encoder until all are there."""
         try:
-            self._reembed(adapted, _Elsewhere(adapted, self._workshop_for(base), model), base)
+            self._reembed(adapted, _Elsewhere(adapted, self._workshop_for(base), model), base, spent)
         except StorageError as error:  # somebody is embedding anew already
             _log.warning("%s; what the encoder has learnt is in use after the next lessons", error)
 

@@ -78,6 +78,19 @@ def test_the_base_stays_as_it_is(facts):
     assert base.encode_query(TEXTS).tobytes() == vectors.tobytes()
 
 
+def test_many_adapted_encoders_share_the_weights_of_their_base(minilm: Encoder, learnt: LoraWeights):
+    """Each has an adapter of its own and not a copy of the model, while it learns and after."""
+    base = {part.data_ptr() for part in minilm._model.parameters()}
+    models = [
+        LoRALearner(minilm, RECIPE)._model,
+        *(open_adaptation(learnt.to_bytes()).applied_to(minilm)._queries.__self__._model for _ in range(2)),
+    ]
+    own = [[part for part in model.parameters() if part.data_ptr() not in base] for model in models]
+    assert all(len(parts) == len(learnt.weights) for parts in own)
+    assert not {part.data_ptr() for part in own[1]} & {part.data_ptr() for part in own[2]}
+    assert all(part.requires_grad for part in minilm._model.parameters())  # and is as it was
+
+
 def test_no_steps_move_nothing(minilm: Encoder, facts):
     """B begins at zero, so a fresh adapter is the base; yet it is another encoder by its fingerprint."""
     fresh = LoRAAdapter(steps=0).learn(minilm, facts.pairs).applied_to(minilm)
@@ -129,6 +142,28 @@ def test_a_step_of_pairs_that_agree_is_refused(minilm: Encoder, facts):
     for pairs in (facts.pairs[:1], same):
         with pytest.raises(InvalidInput, match=r"expected two or more of which no two share a text or a group"):
             learner.step(pairs)
+
+
+@pytest.mark.parametrize("sides", ["both", "queries"])
+def test_a_query_is_turned_away_from_what_does_not_answer_it(minilm: Encoder, facts, sides: str):
+    """A hard negative counts in the loss, and is farther from its query than without it."""
+    wrong = facts.pairs[9].document
+    learners = [LoRALearner(minilm, replace(RECIPE, sides=sides)) for _ in range(2)]
+    given = [list(facts.pairs[:2]), [replace(facts.pairs[0], against=(wrong,)), facts.pairs[1]]]
+    losses = [learner.step(pairs) for learner, pairs in zip(learners, given, strict=True)]
+    assert losses[1] > losses[0]
+    # What another pair is answered by is held against the query already.
+    same = [LoRALearner(minilm, RECIPE).step(pairs) for pairs in
+            (given[0], [replace(given[0][0], against=(given[0][1].document,)), given[0][1]])]  # fmt: skip
+    assert same[0] == same[1]
+    for learner, pairs in zip(learners, given, strict=True):
+        for _ in range(5):
+            learner.step(pairs)
+    cosines = []
+    for learner in learners:
+        encoder = learner.weights().applied_to(minilm)
+        cosines.append(float((encoder.encode_query([facts.pairs[0].query]) @ encoder.encode_document([wrong]).T)[0, 0]))
+    assert cosines[1] < cosines[0] - 0.05
 
 
 def test_single_steps_lower_the_loss(minilm: Encoder, facts):

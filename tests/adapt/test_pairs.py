@@ -16,7 +16,7 @@ from adamem.errors import InvalidInput
 def test_the_door_is_exact():
     """The public names are these and no others."""
     assert adamem.adapt.__all__ == [
-        *("Adapter", "Exam", "Learnt", "LoRAAdapter", "LoRALearner"),
+        *("Adapter", "BridgedAdapter", "Exam", "Learnt", "LoRAAdapter", "LoRALearner"),
         *("Pair", "ProcessEnded", "QueryAdapter", "Workshop"),
     ]
 
@@ -34,6 +34,16 @@ def test_a_blank_text_is_refused(query: str, document: str, side: str):
     """The message says which side."""
     with pytest.raises(InvalidInput, match=f"the {side} of a pair is .*expected a text; leave this pair out"):
         Pair(query, document)
+
+
+def test_a_pair_is_not_held_against_nothing_or_its_own_document():
+    """Either would be learnt all the same, and mean something else."""
+    with pytest.raises(InvalidInput, match="the document of a pair is ' ', expected a text"):
+        Pair("a", "x", against=("y", " "))
+    with pytest.raises(InvalidInput, match="'x' is said to answer 'a' and not to"):
+        Pair("a", "x", against=("x",))
+    # That another query is answered by it is no reason to keep the two apart.
+    require_contrast([Pair("a", "x", against=("y",)), Pair("b", "y")])
 
 
 def test_pairs_with_one_text_or_one_group_agree_and_others_do_not():

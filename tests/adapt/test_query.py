@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -45,9 +47,12 @@ def test_the_slopes_are_those_of_the_loss():
     """Against central differences, with pairs that agree among them."""
     random = np.random.default_rng(0)
     both = random.standard_normal((2, 6, 2)) * 0.3
-    queries, documents = (rows / np.linalg.norm(rows, axis=1)[:, None] for rows in random.standard_normal((2, 5, 6)))
-    agree = np.eye(5, dtype=bool)
-    agree[0, 3] = agree[3, 0] = True
+    queries, documents = (
+        rows / np.linalg.norm(rows, axis=1)[:, None]
+        for rows in (random.standard_normal((5, 6)), random.standard_normal((7, 6)))  # two of them hard negatives
+    )
+    agree = np.eye(5, 7, dtype=bool)
+    agree[1, 6] = agree[0, 3] = agree[3, 0] = True
     _, slopes = loss_and_slopes(both, queries, documents, agree, scale=20.0)
     differences = np.empty_like(both)
     for place in np.ndindex(both.shape):
@@ -67,6 +72,37 @@ def test_pairs_that_agree_are_not_held_against_each_other():
     )
     assert loss == pytest.approx(0)
     np.testing.assert_allclose(slopes, 0, atol=1e-12)
+
+
+def test_a_query_is_turned_away_from_what_does_not_answer_it(facts):
+    """Farther than by its pairs alone, and it alone; whichever place its pair has in a batch."""
+    base = open_encoder("hashing:64")
+    wrong = "a document that has nothing to do with any of them"
+    vector = base.encode_document([wrong])[0]
+    recipe = QueryAdapter(batch=5, bound=0.9)
+    plain = recipe.learn(base, facts.pairs)
+    for place in (0, 7, 15):
+        pairs = list(facts.pairs)
+        pairs[place] = replace(pairs[place], against=(wrong,))
+        held = recipe.learn(base, pairs)
+        query = base.encode_query([pairs[place].query])
+        assert float((held(query) @ vector)[0]) < float((plain(query) @ vector)[0]) - 0.1
+        own = base.encode_document([pairs[place].document])[0]
+        assert float((held(query) @ own)[0]) > float((query @ own)[0])
+
+
+def test_what_one_query_is_held_against_is_not_held_against_the_one_that_it_answers(facts):
+    """Two pairs, of which one's document is the other's hard negative: both are found, as without it."""
+    base = open_encoder("hashing:64")
+    one, other = facts.pairs[:2]
+    recipe, cosines = QueryAdapter(bound=0.9), []
+    for against in ((), (other.document,)):
+        learnt = recipe.learn(base, [replace(one, against=against), other])
+        queries = learnt(base.encode_query([one.query, other.query]))
+        cosines.append(queries @ base.encode_document([one.document, other.document]).T)
+    assert (cosines[1].argmax(axis=1) == [0, 1]).all()
+    assert cosines[1][0, 1] < cosines[0][0, 1]  # it counts twice for the one
+    assert cosines[1][1, 1] > cosines[0][1, 1] - 0.05
 
 
 def test_pairs_without_contrast_are_refused():

@@ -96,7 +96,7 @@ def test_truncated_bytes_are_refused(cut: int):
 @pytest.mark.parametrize(
     ("said", "sentence"),
     [
-        ({"kind": "spell"}, "of kind 'spell', expected one of lora, query-map"),
+        ({"kind": "spell"}, "of kind 'spell', expected one of bridged-lora, lora, query-map"),
         ({"kind": "query-map", "base": "00"}, "a kept query-map is incomplete"),
         ({"kind": "lora", "base": "00"}, "a kept lora is incomplete"),
     ],

@@ -109,6 +109,23 @@ def test_a_bridged_encoder_speaks_the_old_space():
     assert encoder.fingerprint != new.fingerprint
 
 
+def test_a_bridge_that_knows_its_ends_joins_no_others():
+    """Not even after it was kept; what is said of its ends is part of what it is."""
+    new, old, other = (open_encoder(f"hashing:{dim}") for dim in (24, 25, 26))
+    unknown = procrustes(_vectors(60), _vectors(60, seed=1))
+    unknown.require(other, other)
+    known = Bridge.from_bytes(unknown.joining(new, old).to_bytes())
+    assert known.joins == (new.fingerprint, old.fingerprint)
+    assert known.fingerprint != unknown.fingerprint == Bridge.from_bytes(unknown.to_bytes()).fingerprint
+    assert known(_vectors(5)).tobytes() == unknown(_vectors(5)).tobytes()
+    known.require(new, old)
+    assert bridged(new, known).name == "hashing:24+procrustes"
+    with pytest.raises(InvalidInput, match=f"leads from the encoder {new.fingerprint[:12]}, and hashing:26 is"):
+        bridged(other, known)
+    with pytest.raises(InvalidInput, match=f"leads to the encoder {old.fingerprint[:12]}, and hashing:26 is"):
+        known.require(new, other)
+
+
 @pytest.mark.parametrize("fit", [procrustes, low_rank_affine, mean_drift])
 def test_what_is_not_paired_or_not_finite_is_refused(fit):
     """The message has both shapes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -13,9 +14,11 @@ import time
 import numpy as np
 import pytest
 
-from adamem.adapt import LoRAAdapter, QueryAdapter, Workshop
+from adamem.adapt import Exam, LoRAAdapter, QueryAdapter, Workshop
+from adamem.encoders import open_encoder
+from adamem.encoders.adaptation import open_adaptation
 from adamem.errors import CorruptResult, InvalidInput, LearningFailed, UnknownName
-from adamem.memory import LearningPlan, MemoryEngine
+from adamem.memory import LearningPlan, LearningTimings, MemoryEngine, Timings
 
 NAMES = ["Brimolk", "Tavuri", "Ostrand", "Quelvo", "Pindara", "Zemthor", "Lurique", "Fanwick"]
 PLACES = [
@@ -59,6 +62,11 @@ def vectors_of(engine):
     }
 
 
+def queried(engine):
+    """The vector that a query is searched by."""
+    return engine._core.encoder.query("Where does anybody work?", engine._core.known_encoder())
+
+
 def open_(path, **named):
     return MemoryEngine(path, **{"encoder": "hashing:256", "adapter": MAP, "plan": ALL, **named})
 
@@ -68,8 +76,10 @@ def test_queries_learn_and_documents_stay(tmp_path):
     path = tmp_path / "m.db"
     with open_(path) as engine:
         ids = filled(engine)
-        before, vectors = found(engine, ids), vectors_of(engine)
+        before, vectors, query = found(engine, ids), vectors_of(engine), queried(engine)
         learnt = engine.learn()
+        moved = queried(engine)
+        assert np.abs(moved - query).max() > 0.01
         assert (learnt.standing, learnt.in_use, learnt.lessons, learnt.kind) == ("taken", True, 8, "query-map")
         assert learnt.before is None  # nothing was held out
         assert before <= 4
@@ -79,6 +89,7 @@ def test_queries_learn_and_documents_stay(tmp_path):
         assert all((vectors[one] == vector).all() for one, vector in vectors_of(engine).items())
     with MemoryEngine(path, encoder="hashing:256") as engine:
         assert found(engine, ids) == 8
+        np.testing.assert_allclose(queried(engine), moved, atol=1e-6)  # what was kept is not ignored
         with pytest.raises(InvalidInput, match="without an adapter"):
             engine.feedback("Where?", 1)
         engine.use_adaptation(None)
@@ -98,9 +109,16 @@ def test_documents_are_embedded_anew_by_what_was_learnt(tmp_path):
     recipe = LoRAAdapter(rate=2e-3, steps=15, batch=8)
     with open_(path, encoder="minilm", adapter=recipe) as engine:
         ids = filled(engine)
-        base = vectors_of(engine)
+        base, query = vectors_of(engine), queried(engine)
         before = found(engine, ids, reworded)
-        learnt = engine.learn()
+        spent = LearningTimings()
+        begun = time.perf_counter()
+        learnt = engine.learn(timings=spent)
+        parts = [getattr(spent, part.name) for part in dataclasses.fields(spent)]
+        assert sum(parts) <= time.perf_counter() - begun
+        assert spent.exam == 0  # there was none
+        assert spent.learning == learnt.seconds > 0
+        assert min(parts[2:]) > 0
         assert (learnt.standing, learnt.in_use, learnt.moves) == ("taken", True, "both")
         assert before <= 3
         assert found(engine, ids, reworded) >= 7
@@ -111,14 +129,92 @@ def test_documents_are_embedded_anew_by_what_was_learnt(tmp_path):
             assert np.abs(vector - base[number]).max() > 0.01
         late = engine.add("the market of Delhi").id
         assert engine.search("the market of Delhi", top_k=1)[0].memory.id == late
+        moved, vectors = queried(engine), vectors_of(engine)
+        assert np.abs(moved - query).max() > 0.01
     with MemoryEngine(path, encoder="minilm") as engine:
         assert found(engine, ids, reworded) >= 7
+        np.testing.assert_allclose(queried(engine), moved, atol=1e-6)  # the adapter is not ignored on load
+        again = engine._core.encoder.documents(["the market of Delhi"], engine._core.known_encoder())[0]
+        np.testing.assert_allclose(again, vectors[late], atol=1e-6)
         begun = []
         engine.use_adaptation(None, progress=lambda done, total: begun.append((done, total)))
         assert begun[-1] == (9, 9)
         assert len(begun) == 1  # the one that came later was embedded; the others' vectors were there
         assert found(engine, ids, reworded) == before
         assert all((base[one] == vector).all() for one, vector in vectors_of(engine).items() if one in base)
+
+
+@pytest.mark.minilm
+def test_queries_go_over_a_bridge_and_documents_stay(tmp_path):
+    """A LoRA and a bridge: no vector of a memory changes, queries do, and it is kept, judged as it is used, left again,
+    taken back with a version and handed on like any other."""
+    path = tmp_path / "m.db"
+    golden = tuple((asked(name), place) for name, place in zip(NAMES, PLACES, strict=True))
+    plan = dataclasses.replace(ALL, documents="bridge", golden=golden)
+    others = [f"drawer {n} of the cupboard in room {n * 31 % 17}" for n in range(40)]
+    with open_(path, encoder="minilm", adapter=LoRAAdapter(rate=2e-3, steps=15, batch=8), plan=plan) as engine:
+        ids = filled(engine)
+        engine.add_many(others)
+        before, vectors, query = found(engine, ids, reworded), vectors_of(engine), queried(engine)
+        engine.snapshot("untaught")
+        learnt = engine.learn()
+        assert (learnt.standing, learnt.in_use, learnt.kind, learnt.moves) == ("taken", True, "bridged-lora", "queries")
+        assert all((vectors[one] == vector).all() for one, vector in vectors_of(engine).items())
+        assert engine.stats().encoder == "minilm"
+        assert before <= 3
+        after = found(engine, ids, reworded)
+        assert after >= before + 3
+        moved = queried(engine)
+        assert np.abs(moved - query).max() > 0.01
+        # The exam's mark is that of the encoder that is in use, among all that is there.
+        exam = Exam(tuple(one for one, _ in golden), (*PLACES, *others), tuple(range(8)))
+        encoder = open_encoder("minilm")
+        kept = open_adaptation(engine._core.learning.newest().model)
+        assert learnt.before == pytest.approx(exam.mark(encoder))
+        assert learnt.after == pytest.approx(exam.mark(kept.applied_to(encoder)))
+        late = engine.add("the market of Delhi").id
+        np.testing.assert_allclose(
+            vectors_of(engine)[late], encoder.encode_document(["the market of Delhi"])[0], atol=1e-6
+        )
+        engine.export_package(tmp_path / "learnt.zip", adaptation=True)
+    with MemoryEngine(path, encoder="minilm") as engine:
+        np.testing.assert_allclose(queried(engine), moved, atol=1e-6)
+        engine.use_adaptation(None)
+        np.testing.assert_allclose(queried(engine), query, atol=1e-6)
+        engine.use_adaptation(learnt.id)
+        assert found(engine, ids, reworded) == after
+        engine.rollback("untaught")
+        assert found(engine, ids, reworded) == before
+        assert engine.adaptations() == []
+        assert all((vectors[one] == vector).all() for one, vector in vectors_of(engine).items())
+    with MemoryEngine(tmp_path / "n.db", encoder="minilm") as engine:
+        brought = engine.import_package(tmp_path / "learnt.zip")
+        engine.use_adaptation(brought.adaptation)
+        np.testing.assert_allclose(queried(engine), moved, atol=1e-6)
+
+
+@pytest.mark.minilm
+def test_what_leaves_documents_is_not_learnt_where_they_were_moved(tmp_path):
+    """Queries would be brought to where the documents are not: a sentence, and no lesson is lost."""
+    path = tmp_path / "m.db"
+    recipe = LoRAAdapter(steps=1, batch=8)
+    with open_(path, encoder="minilm", adapter=recipe) as engine:
+        ids = filled(engine)
+        assert engine.learn().in_use
+    for other in ({"adapter": recipe, "plan": dataclasses.replace(ALL, documents="bridge")}, {"adapter": MAP}):
+        with open_(path, encoder="minilm", **other) as engine:
+            before = found(engine, ids)
+            engine.feedback(reworded("Tavuri"), ids["Tavuri"])
+            with pytest.raises(InvalidInput, match=r"embedded by minilm\+lora.*use_adaptation\(None\)"):
+                engine.learn()
+            assert found(engine, ids) == before
+    with open_(path, encoder="minilm", plan=dataclasses.replace(ALL, replay=8)) as engine:
+        engine.use_adaptation(None)
+        # What was learnt last is no beginning for a map, and not in its way.
+        learnt = engine.learn()
+        assert (learnt.standing, learnt.lessons, learnt.kind, learnt.in_use) == ("taken", 2, "query-map", True)
+        engine.use_adaptation(1)
+        assert engine.stats().encoder == "minilm+lora"
 
 
 def test_what_makes_the_exam_worse_is_refused(tmp_path):
@@ -161,6 +257,32 @@ def test_it_learns_beside_searches_when_enough_is_waiting(tmp_path):
         assert len(engine.adaptations()) == 1  # one is not enough
 
 
+def test_lessons_that_come_when_the_thread_ends_are_learnt(tmp_path, monkeypatch):
+    """At whichever look at what is waiting they come, they do not wait for those after them."""
+    for look in (2, 3):
+        with open_(tmp_path / f"{look}.db", plan=LearningPlan(after=2, held_out=0.0, nice=0)) as engine:
+            ids = [engine.add(place).id for place in PLACES]
+            learning, looks = engine._core.learning, []
+            waiting = learning.waiting
+
+            def watched(look=look, engine=engine, ids=ids, waiting=waiting, looks=looks):
+                count = waiting()
+                if threading.current_thread().name == "adamem-tutor":
+                    looks.append(count)
+                    if len(looks) == look:  # 0 by now, and before anybody acts on it
+                        for number in (2, 3):
+                            engine.feedback(asked(NAMES[number]), ids[number])
+                return count
+
+            monkeypatch.setattr(learning, "waiting", watched)
+            for number in (0, 1):
+                engine.feedback(asked(NAMES[number]), ids[number])
+            engine._tutor.wait()
+            assert looks[1:3] == ([0, 2] if look == 2 else [0, 0])
+            assert [one.lessons for one in engine.adaptations()] == [2, 2]
+            assert waiting() == 0
+
+
 def test_one_lesson_at_a_time_is_learnt_beside_former_ones(tmp_path):
     """At once: the first is told from nothing and waits, each later one is learnt beside the others."""
     with open_(tmp_path / "m.db", plan=LearningPlan(after=1, held_out=0.0, replay=8, nice=0)) as engine:
@@ -179,9 +301,12 @@ def test_every_tenth_lesson_is_held_out_and_judges(tmp_path):
     with open_(tmp_path / "m.db", plan=LearningPlan(after=1_000, nice=0)) as engine:
         for number in range(60):
             engine.update(f"What is the code of drawer {number}?", f"it is {number * 7919 % 1000} and {number}")
-        learnt = engine.learn()
+        spent = LearningTimings()
+        learnt = engine.learn(timings=spent)
         assert learnt.lessons == 54
         assert learnt.before is not None
+        assert spent.exam > 0
+        assert spent.embedding == spent.clearing == 0  # documents stay
 
 
 def test_what_the_process_that_learns_dies_of_costs_no_lesson(tmp_path):
@@ -230,9 +355,9 @@ KILLED = """
 import sys
 from adamem.adapt import LoRAAdapter
 from adamem.memory import LearningPlan, MemoryEngine
-path = sys.argv[1]
+path, documents = sys.argv[1:]
 engine = MemoryEngine(path, encoder="minilm", adapter=LoRAAdapter(rate=2e-3, steps=4, batch=8),
-                      plan=LearningPlan(after=8, held_out=0.0, nice=0))
+                      plan=LearningPlan(after=8, held_out=0.0, nice=0, documents=documents))
 print("open", flush=True)
 places = [f"drawer {n} of the cupboard in room {n * 31 % 17}" for n in range(200)]
 if engine.count() == 0:
@@ -247,11 +372,19 @@ print("done", flush=True)
 
 
 @pytest.mark.minilm
-@pytest.mark.parametrize("moment", [3.5, *(pytest.param(0.4 * step, marks=pytest.mark.soak) for step in range(25))])
-def test_a_kill_while_it_learns_or_embeds_leaves_one_space(tmp_path, moment):
+@pytest.mark.parametrize(
+    ("moment", "documents"),
+    [
+        (3.5, "anew"),
+        *(pytest.param(0.4 * step, "anew", marks=pytest.mark.soak) for step in range(25)),
+        *(pytest.param(1.0 * step, "bridge", marks=pytest.mark.soak) for step in range(10)),
+    ],
+)
+def test_a_kill_while_it_learns_or_embeds_leaves_one_space(tmp_path, moment, documents):
     """kill -9 at some moments: the file opens, all vectors that are searched are of one encoder, and it is finished."""
     path = tmp_path / "m.db"
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", KILLED, str(path), documents]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     while process.stdout.readline() != "ready\n":
         assert process.poll() is None
     time.sleep(moment)
@@ -261,12 +394,12 @@ def test_a_kill_while_it_learns_or_embeds_leaves_one_space(tmp_path, moment):
     with MemoryEngine(path, encoder="minilm") as engine:
         _all_of_one(engine)
         assert engine.search("drawer 17", top_k=1)
-    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "open\nready\ndone\n"
     with MemoryEngine(path, encoder="minilm") as engine:
         (learnt,) = engine.adaptations()
         assert learnt.in_use
-        assert engine.stats().encoder == "minilm+lora"
+        assert engine.stats().encoder == ("minilm+lora" if documents == "anew" else "minilm")
         _all_of_one(engine)
 
 
@@ -352,9 +485,40 @@ def test_a_recipe_that_does_not_fit_is_told_and_costs_nothing(tmp_path):
         assert engine.learn() is None
         assert found(engine, ids) >= 0
     with open_(tmp_path / "n.db", encoder="minilm", adapter=LoRAAdapter(steps=1, batch=2)) as engine:
-        engine.feedback("What is long?", engine.add("word " * 20_000).id)
+        long = engine.add("word " * 20_000).id
+        engine.feedback("What is long? " * 8_000, long)
         engine.feedback("What is short?", engine.add("a word").id)
         assert engine.learn().standing == "taken"
+        assert len(engine.search("What is long? " * 8_000)) == 2
+    with MemoryEngine(tmp_path / "n.db", encoder="minilm") as engine:
+        assert engine.get(long).text == "word " * 20_000
+        assert len(engine.search("What is long? " * 8_000)) == 2
+
+
+@pytest.mark.parametrize(
+    ("encoder", "recipe", "said"),
+    [
+        ("hashing:256", QueryAdapter(scale=1e308), "a query map is not finite any more"),
+        pytest.param("minilm", LoRAAdapter(scale=1e39, steps=1), "a loss of nan", marks=pytest.mark.minilm),
+    ],
+)
+def test_a_loss_that_is_not_finite_changes_nothing(tmp_path, encoder, recipe, said):
+    """A sentence; vectors and queries are as they were, and the lessons are learnt again beside later ones."""
+    path = tmp_path / "m.db"
+    with open_(path, encoder=encoder, adapter=recipe) as engine:
+        ids = filled(engine)
+        before, vectors, query = found(engine, ids), vectors_of(engine), queried(engine)
+        failed = engine.learn()
+        assert (failed.standing, failed.in_use, failed.bytes) == ("failed", False, 0)
+        assert said in failed.reason
+    with open_(path, encoder=encoder, plan=dataclasses.replace(ALL, replay=8)) as engine:
+        assert found(engine, ids) == before
+        assert queried(engine).tobytes() == query.tobytes()
+        assert all((vectors[one] == vector).all() for one, vector in vectors_of(engine).items())
+        assert engine.adaptations() == [failed]
+        engine.feedback(reworded("Tavuri"), ids["Tavuri"])
+        assert engine.learn().in_use
+        assert found(engine, ids) == 8
 
 
 @pytest.mark.parametrize(
@@ -363,6 +527,10 @@ def test_a_recipe_that_does_not_fit_is_told_and_costs_nothing(tmp_path):
         ({"readonly": True}, "learns where its file is written"),
         ({"adapter": "lora"}, "takes a LoRAAdapter or a QueryAdapter"),
         ({"plan": {"after": 3}}, "takes a LearningPlan"),
+        (
+            {"plan": LearningPlan(documents="bridge")},
+            "a query-map that moves queries only .* leave documents='bridge' out",
+        ),
     ],
 )
 def test_mistakes_at_the_door_are_sentences(tmp_path, given, said):
@@ -381,12 +549,52 @@ def test_mistakes_at_the_door_are_sentences(tmp_path, given, said):
         ({"tolerance": -1}, "tolerance"),
         ({"nice": 20}, "nice"),
         ({"golden": (("", "an answer"),)}, "empty text"),
+        ({"documents": "stay"}, "must be 'anew' or 'bridge', not 'stay'"),
     ],
 )
 def test_a_plan_is_checked(given, said):
     """Each of its numbers."""
     with pytest.raises(InvalidInput, match=said):
         LearningPlan(**given)
+
+
+def test_what_does_not_answer_a_query_is_held_against_it(tmp_path):
+    """It waits for what does, then the query is turned away from it; what was learnt is learnt again; the last word
+    counts; nothing is hidden."""
+    far = {}
+    for told in (False, True):
+        with open_(tmp_path / f"{told}.db") as engine:
+            ids = {name: engine.add(place).id for name, place in zip(NAMES, PLACES, strict=True)}
+            wrong = engine.add("a timetable for Brimolk").id
+            if told:
+                engine.feedback(asked("Brimolk"), wrong, helpful=False)
+                assert engine.learn() is None
+            for name, number in ids.items():
+                engine.feedback(asked(name), number)
+            assert engine._core.learning.waiting() == 8
+            assert engine.learn().lessons == 8
+            hits = engine.search(asked("Brimolk"), top_k=9)
+            assert len(hits) == 9  # nothing is hidden
+            far[told] = next(hit.score for hit in hits if hit.memory.id == wrong)
+    assert far[True] < far[False] - 0.1
+    with open_(tmp_path / "False.db") as engine:
+        # Learnt before: it is taught again, beside what is held against it now.
+        engine.feedback(asked("Brimolk"), wrong, helpful=False)
+        engine.feedback(asked("Brimolk"), wrong, helpful=False)
+        (lesson,) = engine._core.learning.next(10)
+        assert (lesson.query, lesson.against) == (asked("Brimolk"), ("a timetable for Brimolk",))
+        engine.feedback(asked("Brimolk"), wrong)
+        assert [one.against for one in engine._core.learning.next(10)] == [(), ()]
+        engine.feedback(asked("Brimolk"), wrong, helpful=False)
+        assert len(engine._core.learning.next(10)) == 1
+        # An answer's own question counts as well.
+        answer = engine.update("What is the code?", "it is 17").id
+        assert len(engine._core.learning.next(10)) == 2
+        engine.feedback("What is the code?", answer, helpful=False)
+        assert len(engine._core.learning.next(10)) == 1
+        engine.purge(wrong)
+        assert [one.against for one in engine._core.learning.next(10)] == [()]
+        assert engine.learn().standing == "taken"
 
 
 def test_lessons_are_checked(tmp_path):
@@ -397,6 +605,8 @@ def test_lessons_are_checked(tmp_path):
             engine.feedback(" ", number)
         with pytest.raises(UnknownName, match="no memory 7"):
             engine.feedback("Where?", 7)
+        with pytest.raises(InvalidInput, match=r"takes a LearningTimings of .*, not Timings"):
+            engine.learn(timings=Timings())
         engine.feedback("Where?", number)
         assert engine.learn() is None  # alone it is told from nothing
 

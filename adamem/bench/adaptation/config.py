@@ -102,6 +102,39 @@ class AcquisitionConfig(_Section):
         )
 
 
+class ServingConfig(_Section):
+    """What searches notice of an engine that learns: one file, asked all the time."""
+
+    set: Annotated[str, Field(min_length=1)] = "koziev"
+    memories: Annotated[int, Field(ge=8, strict=True)] = 2000
+    """At most, those that are added later among them."""
+    tasks: _Count = 4
+    """Of the sequence that the texts come from, each with its share of the memories."""
+    batches: _Count = 3
+    batch: Annotated[int, Field(ge=2, strict=True)] = 32
+    """So many updates by so many pairs each."""
+    facts: _Count = 6
+    """Updates by one pair, each of which teaches a fact that is added just before it."""
+    golden: _Count = 40
+    """Questions of the exam."""
+    idle_seconds: Annotated[float, Field(gt=0)] = 5.0
+    """So long nothing is learnt, before each update and after the last."""
+    pause_ms: Annotated[float, Field(ge=0)] = 5.0
+    """Between two questions."""
+    timed: _Count = 200
+    """So many queries are timed with and without what was learnt."""
+    threads: Annotated[int, Field(ge=1, le=1024, strict=True)] = 1
+    """Of torch, in the process that serves; the one that learns has one."""
+    nice: Annotated[int, Field(ge=0, le=19, strict=True)] = 10
+    """How low the priority of the process is that learns."""
+    seeds: _Count = 1
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        _require_known("set", [self.set], SEQUENCES)
+        return self
+
+
 class SizeConfig(_Section):
     """One of the sizes that an experiment comes in."""
 
@@ -112,6 +145,7 @@ class SizeConfig(_Section):
     """Of the sequences and of what learns from them: 0, 1, ..."""
     sizes: SizesConfig = SizesConfig()
     acquisition: AcquisitionConfig | None = None
+    serving: ServingConfig | None = None
 
     @model_validator(mode="after")
     def _known(self) -> Self:

@@ -16,6 +16,13 @@ SET, a seed N and an arm:
   ``done`` int32 (c,) updates were done; ``taught`` int32 (p,): the number of each taught fact's update, from 0;
   ``fact`` int16 (w,): of each question, facts from p on being never taught; ``key``, ``form`` (w,) as above;
   ``update_ns`` int64 (updates,); ``pool``, ``embedding_ns``
+* ``serving.HOW.N``      HOW is ``lora`` or ``query-map``; all times in nanoseconds since its beginning: ``searches``
+  int64 (n, 2): when each began and how long it took; ``windows`` int64 (w, 11): which of `WINDOWS`, begin, end,
+  lessons, which of `STANDINGS`, then how long each of `PARTS` took (`adamem.bench.adaptation.serving`); ``added`` int64
+  (f,): when each fact was; ``checks`` int64 (c, 3): a fact, when it was asked for, and its rank, 0 where it was not
+  found; ``memory`` int64 (m, 3): when, and the bytes resident in the process that serves and in the one that learns;
+  ``plain_ns``, ``adapted_ns``, ``map_ns`` int64 (q,): one query embedded as it was, by what was learnt, and its vector
+  alone mapped (by the query map, or by a bridge)
 """
 
 from __future__ import annotations

@@ -16,14 +16,17 @@ from adamem.bench.adaptation.asked import Asked, Known
 from adamem.bench.adaptation.config import AdaptationExperiment
 from adamem.bench.adaptation.records import AdaptationFolder
 from adamem.bench.adaptation.sequences import sequence_of
+from adamem.bench.adaptation.serving import adapters, material_of, measure_serving, sizes_of
 from adamem.bench.adaptation.stream import run_stream
 from adamem.bench.adaptation.tasks import TaskSequence
 from adamem.bench.context import Reporter, alone_in
+from adamem.bench.engine.scale import in_a_process
 from adamem.bench.piecewise import Measured, Piecewise, refuse_foreign
 from adamem.encoders import Encoder, open_encoder
 from adamem.encoders.lora import tunable
 
 ACQUISITION = "acquisition"
+SERVING = "serving"
 
 
 def run_adaptation(
@@ -59,9 +62,10 @@ def run_adaptation(
 
 
 def parts(experiment: AdaptationExperiment) -> tuple[str, ...]:
-    """What a run consists of: the sequences' names, and the single updates."""
+    """What a run consists of: the sequences' names, the single updates, and an engine that serves meanwhile."""
     chosen = experiment.chosen
-    return (*chosen.sets, *((ACQUISITION,) if chosen.acquisition is not None else ()))
+    more = ((ACQUISITION, chosen.acquisition), (SERVING, chosen.serving))
+    return (*chosen.sets, *(name for name, config in more if config is not None))
 
 
 def adaptation_forecast(experiment: AdaptationExperiment) -> str:
@@ -81,6 +85,11 @@ def adaptation_forecast(experiment: AdaptationExperiment) -> str:
             f"--only {ACQUISITION}: {single.probes} facts, asked for up to {single.further[-1]:,} updates after their "
             f"own, in {', '.join(single.sets)}"
         )
+    if (serving := chosen.serving) is not None:
+        told.append(
+            f"--only {SERVING}: {serving.memories:,} memories, asked all the time, while their encoder learns "
+            f"{serving.batches} batches and {serving.facts} single facts; by a LoRA, by a query map"
+        )
     if experiment.wall_minutes is not None and experiment.size == "default":
         told.append(f"took {experiment.wall_minutes:g} minutes on {experiment.machine or 'its author’s machine'}")
     return "\n".join(told)
@@ -97,6 +106,9 @@ class _Run:
         return encoder if self.experiment.device == "auto" else encoder.on(self.experiment.device)
 
     def part(self, part: str, pieces: Piecewise) -> None:
+        if part == SERVING:
+            self._serving(pieces)
+            return
         for seed in range(self.experiment.chosen.seeds):
             if part == ACQUISITION:
                 self._single_updates(pieces, seed)
@@ -156,6 +168,28 @@ class _Run:
 
             pieces.piece(f"{ACQUISITION}.{name}.{seed}", spec, measure)
 
+    def _serving(self, pieces: Piecewise) -> None:
+        config, learning = self.experiment.chosen.serving, self.experiment.learning.learning()
+        assert config is not None
+        for seed in range(config.seeds):
+            sequence = sequence_of(config.set, sizes=sizes_of(config), seed=seed)
+            material = material_of(sequence, config, seed=seed)
+            for how, adapter in adapters(learning, seed=seed).items():
+                told = config.model_dump(mode="json", exclude={"seeds"})
+                spec = self._spec(sequence, seed) | {"config": told, "how": how}
+
+                def measure(
+                    scratch: Path, how: str = how, adapter: Any = adapter, material: Any = material, seed: int = seed
+                ) -> Measured:
+                    self.reporter.stage(f"an engine serves and learns: {how}, seed {seed}", 1)
+                    found = in_a_process(
+                        measure_serving, self.encoder, material, config, adapter, learning.beside, str(scratch), seed
+                    )
+                    self.reporter.advance()
+                    return found
+
+                pieces.piece(f"{SERVING}.{how}.{seed}", spec, measure)
+
     def _spec(self, sequence: TaskSequence, seed: int) -> dict[str, Any]:
         experiment = self.experiment
         return {
@@ -194,3 +228,6 @@ def _names(experiment: AdaptationExperiment) -> Iterator[str]:
     if chosen.acquisition is not None:
         for seed in range(chosen.seeds):
             yield from (f"{ACQUISITION}.{name}.{seed}" for name in chosen.acquisition.sets)
+    if chosen.serving is not None:
+        for seed in range(chosen.serving.seeds):
+            yield from (f"{SERVING}.{how}.{seed}" for how in adapters(experiment.learning.learning(), seed=seed))

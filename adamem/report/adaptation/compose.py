@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from adamem.bench.paired import Paired
 from adamem.report import wording
-from adamem.report.adaptation import tables
+from adamem.report.adaptation import serving, tables
 from adamem.report.adaptation.gathered import CONTROLS, Acquired, Gathered, SetResult
 from adamem.report.adaptation.tables import ALPHA
 from adamem.report.document import Block, Bullets, Document, Paragraph, Section
@@ -45,6 +45,7 @@ def compose(gathered: Gathered) -> Document:
         section("continual", "What is forgotten", forgetting.data(gathered), tables.continual(gathered)),
         section("controls", "Controls", tables.controls(gathered)),
         section("costs", "What it takes", tables.costs(gathered)),
+        section("serving", "Searches meanwhile", *serving.blocks(serving.served(gathered))),
         section("drift", "How far the vectors move", tables.alarms(gathered)),
         section("sets", "Data", tables.sets(gathered)),
         machine(run, gathered.pieces),
@@ -64,12 +65,13 @@ def answer(gathered: Gathered) -> list[str]:
     """The plain sentences of the first screen."""
     said = [_single(one) for one in gathered.acquired]
     said += [_tasks(one) for one in gathered.sets]
+    said += serving.sentences(serving.served(gathered))
     return [one for one in (*said, _controls(gathered), _caveat(gathered)) if one]
 
 
 def _first(gathered: Gathered) -> list[Block]:
     said = answer(gathered)
-    if not (gathered.sets or gathered.acquired):
+    if not (gathered.sets or gathered.acquired or serving.served(gathered)):
         return [Paragraph("Nothing has been measured yet; run it again to go on.", "answer")]
     return [Paragraph(said[0], "answer"), *([Paragraph(" ".join(said[1:]))] if said[1:] else [])]
 

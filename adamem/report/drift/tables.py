@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from adamem.bench.adaptation.stream import ALARMS
+from adamem.bench.adaptation.drift import ALARMS
 from adamem.bench.drift.bridging import BRIDGES
 from adamem.bench.drift.config import EarlierConfig
 from adamem.bench.drift.measured import EXACT
