@@ -17,7 +17,9 @@ from adamem.report.figures import (
     latency,
     pareto,
     parts,
+    price,
     ratios,
+    reembedded,
     retained,
     scaling,
     stream,
@@ -30,7 +32,7 @@ _DRAWERS: dict[str, Callable[[tuple[Mapping[str, Any], ...], Mapping[str, Look]]
     for module in (
         *(pareto, effort, latency, cost, hardness, task, scaling),
         *(evidence, fusions, parts, retained),
-        *(acquired, stream, forgetting),
+        *(acquired, stream, forgetting, price, reembedded),
     )
 } | dict.fromkeys(ratios.NAMES, ratios.draw)
 
