@@ -348,7 +348,7 @@ def test_a_run_that_was_cut_off_says_which_part_it_is(tmp_path):
     said = part(found)
     assert said == (
         "This run is not complete. Of the 2 seeds that were planned it has: koziev 2; banking 1 "
-        "(LoRA, all tasks at once none); medquad none; single updates of koziev 1. Run it again to go on."
+        "(“LoRA, all tasks at once” none); medquad none; single updates of koziev 1. Run it again to go on."
     )
     table = covered(found)
     assert record_of(table, set="banking", arm="joint")["seeds"] == 0

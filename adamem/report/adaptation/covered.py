@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from adamem.report import wording
 from adamem.report.adaptation.gathered import NAMES, Gathered
 from adamem.report.document import Cell, Column, Group, Table
 
@@ -17,7 +16,7 @@ def covered(gathered: Gathered) -> Table | None:
     rows = []
     for key, counts in _by_count(gathered).items():
         for count, names in counts.items():
-            told = f"all {len(names)} arms" if len(counts) == 1 and names != [_SINGLE] else ", ".join(names)
+            told = f"all {len(names)} arms" if len(counts) == 1 and names != [_SINGLE] else "; ".join(names)
             rows.append((Cell(key), Cell(f"{count} of {planned}"), Cell(told)))
     return Table(
         "covered",
@@ -38,7 +37,7 @@ def part(gathered: Gathered) -> str:
     told = []
     for key, counts in _by_count(gathered).items():
         most, *fewer = counts
-        others = [f"{wording.listed(counts[count])} {count or 'none'}" for count in fewer]
+        others = [f"“{name}” {count or 'none'}" for count in fewer for name in counts[count]]
         told.append(f"{key} {most or 'none'}" + (f" ({', '.join(others)})" if others else ""))
     return (
         f"This run is not complete. Of the {planned} seeds that were planned it has: {'; '.join(told)}. "

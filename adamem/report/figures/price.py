@@ -54,7 +54,7 @@ def data(gathered: Gathered) -> Figure | None:
         "Up and to the left is better. Gain: recall@1 of level b after the last task against the untouched encoder, "
         "documents embedded anew. Seconds after each task, of learning, of the gate's exams and of embedding the "
         "documents anew. Line: those arms on offer that no other beats in both; rings: controls, bounds, and what was "
-        f"made worse on purpose.{busy}",
+        f"made worse on purpose; what points down lies below the panel's foot.{busy}",
         f"Who is not beaten in both, in points of 0.01: {'; '.join(told)}.",
         rounded(records),
     )
@@ -99,15 +99,18 @@ def _panel(axes: Axes, mine: Sequence[Mapping[str, Any]]) -> None:
     axes.axhline(0, color=INK, linewidth=1.0, linestyle=(0, (1, 1.5)))
     best = sorted((r for r in mine if r["front"]), key=lambda r: r["seconds"])
     axes.plot([r["seconds"] for r in best], [100 * r["gain_b"] for r in best], color=_COLOURS[True], linewidth=1.2)
+    floor = _floor(mine)
     for r in mine:
         colour = _COLOURS[r["offered"]]
         face = colour if r["offered"] else PAPER
-        axes.plot(r["seconds"], 100 * r["gain_b"], "o", markersize=5, color=colour, markerfacecolor=face)
+        marker = "o" if 100 * r["gain_b"] >= floor else "v"
+        height = max(100 * r["gain_b"], floor)
+        axes.plot(r["seconds"], height, marker, markersize=5, color=colour, markerfacecolor=face)
     axes.set_xscale("log")
     low, high = min(r["seconds"] for r in mine), max(r["seconds"] for r in mine)
     axes.set_xlim(low / 1.6, high * 2.2)
     axes.margins(y=0.12)
-    log_ticks(axes.xaxis, *axes.get_xlim(), wording.number)
+    log_ticks(axes.xaxis, *axes.get_xlim(), lambda value: f"{value:g}")
     quiet(axes)
     _numbers(axes, mine)
 
@@ -116,7 +119,9 @@ def _numbers(axes: Axes, mine: Sequence[Mapping[str, Any]]) -> None:
     """Each arm's number to the right of its point, those of points that stand together moved apart."""
     axes.figure.canvas.draw()
     point = 72 / axes.figure.dpi  # places in points, which are the same at any resolution
-    at = [point * axes.transData.transform((r["seconds"], 100 * r["gain_b"])) for r in mine]
+    floor = _floor(mine)
+    places = [(r["seconds"], max(100 * r["gain_b"], floor)) for r in mine]
+    at = [point * axes.transData.transform(place) for place in places]
     box = axes.get_window_extent()
     groups: list[list[int]] = []
     for one in sorted(range(len(mine)), key=lambda number: at[number][0]):
@@ -132,7 +137,7 @@ def _numbers(axes: Axes, mine: Sequence[Mapping[str, Any]]) -> None:
             r = mine[one]
             axes.annotate(
                 str(r["number"]),
-                (r["seconds"], 100 * r["gain_b"]),
+                places[one],
                 xytext=(right - float(at[one][0]), height - float(at[one][1])),
                 textcoords="offset points",
                 fontsize=8,
@@ -140,6 +145,11 @@ def _numbers(axes: Axes, mine: Sequence[Mapping[str, Any]]) -> None:
                 va="center",
                 arrowprops={"arrowstyle": "-", "linewidth": 0.5, "color": MUTED, "shrinkA": 0, "shrinkB": 2},
             )
+
+
+def _floor(mine: Sequence[Mapping[str, Any]]) -> float:
+    """The least gain in points that is drawn at its height: what ruins an encoder would press the others together."""
+    return -0.6 * max(5.0, *(100 * float(r["gain_b"]) for r in mine))
 
 
 def _front(mine: Sequence[Mapping[str, Any]]) -> set[str]:

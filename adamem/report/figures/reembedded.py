@@ -80,6 +80,7 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
             if place + columns >= len(sets):
                 axes.set_xlabel("% of documents embedded anew", color=MUTED)
             axes.tick_params(labelbottom=True)
+            axes.tick_params(axis="x", labelsize=8)  # 90 and 100 stand close
             quiet(axes)
         figure.legend(
             [lines[arm] for arm in arms],
