@@ -23,6 +23,8 @@ _METHOD = (
     "on these questions.",
     "Replay draws from a reservoir of former pairs. The query map is learnt anew after each task, from the task's "
     "pairs and the reservoir's.",
+    "The whole encoder is trained by the same loss and in the same batches, at a rate of its own. A LoRA of its own "
+    "hits takes for an answer what the encoder finds first at the beginning of a task.",
     "A bridge is a low-rank affine map from the new space to the old, fitted to a share of the documents embedded "
     "anew (arXiv 2509.23471).",
     "Seeds draw the lessons, the questions, the documents and what learning draws. Intervals resample the questions of "
