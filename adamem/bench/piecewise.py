@@ -152,7 +152,10 @@ class Piecewise:
                 arrays="",
             )
             self.folder.write(piece, arrays)
-        self._counted.append(name)
+            self._counted.append(name)
+            self._write(finished=False)  # what is cut off later counts what it has
+        else:
+            self._counted.append(name)
 
     def _write(self, *, finished: bool) -> bool:
         """Write the run's record; whether all pieces of the whole experiment are there."""

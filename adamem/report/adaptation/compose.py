@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from adamem.bench.paired import Paired
 from adamem.report import wording
-from adamem.report.adaptation import serving, tables
+from adamem.report.adaptation import gains, gates, serving, tables
+from adamem.report.adaptation.covered import covered, part
 from adamem.report.adaptation.gathered import CONTROLS, Acquired, Gathered, SetResult
+from adamem.report.adaptation.retention import retention
 from adamem.report.adaptation.tables import ALPHA
-from adamem.report.document import Block, Bullets, Document, Paragraph, Section
-from adamem.report.figures import acquired, forgetting, stream
+from adamem.report.document import Block, Bullets, Details, Document, Paragraph, Section
+from adamem.report.figures import acquired, forgetting, price, reembedded, stream
 from adamem.report.pieces import machine, recompute, section
 
 _METHOD = (
@@ -21,6 +23,8 @@ _METHOD = (
     "on these questions.",
     "Replay draws from a reservoir of former pairs. The query map is learnt anew after each task, from the task's "
     "pairs and the reservoir's.",
+    "The whole encoder is trained by the same loss and in the same batches, at a rate of its own. A LoRA of its own "
+    "hits takes for an answer what the encoder finds first at the beginning of a task.",
     "A bridge is a low-rank affine map from the new space to the old, fitted to a share of the documents embedded "
     "anew (arXiv 2509.23471).",
     "Seeds draw the lessons, the questions, the documents and what learning draws. Intervals resample the questions of "
@@ -42,8 +46,17 @@ def compose(gathered: Gathered) -> Document:
             tables.updates(gathered),
         ),
         section("levels", "Task after task", stream.data(gathered), tables.levels(gathered)),
-        section("continual", "What is forgotten", forgetting.data(gathered), tables.continual(gathered)),
+        section("gains", "What is gained, and what it costs elsewhere", price.data(gathered), gains.gains(gathered)),
+        section(
+            "continual",
+            "What is forgotten",
+            forgetting.data(gathered),
+            tables.continual(gathered),
+            retention(gathered),
+        ),
         section("controls", "Controls", tables.controls(gathered)),
+        section("gates", "The gate", gates.gates(gathered)),
+        section("reembedded", "While documents are embedded anew", reembedded.data(gathered)),
         section("costs", "What it takes", tables.costs(gathered)),
         section("serving", "Searches meanwhile", *serving.blocks(serving.served(gathered))),
         section("drift", "How far the vectors move", tables.alarms(gathered)),
@@ -66,14 +79,20 @@ def answer(gathered: Gathered) -> list[str]:
     said = [_single(one) for one in gathered.acquired]
     said += [_tasks(one) for one in gathered.sets]
     said += serving.sentences(serving.served(gathered))
-    return [one for one in (*said, _controls(gathered), _caveat(gathered)) if one]
+    said += [gains.claim(gathered), _controls(gathered), gates.refusals(gathered), _caveat(gathered)]
+    return [one for one in said if one]
 
 
 def _first(gathered: Gathered) -> list[Block]:
     said = answer(gathered)
     if not (gathered.sets or gathered.acquired or serving.served(gathered)):
         return [Paragraph("Nothing has been measured yet; run it again to go on.", "answer")]
-    return [Paragraph(said[0], "answer"), *([Paragraph(" ".join(said[1:]))] if said[1:] else [])]
+    counted = covered(gathered)
+    return [
+        Paragraph(said[0] if said else "Nothing of this run says whether an update teaches.", "answer"),
+        *([Paragraph(" ".join(said[1:]))] if said[1:] else []),
+        *([Details("Which part there is", (counted,))] if counted is not None else []),
+    ]
 
 
 def _single(one: Acquired) -> str:
@@ -120,9 +139,7 @@ def _controls(gathered: Gathered) -> str:
 
 
 def _caveat(gathered: Gathered) -> str:
-    said = []
-    if gathered.run.status != "complete":
-        said.append("This run is not complete; run it again to go on.")
+    said = [told for told in (part(gathered),) if told]
     if gathered.experiment.chosen.seeds < 3:
         said.append("With fewer than three seeds this shows that the machinery works, and no more.")
     return " ".join(said)

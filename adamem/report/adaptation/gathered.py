@@ -22,7 +22,7 @@ from adamem.data.dataset import Qrels
 from adamem.errors import ConfigError, CorruptResult
 from adamem.types import AnyArray, DoubleArray
 
-Measure = Literal["recall@1", "ndcg@10"]
+Measure = Literal["recall@1", "recall@10", "ndcg@10"]
 NAMES = {
     "none": "untouched",
     "lora": "LoRA",
@@ -44,6 +44,8 @@ NAMES = {
 """What the report calls the arms."""
 CONTROLS = ("random", "shuffled")
 """Arms from which nothing good is expected."""
+OFFERED = tuple(name for name in NAMES if name not in {"none", *CONTROLS, "noise", "joint", "shuffled-gated"})
+"""Arms that somebody might use: no control, nothing that was made worse on purpose, no bound."""
 TITLES = ("a: other wordings", "b: other facts", "c: general set")
 """What the report calls the levels."""
 
@@ -75,9 +77,33 @@ class Stream:
             self._found[view, measure] = np.stack([self._scored(rows, measure) for rows in self.arrays[view]])
         return self._found[view, measure]
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing else took so much of the machine that its times tell little."""
+        return is_quiet(self.piece)
+
+    @property
+    def seconds_a_task(self) -> float:
+        """Of learning, of the gate's exams and of embedding the documents anew, together."""
+        exams = self.arrays.get("exam_seconds", np.zeros(1))
+        spent = self.arrays["learning_seconds"][-1] + self.arrays["embedding_seconds"].sum() + exams.sum()
+        return float(spent) / max(self.after[-1], 1)
+
     def of_level(self, level: int) -> AnyArray:
         """Which questions are of a level: bool (q,)."""
         return np.asarray(self.asked["level"] == level)
+
+    def of_first(self, level: int) -> AnyArray:
+        """Which questions are of a level of the first task: bool (q,)."""
+        return np.asarray(self.of_level(level) & (self.asked["task"] == 0))
+
+    def mixed(self, level: int, measure: Measure = "recall@1") -> DoubleArray:
+        """float64 (shares,): the mean over a level where `MIXED` shares of the documents are embedded anew.
+
+        Empty where no document moves.
+        """
+        rows = self.arrays.get("mixed", ())
+        return np.array([self._scored(found, measure)[self.of_level(level)].mean() for found in rows])
 
     def matrix(self, view: str = "anew", level: int = 0) -> DoubleArray:
         """R: float64 (T + 1, T), recall@1 of each task's questions after so many tasks; NaN where not measured."""
@@ -96,7 +122,7 @@ class Stream:
         qrels = Qrels(query, document, np.ones(query.size, dtype=np.int64), documents)
         k = 1 if measure == "recall@1" else 10
         found = quality_of(rows[:, :k].astype(np.int64), qrels, k)
-        return found.recall_any if measure == "recall@1" else found.ndcg
+        return found.ndcg if measure == "ndcg@10" else found.recall_any
 
 
 @dataclass(frozen=True)
@@ -105,6 +131,8 @@ class ArmResult:
 
     name: str
     streams: tuple[Stream, ...]
+    _changes: dict[tuple[int, str, str], Paired] = field(default_factory=dict, repr=False)
+    """What has been compared already."""
 
     @property
     def title(self) -> str:
@@ -122,7 +150,41 @@ class ArmResult:
 
     def change(self, level: int, view: str = "anew", measure: Measure = "recall@1") -> Paired:
         """The last stage against the untouched encoder, question by question."""
-        return paired(self.pooled(level, 0, view, measure), self.pooled(level, -1, view, measure))
+        asked = (level, view, measure)
+        if asked not in self._changes:
+            self._changes[asked] = paired(self.pooled(level, 0, view, measure), self.pooled(level, -1, view, measure))
+        return self._changes[asked]
+
+    def first_task(self, level: int, measure: Measure) -> tuple[DoubleArray, DoubleArray, DoubleArray] | None:
+        """The first task's questions of a level, float64 (q,) of all seeds: untouched, right after it, after the last.
+
+        None where it was not learnt by itself, or has no such question.
+        """
+        if 1 not in self.streams[0].after:
+            return None
+        when = (0, self.streams[0].after.index(1), -1)
+        at = [
+            np.concatenate([one.values("anew", measure)[stage][one.of_first(level)] for one in self.streams])
+            for stage in when
+        ]
+        return (at[0], at[1], at[2]) if at[0].size else None
+
+    @property
+    def timed(self) -> tuple[Stream, ...]:
+        """Those that were measured while the machine was quiet; all of them where none was."""
+        return tuple(one for one in self.streams if one.is_quiet) or self.streams
+
+    def against(self, other: ArmResult, level: int, measure: Measure = "recall@1") -> Paired:
+        """After the last task, this one against another on the same questions: those of the seeds that both have."""
+        both = {one.seed for one in self.streams} & {one.seed for one in other.streams}
+        mine, theirs = (
+            np.concatenate(
+                [np.empty(0)]
+                + [s.values("anew", measure)[-1][s.of_level(level)] for s in arm.streams if s.seed in both]
+            )
+            for arm in (self, other)
+        )
+        return paired(theirs, mine)
 
     def of_seeds(self, level: int, view: str = "anew") -> DoubleArray:
         """float64 (seeds,): the change of recall@1 of each seed."""
@@ -176,6 +238,7 @@ class SetResult:
     questions: tuple[Piece, ...]
     """Of each seed."""
     arms: dict[str, ArmResult]
+    """Those that were measured with at least one seed, each over the seeds that there are of it."""
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -184,8 +247,8 @@ class SetResult:
 
     @property
     def base(self) -> ArmResult:
-        """Any arm: the first stage of each is the untouched encoder."""
-        return next(iter(self.arms.values()))
+        """An arm of most seeds: the first stage of each is the untouched encoder."""
+        return max(self.arms.values(), key=lambda arm: len(arm.streams))
 
     @property
     def lead(self) -> ArmResult | None:
@@ -231,9 +294,19 @@ class Acquired:
         return paired(self.found(since, taught=taught, view=view), self.found(moment, taught=taught, view=view))
 
     @property
+    def quiet(self) -> int:
+        """How many of its pieces were measured while the machine was quiet."""
+        return sum(is_quiet(piece) for piece in self.pieces)
+
+    @property
     def update_seconds(self) -> DoubleArray:
-        """float64 (updates,): of all seeds."""
-        return np.concatenate([arrays["update_ns"] for arrays in self.arrays]) * 1e-9
+        """float64 (updates,): of all seeds that were measured while the machine was quiet, or of all where none was."""
+        timed = [
+            arrays["update_ns"]
+            for piece, arrays in zip(self.pieces, self.arrays, strict=True)
+            if is_quiet(piece) or not self.quiet
+        ]
+        return np.concatenate(timed) * 1e-9
 
     @staticmethod
     def _when(arrays: dict[str, AnyArray], moment: str) -> AnyArray:
@@ -261,6 +334,20 @@ class Gathered:
         return list(self.experiment.chosen.arms)
 
     @property
+    def ran(self) -> list[tuple[str, str, int]]:
+        """Of each sequence each arm, and the single updates of each set under no arm: how many seeds there are."""
+        chosen = self.experiment.chosen
+        sets, acquired = {one.key: one for one in self.sets}, {one.key: one for one in self.acquired}
+        out = [
+            (key, arm, len(sets[key].arms[arm].streams) if key in sets and arm in sets[key].arms else 0)
+            for key in chosen.sets
+            for arm in chosen.arms
+        ]
+        if chosen.acquisition is not None:
+            out += [(key, "", len(acquired[key].pieces) if key in acquired else 0) for key in chosen.acquisition.sets]
+        return out
+
+    @property
     def contestants(self) -> list[tuple[str, str]]:
         """The arms as figures have them; the untouched encoder is drawn as exact search is elsewhere, in ink."""
         return [(arm, "exact" if arm == "none" else arm) for arm in self.arms]
@@ -275,16 +362,8 @@ def gather(path: Path) -> Gathered:
     except ConfigError as error:
         raise CorruptResult(f"{error}; restore the file or run the experiment again") from error
     chosen, there = experiment.chosen, set(run.pieces)
-    sets = []
-    for key in chosen.sets:
-        # Only seeds of which every arm is there, so that all stand on the same questions.
-        seeds = [
-            seed
-            for seed in range(chosen.seeds)
-            if {f"{key}.{seed}.{what}" for what in ("questions", *chosen.arms)} <= there
-        ]
-        if seeds:
-            sets.append(_set(folder, key, seeds, chosen.arms))
+    # Each arm over the seeds that there are of it: a run that was cut off has some of fewer.
+    sets = [found for key in chosen.sets if (found := _set(folder, key, chosen.seeds, chosen.arms, there)) is not None]
     acquired = []
     if chosen.acquisition is not None:
         for key in chosen.acquisition.sets:
@@ -307,17 +386,28 @@ def estimate(values: DoubleArray) -> Estimate:
     return mean_estimate(values[None])
 
 
-def _set(folder: AdaptationFolder, key: str, seeds: Sequence[int], arms: Sequence[str]) -> SetResult:
-    asked = {seed: folder.arrays(f"{key}.{seed}.questions") for seed in seeds}
+def is_quiet(piece: Piece) -> bool:
+    """Whether neither others nor the hypervisor took a share of the CPU that spoils timings (`machine.Watch`)."""
+    return not piece.fitness.notes
+
+
+def _set(folder: AdaptationFolder, key: str, seeds: int, arms: Sequence[str], there: set[str]) -> SetResult | None:
+    asked = {
+        seed: folder.arrays(f"{key}.{seed}.questions") for seed in range(seeds) if f"{key}.{seed}.questions" in there
+    }
     streams = {
         arm: tuple(
-            Stream(seed, folder.piece(f"{key}.{seed}.{arm}"), folder.arrays(f"{key}.{seed}.{arm}"), asked[seed])
-            for seed in seeds
+            Stream(seed, folder.piece(f"{key}.{seed}.{arm}"), folder.arrays(f"{key}.{seed}.{arm}"), questions)
+            for seed, questions in asked.items()
+            if f"{key}.{seed}.{arm}" in there
         )
         for arm in arms
     }
-    questions = tuple(folder.piece(f"{key}.{seed}.questions") for seed in seeds)
-    return SetResult(key, questions, {arm: ArmResult(arm, found) for arm, found in streams.items()})
+    results = {arm: ArmResult(arm, found) for arm, found in streams.items() if found}
+    if not results:
+        return None
+    questions = tuple(folder.piece(f"{key}.{seed}.questions") for seed in asked)
+    return SetResult(key, questions, results)
 
 
 __all__ = ["LEVELS", "NAMES", "Acquired", "ArmResult", "Gathered", "SetResult", "Stream", "continual", "gather"]

@@ -8,7 +8,7 @@ import numpy as np
 
 from adamem.bench.adaptation.asked import LEVELS
 from adamem.bench.adaptation.drift import ALARMS
-from adamem.bench.paired import Paired
+from adamem.bench.paired import Paired, paired
 from adamem.report import wording
 from adamem.report.adaptation.gathered import CONTROLS, TITLES, Acquired, ArmResult, Gathered, SetResult, estimate
 from adamem.report.document import Cell, Column, CsvValue, Group, Table
@@ -35,7 +35,7 @@ def levels(gathered: Gathered) -> Table | None:
         ]
         for arm in (arm for arm in one.arms.values() if arm.name != "none"):
             for view in arm.views:
-                cells = [Cell(arm.title, VIEW_NAMES[view] if len(arm.views) > 1 else "documents stay")]
+                cells = [Cell(named(one, arm), VIEW_NAMES[view] if len(arm.views) > 1 else "documents stay")]
                 for level, name in enumerate(LEVELS):
                     before, after = arm.pooled(level, 0, view), arm.pooled(level, -1, view)
                     test, seeds = arm.change(level, view), arm.of_seeds(level, view)
@@ -44,8 +44,7 @@ def levels(gathered: Gathered) -> Table | None:
                     cells.append(
                         Cell(
                             wording.score(told.value),
-                            f"{wording.points(test.difference)} [{wording.points(test.low)}, "
-                            f"{wording.points(test.high)}]",
+                            change(test),
                             best=test.p_value < ALPHA and test.difference > 0,
                         )
                     )
@@ -55,6 +54,7 @@ def levels(gathered: Gathered) -> Table | None:
                             "arm": arm.name,
                             "documents": view,
                             "level": name,
+                            "seeds": len(arm.streams),
                             "questions": test.queries,
                             "before": float(before.mean()),
                             "after": told.value,
@@ -73,7 +73,7 @@ def levels(gathered: Gathered) -> Table | None:
                         }
                     )
                 rows.append(tuple(cells))
-        groups.append(Group(_label(one), tuple(rows)))
+        groups.append(Group(label(one), tuple(rows)))
     if not groups or not records:
         return None
     return Table(
@@ -107,14 +107,19 @@ def continual(gathered: Gathered) -> Table | None:
             stage, low = arm.worst(0)
             general_stage, general_low = arm.worst(2)
             start, general_start = arm.along(0)[0], arm.along(2)[0]
+            first = arm.first_task(0, "recall@1")
+            kept = None if first is None else paired(first[1], first[2])
             rows.append(
                 (
-                    Cell(arm.title),
+                    Cell(named(one, arm)),
                     Cell(wording.score(_mean(found["final"])), _span(found["final"], wording.score)),
                     *(
                         Cell(_points(found[name]), _span(found[name], wording.points))
                         for name in ("backward", "forgetting", "forward")
                     ),
+                    Cell(wording.NOTHING)
+                    if first is None or kept is None
+                    else Cell(wording.score(float(first[2].mean())), change(kept)),
                     Cell(wording.score(low), f"{wording.points(low - start)} after task {_task(arm, stage)}"),
                     Cell(
                         wording.score(general_low),
@@ -128,6 +133,10 @@ def continual(gathered: Gathered) -> Table | None:
                     "arm": arm.name,
                     "seeds": len(arm.streams),
                     **{name: _mean(values) for name, values in found.items()},
+                    "first_task": None if first is None else float(first[2].mean()),
+                    "first_task_kept": None if kept is None else kept.difference,
+                    "first_task_kept_low": None if kept is None else kept.low,
+                    "first_task_kept_high": None if kept is None else kept.high,
                     "worst_level_a": low,
                     "worst_level_a_after": _task(arm, stage),
                     "worst_level_c": general_low,
@@ -135,7 +144,7 @@ def continual(gathered: Gathered) -> Table | None:
                 }
             )
         if rows:
-            groups.append(Group(_label(one), tuple(rows)))
+            groups.append(Group(label(one), tuple(rows)))
     if not groups:
         return None
     return Table(
@@ -147,6 +156,7 @@ def continual(gathered: Gathered) -> Table | None:
             Column("backward", "transfer"),
             Column("forgetting"),
             Column("forward", "transfer"),
+            Column("first task", "at the end"),
             Column("worst point", "level a"),
             Column("worst point", "level c"),
         ),
@@ -156,7 +166,9 @@ def continual(gathered: Gathered) -> Table | None:
             "Means over seeds; small print: the least and the most of a seed. Backward transfer: R[T][j] − R[j][j]; "
             "forgetting: the best of R[i][j] before the end − R[T][j], the untouched encoder being i = 0; both over "
             "all tasks but the last. Forward transfer: R[j−1][j] − R[0][j], over all but the first. In points of "
-            "0.01. Worst points are the lowest means over all questions of a level after some task.",
+            "0.01. First task: its questions after the last task, and what that is against right after it was learnt, "
+            "with a 95 % interval over questions. Worst points are the lowest means over all questions of a level "
+            "after some task.",
         ),
     )
 
@@ -175,7 +187,7 @@ def controls(gathered: Gathered) -> Table | None:
             rows.append(
                 (
                     Cell(one.key),
-                    Cell(arm.title),
+                    Cell(named(one, arm)),
                     Cell(wording.score(after.value), wording.interval(after, "score")),
                     Cell(wording.score(float(arm.pooled(0, 0).mean()))),
                     Cell(wording.score(chance)),
@@ -297,26 +309,27 @@ def costs(gathered: Gathered) -> Table | None:
     for one in gathered.sets:
         rows = []
         for arm in (arm for arm in one.arms.values() if arm.name != "none"):
-            last = [stream.arrays for stream in arm.streams]
-            learning = np.array([arrays["learning_seconds"][-1] for arrays in last])
-            steps = np.array([arrays["steps"][-1] for arrays in last])
-            embedding = np.array([arrays["embedding_seconds"][1:].sum() for arrays in last])
-            texts = np.array(
-                [
-                    stream.piece.facts["documents"] * (stream.arrays["embedding_seconds"] > 0).sum()
-                    for stream in arm.streams
-                ]
+            timed = [stream.arrays for stream in arm.timed]
+            learning = np.array([arrays["learning_seconds"][-1] for arrays in timed])
+            worked = sum(int(arrays["steps"][-1]) for arrays in timed)
+            steps = float(np.mean([stream.arrays["steps"][-1] for stream in arm.streams]))
+            embedding = float(sum(arrays["embedding_seconds"].sum() for arrays in timed))
+            texts = sum(
+                stream.piece.facts["documents"] * int((stream.arrays["embedding_seconds"] > 0).sum())
+                for stream in arm.timed
             )
-            rate = float(texts.sum() / embedding.sum()) if embedding.sum() else float("nan")
-            nbytes = int(last[0]["nbytes"][-1])
+            rate = texts / embedding if embedding else float("nan")
+            nbytes = int(arm.streams[0].arrays["nbytes"][-1])
+            quiet = sum(stream.is_quiet for stream in arm.streams)
             rows.append(
                 (
-                    Cell(arm.title),
+                    Cell(named(one, arm)),
                     Cell(wording.duration(float(learning.mean()))),
-                    Cell(f"{steps.mean():,.0f}"),
-                    Cell(wording.seconds(float(learning.sum() / steps.sum())) if steps.sum() else wording.NOTHING),
+                    Cell(f"{steps:,.0f}"),
+                    Cell(wording.seconds(float(learning.sum()) / worked) if worked else wording.NOTHING),
                     Cell(wording.number(rate)),
                     Cell(wording.megabytes(nbytes)),
+                    Cell(_timed_in(quiet, len(arm.streams))),
                 )
             )
             records.append(
@@ -324,13 +337,15 @@ def costs(gathered: Gathered) -> Table | None:
                     "set": one.key,
                     "arm": arm.name,
                     "learning_seconds": float(learning.mean()),
-                    "steps": float(steps.mean()),
+                    "steps": steps,
                     "texts_a_second": rate,
                     "bytes": nbytes,
+                    "pieces": len(arm.streams),
+                    "quiet_pieces": quiet,
                 }
             )
         if rows:
-            groups.append(Group(_label(one), tuple(rows)))
+            groups.append(Group(label(one), tuple(rows)))
     if not groups:
         return None
     return Table(
@@ -342,12 +357,33 @@ def costs(gathered: Gathered) -> Table | None:
             Column("steps"),
             Column("a step"),
             Column("documents", "embedded a second"),
-            Column("adapter"),
+            Column("what is learnt"),
+            Column("timed in", number=False),
         ),
         tuple(groups),
         tuple(records),
-        notes=("Means over seeds. Documents are embedded anew after each task where an arm moves them.",),
+        notes=(
+            "Means over seeds. Documents are embedded anew after each task where an arm moves them. " + _QUIET,
+            *_busy(any(not r["quiet_pieces"] for r in records)),
+        ),
     )
+
+
+_QUIET = (
+    "Times are those of quiet pieces alone, in which the hypervisor took at most 2 % of the CPU time and other "
+    "processes at most 5 %, wherever there is one."
+)
+
+
+def _timed_in(quiet: int, pieces: int) -> str:
+    return f"{quiet} of {pieces} pieces" if quiet else f"{pieces}, none quiet*"
+
+
+def _busy(some: bool) -> tuple[str, ...]:
+    said = (
+        "* The machine was busy with other things all the while: these times are longer than they would be by itself."
+    )
+    return (said,) if some else ()
 
 
 def updates(gathered: Gathered) -> Table | None:
@@ -356,17 +392,41 @@ def updates(gathered: Gathered) -> Table | None:
     for one in gathered.acquired:
         seconds = one.update_seconds
         p50, p95 = (float(value) for value in np.percentile(seconds, (50, 95)))
-        rows.append((Cell(one.key), Cell(f"{seconds.size:,}"), Cell(wording.seconds(p50)), Cell(wording.seconds(p95))))
-        records.append({"set": one.key, "updates": int(seconds.size), "p50_seconds": p50, "p95_seconds": p95})
+        rows.append(
+            (
+                Cell(one.key),
+                Cell(f"{seconds.size:,}"),
+                Cell(wording.seconds(p50)),
+                Cell(wording.seconds(p95)),
+                Cell(_timed_in(one.quiet, len(one.pieces))),
+            )
+        )
+        records.append(
+            {
+                "set": one.key,
+                "updates": int(seconds.size),
+                "p50_seconds": p50,
+                "p95_seconds": p95,
+                "pieces": len(one.pieces),
+                "quiet_pieces": one.quiet,
+            }
+        )
     if not rows:
         return None
     beside = gathered.experiment.learning.beside
     return Table(
         "updates",
         f"One update: a step on a new pair with {beside} former ones",
-        (Column("set", number=False), Column("updates"), Column("median"), Column("95 %")),
+        (
+            Column("set", number=False),
+            Column("updates"),
+            Column("median"),
+            Column("95 %"),
+            Column("timed in", number=False),
+        ),
         (Group("", tuple(rows)),),
         tuple(records),
+        notes=(_QUIET, *_busy(any(not r["quiet_pieces"] for r in records))),
     )
 
 
@@ -384,11 +444,11 @@ def alarms(gathered: Gathered) -> Table | None:
         rows = []
         for arm in one.arms.values():
             last = np.mean([stream.arrays["alarms"][-1] for stream in arm.streams], axis=0)
-            rows.append((Cell(arm.title), *(Cell(wording.number(float(value))) for value in last)))
+            rows.append((Cell(named(one, arm)), *(Cell(wording.number(float(value))) for value in last)))
             records.append(
                 {"set": one.key, "arm": arm.name} | dict(zip(ALARMS, (float(value) for value in last), strict=True))
             )
-        groups.append(Group(_label(one), tuple(rows)))
+        groups.append(Group(label(one), tuple(rows)))
     if not groups:
         return None
     return Table(
@@ -457,8 +517,25 @@ def _headed(title: str) -> tuple[str, str]:
     return letter, name
 
 
-def _label(one: SetResult) -> str:
+def label(one: SetResult) -> str:
+    """A set as tables head it."""
     return f"{one.key} ({one.facts['language']})"
+
+
+def named(one: SetResult, arm: ArmResult) -> str:
+    """An arm as tables call it; where fewer seeds of it ran than of another arm, with how many."""
+    ran, most = len(arm.streams), len(one.base.streams)
+    return arm.title if ran == most else f"{arm.title} ({ran} of {most} seeds)"
+
+
+def change(test: Paired) -> str:
+    """A difference in points, with its interval."""
+    return f"{wording.points(test.difference)} {span(test)}"
+
+
+def span(test: Paired) -> str:
+    """The interval of a difference in points."""
+    return f"[{wording.points(test.low)}, {wording.points(test.high)}]"
 
 
 def _task(arm: ArmResult, stage: int) -> int:

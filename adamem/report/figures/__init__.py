@@ -18,7 +18,9 @@ from adamem.report.figures import (
     losses,
     pareto,
     parts,
+    price,
     ratios,
+    reembedded,
     retained,
     scaling,
     shares,
@@ -32,7 +34,7 @@ _DRAWERS: dict[str, Callable[[tuple[Mapping[str, Any], ...], Mapping[str, Look]]
     for module in (
         *(pareto, effort, latency, cost, hardness, task, scaling),
         *(evidence, fusions, parts, retained),
-        *(acquired, stream, forgetting),
+        *(acquired, stream, forgetting, price, reembedded),
         *(losses, shares),
     )
 } | dict.fromkeys(ratios.NAMES, ratios.draw)

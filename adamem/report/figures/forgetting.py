@@ -60,7 +60,7 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
     columns = max(len({r["arm"] for r in records if r["set"] == key}) for key in sets)
     tasks = max(r["task"] for r in records)
     each = 0.3 * (tasks + 1) + 0.75
-    height = each * len(sets) + 0.35
+    height = each * len(sets) + 0.35 + 0.15 * (len(sets) > 1)
     colours = LinearSegmentedColormap.from_list("change", ["#d55e00", PAPER, "#0072b2"])
     widest = max(0.05, *(abs(r["change"]) for r in records))
     with canvas(height, columns, len(sets)) as (figure, panels):
@@ -88,11 +88,16 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
             axes.tick_params(length=0)
             for spine in axes.spines.values():
                 spine.set_visible(False)
-            axes.set_title(f"{key}: {mine[0]['title']}" if len(sets) > 1 else mine[0]["title"])
+            axes.set_title(f"{key}\n{mine[0]['title']}" if len(sets) > 1 else mine[0]["title"])
             axes.set_xlabel("asked about task")
             if place % columns == 0:
                 axes.set_ylabel("tasks learnt")
         figure.subplots_adjust(
-            left=0.06, right=0.985, top=1 - 0.3 / height, bottom=0.45 / height, wspace=0.22, hspace=0.75
+            left=0.06,
+            right=0.985,
+            top=1 - (0.3 + 0.15 * (len(sets) > 1)) / height,
+            bottom=0.45 / height,
+            wspace=0.22,
+            hspace=0.75,
         )
         return export(figure)

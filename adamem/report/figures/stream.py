@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from adamem.report import wording
@@ -11,6 +11,8 @@ from adamem.report.document import Figure
 from adamem.report.figures.style import INK, MUTED, Look, canvas, export, given_ticks, quiet, rounded
 
 NAME = "stream"
+MAIN = ("none", "lora", "lora-replay", "lora-gentle", "lora-gated", "query-only", "full-tuning", "shuffled")
+"""The arms that are drawn where they were measured; the others' values are in the figure's CSV, and in the table."""
 
 
 def data(gathered: Gathered) -> Figure | None:
@@ -23,6 +25,7 @@ def data(gathered: Gathered) -> Figure | None:
                 worst = arm.worst(level)[0]
                 records += [
                     {"set": one.key, "arm": arm.name, "title": arm.title, "level": title, "after": after}
+                    | {"seeds": len(arm.streams)}
                     | {"recall@1": float(value), "worst": stage == worst and stage > 0}
                     for stage, (after, value) in enumerate(zip(arm.streams[0].after, along, strict=True))
                 ]
@@ -31,7 +34,7 @@ def data(gathered: Gathered) -> Figure | None:
     last = [
         f"{r['set']}, {r['title']}: {wording.score(r['recall@1'])}"
         for one in gathered.sets
-        for r in records
+        for r in _drawn(records)
         if r["set"] == one.key and r["level"] == TITLES[0] and r["after"] == len(one.facts["tasks"])
     ]
     return Figure(
@@ -46,11 +49,13 @@ def data(gathered: Gathered) -> Figure | None:
 
 def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> tuple[bytes, bytes]:
     """The figure as (svg, png)."""
+    records = tuple(_drawn(records))
     sets, levels = (list(dict.fromkeys(r[name] for r in records)) for name in ("set", "level"))
     arms = {r["arm"]: r["title"] for r in records if r["arm"] != "none"}
     legend = -(-len(arms) // 4)
     height = 2.5 * len(sets) + 0.5 + 0.22 * legend
     with canvas(height, len(levels), len(sets), sharex="row") as (figure, panels):
+        lines: dict[str, Any] = {}
         for place, axes in enumerate(panels):
             key, level = sets[place // len(levels)], levels[place % len(levels)]
             shown = [r for r in records if r["set"] == key and r["level"] == level]
@@ -61,7 +66,9 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
                     continue
                 look = looks[arm]
                 x, y = [r["after"] for r in mine], [r["recall@1"] for r in mine]
-                axes.plot(x, y, color=look.colour, linestyle=look.dash, marker=look.marker, markersize=3.5, label=title)
+                (lines[title],) = axes.plot(
+                    x, y, color=look.colour, linestyle=look.dash, marker=look.marker, markersize=3.5
+                )
                 for r in mine:
                     if r["worst"]:
                         axes.plot(
@@ -76,8 +83,15 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
             if place // len(levels) == len(sets) - 1:
                 axes.set_xlabel("tasks learnt", color=MUTED)
             quiet(axes)
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="upper left", bbox_to_anchor=(0.05, 1.0), ncols=4, fontsize=9)
+        titles = [title for title in arms.values() if title in lines]
+        figure.legend(
+            [lines[title] for title in titles],
+            titles,
+            loc="upper left",
+            bbox_to_anchor=(0.05, 1.0),
+            ncols=4,
+            fontsize=9,
+        )
         figure.subplots_adjust(
             left=0.065,
             right=0.985,
@@ -87,3 +101,9 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
             hspace=0.45,
         )
         return export(figure)
+
+
+def _drawn(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those of the main arms, or all where none of them was measured."""
+    every = list(records)
+    return [r for r in every if r["arm"] in MAIN] if any(r["arm"] in MAIN[1:] for r in every) else every
