@@ -33,7 +33,7 @@ from adamem.encoders.bridges import low_rank_affine, procrustes
 from adamem.errors import ConfigError, InvalidInput, UnknownName
 from adamem.index import SearchResult, index_class
 from adamem.report.drift import tables
-from adamem.report.drift.gathered import gather, ratio
+from adamem.report.drift.gathered import DriftResult, Measured, gather, ratio
 from adamem.report.verify import verify
 from adamem.studies import study_class
 
@@ -412,6 +412,31 @@ def test_a_noisy_rotation_keeps_what_its_noise_leaves():
     assert cosine == pytest.approx(1 / np.sqrt(1.25), abs=0.02)
     assert plain.map is None
     assert np.allclose(np.linalg.norm(noisy.documents, axis=1), 1, atol=1e-5)
+
+
+def test_whose_a_loss_is_by_hand():
+    """Of eight questions a new encoder answers all, old documents lose two of them, and the index one more; at a share
+    the index finds one that exact search does not."""
+
+    def rows(*found):
+        return np.where(np.isin(np.arange(8), found)[:, None], np.arange(8)[:, None], 9).astype(np.int32)
+
+    arrays = {
+        "exact.anew": rows(*range(8)),
+        "exact.stale": rows(0, 1, 2, 3, 4, 5),
+        "hnsw.stale": rows(0, 1, 2, 3, 4),
+        "exact.mixed": np.stack([rows(), rows(0, 1)]),
+        "hnsw.mixed": np.stack([rows(), rows(0, 1, 2)]),
+    }
+    asked = {name: np.arange(8, dtype=np.int32) for name in ("query", "document")}
+    result = DriftResult("lora", (Measured(0, None, arrays, asked, 10),))
+    for measure in ("recall@1", "recall@10"):
+        found = result.split("hnsw", "stale", measure)
+        assert [part.difference for part in (found.total, found.encoder, found.index)] == [3 / 8, 2 / 8, 1 / 8]
+        found = result.split("hnsw", "mixed", measure, share=1)
+        assert [part.difference for part in (found.total, found.encoder, found.index)] == [5 / 8, 6 / 8, -1 / 8]
+    assert result.nearest("hnsw", "stale") == 7 / 8
+    assert result.relative("exact", "stale").value == 6 / 8
 
 
 def test_a_ratio_and_its_interval():

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
-from scipy.stats import ortho_group
 
 from adamem.adapt import LoRAAdapter, LoRALearner, Pair, QueryAdapter
 from adamem.bench.adaptation.arms import shuffled
@@ -83,6 +82,8 @@ def turned(setting: Setting, *, noise: float = 0.0) -> Moved:
 
     What is lost without a bridge is all; what Procrustes does not bring back but for the noise is its own fault.
     """
+    from scipy.stats import ortho_group  # noqa: PLC0415 -- takes a second to import, and reports need only the names
+
     rng = setting.rng()
     turn = ortho_group.rvs(setting.known.dim, random_state=rng).astype(np.float32)
 

@@ -41,6 +41,7 @@ def run(
     adamem run experiments/fashion-mnist.toml --dry-run
     adamem run experiments/scaling.toml --only 100k
     adamem run experiments/lora-adaptation.toml --quick
+    adamem run experiments/encoder-drift.toml --only koziev
     adamem run experiments/quick.toml --set measure.rounds=2 --set contestant.hnsw.build.M="[8, 16]" --out reports/try
     """
     tables = override(read(config), settings or [])
