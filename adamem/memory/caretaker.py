@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _PIECE = 1_000
+_PATIENCE = 60.0
+"""Seconds that are waited for what was given up and still embeds a last piece."""
 _NEIGHBOURS = 8
 """So many of the nearest are looked at for those that are near enough to be linked."""
 
@@ -286,34 +289,37 @@ class Caretaker:
     def reembed(self, encoder: str | Encoder, *, keep: bool, progress: Progress | None) -> int:
         """See `MemoryEngine.reembed`."""
         self._core.require_writer()
+        past = self._core.past
         dim = fitted_dim(encoder) if isinstance(encoder, str) else None
-        if not self._reembedding.acquire(blocking=False):
-            raise StorageError(f"the memories of {self._core.file} are being embedded anew already; wait for that")
-        try:
+        with self._alone():
             if dim is not None:
                 fitted = fitting.fit(self._live_texts(), dim)
-                return self._reembed(fitted, fitted, keep=keep, progress=progress)
+                return self._reembed(fitted, fitted, past, keep=keep, progress=progress)
             new = open_encoder(encoder) if isinstance(encoder, str) else encoder
-            return self._reembed(new, None, keep=keep, progress=progress)
-        finally:
-            self._reembedding.release()
+            return self._reembed(new, None, past, keep=keep, progress=progress)
 
-    def adapt(self, adapted: Encoder, by: Encoder, base: EncoderRow) -> int:
+    def adapt(self, adapted: Encoder, by: Encoder, base: EncoderRow, past: int) -> int:
         """Embed all memories anew by what an encoder has become, and search by it from then on; how many.
 
-        `by` makes the vectors. Those of `base`, which it was adapted from, stay; others go.
+        `by` makes the vectors. Those of `base`, which it was adapted from, stay; others go. It was learnt from `past`.
         """
-        if not self._reembedding.acquire(blocking=False):
+        with self._alone():
+            return self._reembed(adapted, None, past, keep=True, progress=None, by=by, base=base)
+
+    @contextlib.contextmanager
+    def _alone(self, *, wait: float = 0.0) -> Iterator[None]:
+        """Around embedding anew. Raises `StorageError` where that is being done, after so many seconds."""
+        if not self._reembedding.acquire(timeout=wait):
             raise StorageError(f"the memories of {self._core.file} are being embedded anew already; wait for that")
         try:
-            return self._reembed(adapted, None, keep=True, progress=None, by=by, base=base)
+            yield
         finally:
             self._reembedding.release()
 
     def use_adaptation(self, number: int | None, *, progress: Progress | None) -> None:
         """See `MemoryEngine.use_adaptation`."""
         self._core.require_writer()
-        row, learning = self._core.known_encoder(), self._core.learning
+        past, row, learning = self._core.past, self._core.known_encoder(), self._core.learning
         if row is None:
             raise UnknownName("there is no adaptation: nothing was added to this memory yet")
         found = None if number is None else self._core.read(lambda: learning.model(number))
@@ -332,16 +338,25 @@ class Caretaker:
         encoder = self._core.encoder.open(base)
         if found is not None and found.moves == "both":
             encoder = open_adaptation(found.model).applied_to(encoder)
-        if encoder.fingerprint != row.fingerprint:
-            self.reembed(encoder, keep=True, progress=progress)
+        # First of all: what is being learnt or embedded just now would take the place of what is chosen.
+        past = self._core.write(self._core.give_up_past, past=past)
+        in_use = self._core.known_encoder()
+        if in_use is None or in_use.fingerprint != encoder.fingerprint:
+            with self._alone(wait=_PATIENCE):
+                self._reembed(encoder, None, past, keep=True, progress=progress)
 
         def switch() -> None:
+            if self._core.row is None or self._core.row.fingerprint != encoder.fingerprint:
+                raise StorageError(
+                    f"the memories of {self._core.file} were embedded anew meanwhile; choose the adaptation again"
+                )
             with self._store.change() as change:
                 learning.settle(change)
                 learning.use_for_queries(change, number if found is not None and found.moves == "queries" else None)
             self._core.row = self._store.encoder()
+            self._core.give_up_past()  # what was begun since goes on from what was in use before
 
-        self._core.write(switch)
+        self._core.write(switch, past=past)
 
     def _live_texts(self) -> Iterator[str]:
         """All that are found or are history, by id."""
@@ -354,12 +369,18 @@ class Caretaker:
         self,
         new: Encoder,
         fitted: LsaEncoder | None,
+        past: int,
         *,
         keep: bool,
         progress: Progress | None,
         by: Encoder | None = None,
         base: EncoderRow | None = None,
     ) -> int:
+        """Embed all memories by `new`, and search by it from then on, unless the `past` is given up meanwhile."""
+
+        def write(work: Callable[[], T]) -> T:
+            return self._core.write(work, past=past)
+
         def begin() -> EncoderRow:
             with self._store.change() as change:
                 row = self._store.encoder_for(change, new.fingerprint, new.name, new.dim)
@@ -368,13 +389,13 @@ class Caretaker:
                     fitting.forget_words_of(change.connection)  # a text may have been purged since it was read
                 return row
 
-        row = self._core.write(begin)
+        row = write(begin)
         work = Reembedding(self._store, by or new, row)
         if fitted is None:
             self._core.encoder.know(new)
         else:
             self._core.encoder.know_fitted(fitted)
-        count = work.embed(self._core.read, self._core.write, progress)
+        count = work.embed(self._core.read, write, progress)
 
         def swap() -> int:
             with self._store.change() as change:
@@ -387,10 +408,10 @@ class Caretaker:
 
         old = self._core.known_encoder()
         if old != row:
-            count += self._core.write(swap)
+            count += write(swap)
         if not keep or base is not None:
-            work.drop_others(self._core.read, self._core.write, but=None if base is None else base.id)
-            self._core.write(lambda: self._remove_saved(row))
+            work.drop_others(self._core.read, write, but=None if base is None else base.id)
+            write(lambda: self._remove_saved(row))
         return count
 
     def _remove_saved(self, row: EncoderRow) -> None:
@@ -424,8 +445,9 @@ class Caretaker:
         """See `MemoryEngine.rollback`."""
 
         def work() -> None:
+            source = self._kept().database(name)
             try:
-                self._kept().restore(name)
+                self._kept().restore(source)
             finally:
                 self._store.forget_namespaces()
                 self._store.forget_session()
@@ -433,6 +455,7 @@ class Caretaker:
                 self._core.shelves.forget_all()
                 self._core.lexicon.forget_all()
                 self._core.row = self._store.encoder()
+                self._core.give_up_past()
             self._core.scrub_or_tell()
 
         self._core.write(work)

@@ -663,7 +663,7 @@ class MemoryEngine:
         """Embed all memories anew by another encoder, and search by it from then on; how many were embedded.
 
         Searches and writes go on meanwhile. What is stopped or killed goes on from where it was when it is called
-        again. Going back is calling it with the encoder before: its vectors are there, unless `keep` was False.
+        again; a `rollback` or `use_adaptation` meanwhile stops it, which raises `StorageError`. Going back is calling it with the encoder before: its vectors are there, unless `keep` was False.
 
         Parameters
         ----------
@@ -696,12 +696,15 @@ class MemoryEngine:
         """Embed by what the encoder had learnt then, or, with None, as it was before it learnt anything.
 
         Where documents are moved too, all memories are embedded anew, beside searches, unless their vectors are still
-        there, as those of the encoder itself are. What is learnt next goes on from there.
+        there, as those of the encoder itself are. What is learnt next goes on from there; what is being learnt or
+        embedded anew just then is given up.
 
         Raises
         ------
         UnknownName
             if there is no such adaptation, or it was refused.
+        StorageError
+            if the memories were rolled back or embedded anew meanwhile, or another one was chosen.
         """
         number = None if adaptation is None else check_memory_id(adaptation)
         self._caretaker.use_adaptation(number, progress=progress)
@@ -718,8 +721,8 @@ class MemoryEngine:
         """Make the file what it was when a version was taken.
 
         What was added since is gone for good, as after `purge`, unless a version has it. Ids that were given since are
-        not given again. A version that another file has taken can be brought back too, with its encoders. Raises
-        `UnknownName` if there is no such version.
+        not given again. A version that another file has taken can be brought back too, with its encoders. What is being
+        learnt or embedded anew just then is given up. Raises `UnknownName` if there is no such version.
         """
         self._caretaker.rollback(version)
 

@@ -14,7 +14,7 @@ from adamem.encoders import Encoder
 from adamem.encoders.adaptation import open_adaptation
 from adamem.errors import AdaMemError, InvalidInput, LearningFailed, StorageError
 from adamem.index import check_count
-from adamem.memory.core import Core
+from adamem.memory.core import Core, GivenUp
 from adamem.memory.learning import Adaptation, Learning, Lesson
 from adamem.memory.records import Adapted
 from adamem.memory.store import EncoderRow
@@ -90,7 +90,7 @@ class Tutor:
         When, and how it is judged.
     reembed
         Embeds all memories anew by an encoder, whose documents another one embeds, and searches by it from then on;
-        what it was adapted from keeps its vectors.
+        what it was adapted from keeps its vectors. Last comes the past that it was learnt from; see `Core.past`.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Tutor:
         adapter: Adapter,
         plan: LearningPlan,
         *,
-        reembed: Callable[[Encoder, Encoder, EncoderRow], object],
+        reembed: Callable[[Encoder, Encoder, EncoderRow, int], object],
     ) -> None:
         self._core = core
         self._learning = learning
@@ -166,6 +166,8 @@ class Tutor:
                 while not self._stopping and self._learn(self._plan.after) is not None:
                     pass
                 self._waiting = self._core.read(self._learning.waiting)
+        except GivenUp as error:
+            _log.info("%s", error)
         except Exception:  # noqa: BLE001 -- of whatever encoder it is; told in the log
             if not self._stopping:  # else it was given up
                 _log.exception("the encoder of %s could not learn; its lessons are kept", self._core.file)
@@ -175,22 +177,24 @@ class Tutor:
 
     def _catch_up(self) -> None:
         """Embed anew by what was learnt last, where a kill came between."""
-        row = self._core.known_encoder()
+        past, row = self._core.past, self._core.known_encoder()
         newest = self._core.read(self._learning.newest)
         if row is not None and newest is not None and newest.is_waiting:
-            self._embed_by(newest)
+            self._embed_by(newest, past)
 
     def _learn(self, least: int) -> int | None:
         """Learn the lessons that wait, if they are so many at least: the number of what came of it, or None."""
         from adamem.adapt import Pair, ProcessEnded  # noqa: PLC0415 -- only who learns needs it
 
-        row = self._core.known_encoder()
+        past, row = self._core.past, self._core.known_encoder()
         if row is None or self._core.read(self._learning.waiting) < least:
             return None
         base, since = self._so_far(row)
         # A pair alone teaches nothing: where no other was learnt yet, more of those that wait are learnt with it.
         for count in (max(least, self._plan.after), _TOGETHER):
             lessons = self._core.read(lambda count=count: self._learning.next(count))  # type: ignore[misc]
+            if not lessons:
+                return None  # they were taken out meanwhile
             seed = lessons[-1].id
             wanted = max(math.ceil(self._plan.replay * len(lessons)), 2 - len(lessons))
             former = self._core.read(lambda: self._learning.former(wanted, seed=seed))  # noqa: B023 -- called at once
@@ -212,8 +216,8 @@ class Tutor:
         except (LearningFailed, InvalidInput) as error:
             reason = str(error)
             _log.warning("%d lessons have taught the encoder of %s nothing: %s", len(lessons), self._core.file, reason)
-            return self._core.write(lambda: self._refuse(base, lessons, reason))
-        return self._take(base, lessons, outcome)
+            return self._core.write(lambda: self._refuse(base, lessons, reason), past=past)
+        return self._take(base, lessons, outcome, past)
 
     def _so_far(self, row: EncoderRow) -> tuple[EncoderRow, Adaptation | None]:
         """The encoder that learns, and what it has learnt already and is in use."""
@@ -252,7 +256,7 @@ class Tutor:
                 standing="failed", reason=reason,
             )  # fmt: skip
 
-    def _take(self, base: EncoderRow, lessons: Sequence[Lesson], outcome: Learnt) -> int:
+    def _take(self, base: EncoderRow, lessons: Sequence[Lesson], outcome: Learnt, past: int) -> int:
         learnt = open_adaptation(outcome.kept)
         adapted = learnt.applied_to(self._core.encoder.open(base))
         reason, before, after = "", outcome.before, outcome.after
@@ -280,20 +284,21 @@ class Tutor:
                 self._core.row = self._core.store.encoder()
             return number, waits
 
-        number, waits = self._core.write(keep)
+        number, waits = self._core.write(keep, past=past)
         if waits:
-            self._embed(adapted, base, outcome.kept)
+            self._embed(adapted, base, outcome.kept, past)
         return number
 
-    def _embed_by(self, learnt: Adaptation) -> None:
-        self._embed(
-            open_adaptation(learnt.model).applied_to(self._core.encoder.open(learnt.base)), learnt.base, learnt.model
-        )
+    def _embed_by(self, learnt: Adaptation, past: int) -> None:
+        adapted = open_adaptation(learnt.model).applied_to(self._core.encoder.open(learnt.base))
+        self._embed(adapted, learnt.base, learnt.model, past)
 
-    def _embed(self, adapted: Encoder, base: EncoderRow, model: bytes) -> None:
+    def _embed(self, adapted: Encoder, base: EncoderRow, model: bytes, past: int) -> None:
         """Embed all memories anew, in the other process; searches go by the former encoder until all are there."""
         try:
-            self._reembed(adapted, _Elsewhere(adapted, self._workshop_for(base), model), base)
+            self._reembed(adapted, _Elsewhere(adapted, self._workshop_for(base), model), base, past)
+        except GivenUp:
+            raise
         except StorageError as error:  # somebody is embedding anew already
             _log.warning("%s; what the encoder has learnt is in use after the next lessons", error)
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from adamem.adapt import LoRAAdapter, QueryAdapter, Workshop
-from adamem.errors import CorruptResult, InvalidInput, LearningFailed, UnknownName
+from adamem.errors import CorruptResult, InvalidInput, LearningFailed, StorageError, UnknownName
 from adamem.memory import LearningPlan, MemoryEngine
 
 NAMES = ["Brimolk", "Tavuri", "Ostrand", "Quelvo", "Pindara", "Zemthor", "Lurique", "Fanwick"]
@@ -339,6 +339,47 @@ def test_what_is_learnt_while_all_is_embedded_by_another_encoder_is_kept_and_not
         learnt = engine.learn()
         assert (learnt.standing, learnt.in_use) == ("taken", False)
         assert engine.search("a library in Cairo", top_k=1)[0].memory.text == "a library in Cairo"
+
+
+@pytest.mark.parametrize("what", ["rollback", "choice"])
+@pytest.mark.parametrize(
+    ("moment", "encoder", "recipe"),
+    [
+        ("learn", "hashing:256", MAP),
+        pytest.param("learn", "minilm", LoRAAdapter(steps=1), marks=pytest.mark.minilm),
+        pytest.param("documents", "minilm", LoRAAdapter(steps=1), marks=pytest.mark.minilm),
+    ],
+)
+def test_what_is_given_up_while_it_is_learnt_or_embedded_is_not_used(
+    tmp_path, monkeypatch, what, moment, encoder, recipe
+):
+    """By a rollback, or by who goes back to the encoder as it came: that is what holds, and the file opens with it."""
+    path = tmp_path / "m.db"
+    with open_(path, encoder=encoder, adapter=recipe) as engine:
+        ids = filled(engine)
+        before = found(engine, ids)
+        engine.snapshot("untaught")
+        done = getattr(Workshop, moment)
+
+        def given_up(self, *given, **named):
+            outcome = done(self, *given, **named)
+            if what == "rollback":
+                engine.rollback("untaught")
+            else:
+                engine.use_adaptation(None)
+            return outcome
+
+        monkeypatch.setattr(Workshop, moment, given_up)
+        with pytest.raises(StorageError, match="was rolled back while this was under way, or what its encoder"):
+            engine.learn()
+        monkeypatch.undo()
+        assert not any(one.in_use or one.standing == "waiting" for one in engine.adaptations())
+        assert found(engine, ids) == before
+    with MemoryEngine(path, encoder=encoder) as engine:
+        assert (engine.stats().encoder, found(engine, ids)) == (encoder, before)
+        waiting = engine._core.learning.waiting()
+    # What was kept before it was given up is learnt, and can be chosen; nothing else is.
+    assert waiting == (0 if (what, moment) == ("choice", "documents") else 8)
 
 
 @pytest.mark.minilm
