@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy.typing as npt
 
 from adamem.encoders import Encoder
-from adamem.errors import InvalidInput, UnknownName
+from adamem.errors import AdaMemError, InvalidInput, UnknownName
 from adamem.index import check_count
 from adamem.memory.caretaker import Caretaker
 from adamem.memory.clock import Clock, system_clock, to_micros
@@ -50,6 +50,7 @@ from adamem.memory.records import (
 from adamem.memory.reembedding import Progress
 from adamem.memory.retrieval import MODES, Mode, Question, Retrieval
 from adamem.memory.scope import Scope
+from adamem.memory.store import EncoderRow
 from adamem.memory.timeline import slot_topic
 from adamem.memory.tutor import LearningPlan, Tutor
 from adamem.types import ParamValue
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
 DEFAULT_NAMESPACE = "global"
 """Where memories go that name no namespace, unless the environment variable DEFAULT_NS says another one."""
 _PAGE = 500
+_TURNS = 10
+"""So often a search is begun anew where all is searched by another encoder, or was rolled back, while it embeds."""
 _FUSION = Fusion()
 _PLAN = LearningPlan()
 
@@ -453,7 +456,24 @@ class MemoryEngine:
         spent = _check_timings(timings)
 
         def find() -> list[Hit]:
-            row, number = self._core.whereabouts(name)
+            place, hits = self._core.whereabouts(name), list[Hit]()
+            for _ in range(_TURNS):
+                problem = None
+                try:
+                    hits = once(*place)
+                except AdaMemError as error:
+                    problem = error
+                before, place = place, self._store.whereabouts(name)
+                if _gone_by(*place) == _gone_by(*before):
+                    break  # else vectors were taken out meanwhile, all of them or some
+            if problem is not None:
+                raise problem
+            now = self._store.now()
+            if not self._core.readonly and self._core.usage.note((hit.memory.id for hit in hits), now):
+                self._core.later(lambda: self._core.usage.write(self._store))
+            return hits
+
+        def once(row: EncoderRow | None, number: int | None) -> list[Hit]:
             if number is None or row is None:
                 return []
             asked = None
@@ -464,7 +484,6 @@ class MemoryEngine:
                 elif query is not None:
                     asked = self._core.encoder.query(query, row)
             spent.encode += time.perf_counter() - begun
-            now = self._store.now()
             question = Question(
                 namespace=number,
                 name=name,
@@ -473,16 +492,13 @@ class MemoryEngine:
                 encoder=row,
                 top_k=wanted,
                 mode=mode,
-                scope=Scope(now if moment is None else moment, types, condition),
+                scope=Scope(self._store.now() if moment is None else moment, types, condition),
                 is_past=moment is not None,
                 fusion=fusion,
                 weighting=weighting,
                 min_score=least,
             )
-            hits = self._retrieval.search(question, spent)
-            if not self._core.readonly and self._core.usage.note((hit.memory.id for hit in hits), now):
-                self._core.later(lambda: self._core.usage.write(self._store))
-            return hits
+            return self._retrieval.search(question, spent)
 
         return self._core.read(find)
 
@@ -847,6 +863,11 @@ class MemoryEngine:
             memory = self._store.get(number)
             return [] if memory is None or memory.deleted is not None else [memory]
         return self._store.of_topic(namespace, name, topic)
+
+
+def _gone_by(row: EncoderRow | None, namespace: int | None) -> tuple[EncoderRow | None, int | None, int | None]:
+    """All that a search goes by; two rows are equal whatever was learnt on them."""
+    return row, None if row is None else row.adaptation, namespace
 
 
 def _types(given: str | Sequence[str] | None) -> tuple[str, ...]:
