@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -191,8 +191,7 @@ class Tutor:
             return None
         base, since = self._so_far(row)
         # A pair alone teaches nothing: where no other was learnt yet, more of those that wait are learnt with it.
-        for count in (max(least, self._plan.after), _TOGETHER):
-            lessons = self._core.read(lambda count=count: self._learning.next(count))  # type: ignore[misc]
+        for lessons in self._batches(max(least, self._plan.after)):
             if not lessons:
                 return None  # they were taken out meanwhile
             seed = lessons[-1].id
@@ -218,6 +217,16 @@ class Tutor:
             _log.warning("%d lessons have taught the encoder of %s nothing: %s", len(lessons), self._core.file, reason)
             return self._core.write(lambda: self._refuse(base, lessons, reason), past=past)
         return self._take(base, lessons, outcome, past)
+
+    def _batches(self, count: int) -> Iterator[list[Lesson]]:
+        """Lessons that wait: the first so many, more of them, and as many beside them that are unlike the first."""
+        yield self._core.read(lambda: self._learning.next(count))
+        some = self._core.read(lambda: self._learning.next(_TOGETHER))
+        yield some
+        if some:
+            known = {one.id for one in some}
+            others = self._core.read(lambda: self._learning.unlike(some[0], _TOGETHER))
+            yield some + [one for one in others if one.id not in known]
 
     def _so_far(self, row: EncoderRow) -> tuple[EncoderRow, Adaptation | None]:
         """The encoder that learns, and what it has learnt already and is in use."""

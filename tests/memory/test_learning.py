@@ -174,6 +174,23 @@ def test_one_lesson_at_a_time_is_learnt_beside_former_ones(tmp_path):
         assert found(engine, ids) >= 6
 
 
+@pytest.mark.parametrize("alike", ["memory", "text", "query"])
+def test_lessons_that_tell_nothing_apart_keep_no_others_from_being_learnt(tmp_path, alike):
+    """However many come first: of one memory, of memories that say the same, or of one query."""
+    with open_(tmp_path / "m.db", plan=LearningPlan(held_out=0.0, nice=0)) as engine:
+        ids = {name: engine.add(place).id for name, place in zip(NAMES, PLACES, strict=True)}
+        one = engine.add("a cellar").id
+        for number in range(40):
+            memory = one if alike == "memory" else engine.add("a cellar" if alike == "text" else f"shelf {number}").id
+            engine.feedback("Where is it?" if alike == "query" else f"Where is key {number}?", memory)
+        assert engine.learn() is None
+        for name, number in ids.items():
+            engine.feedback(asked(name), number)
+        engine.learn()
+        assert {one.standing for one in engine.adaptations()} == {"taken"}
+        assert engine._core.learning.waiting() == 0
+
+
 def test_every_tenth_lesson_is_held_out_and_judges(tmp_path):
     """They are never taught; with five of them there is an exam."""
     with open_(tmp_path / "m.db", plan=LearningPlan(after=1_000, nice=0)) as engine:
