@@ -9,7 +9,6 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,10 +18,10 @@ from adamem.encoders import Encoder, open_encoder
 from adamem.encoders.adaptation import Adaptation as LearntOnTop
 from adamem.encoders.adaptation import open_adaptation
 from adamem.encoders.registry import fitted_dim
-from adamem.errors import InvalidInput, StorageError, UnknownName
+from adamem.errors import AdaMemError, InvalidInput, StorageError, UnknownName
 from adamem.files import storage_error
 from adamem.memory import defragmentation, fitting, removal
-from adamem.memory.arrival import take_in
+from adamem.memory.arrival import Bring, take_in
 from adamem.memory.clock import to_datetime
 from adamem.memory.copying import copy_namespace, links_now
 from adamem.memory.core import Core
@@ -34,7 +33,7 @@ from adamem.memory.reembedding import Progress, Reembedding
 from adamem.memory.schema import memories, namespaces, vectors
 from adamem.memory.scope import Scope
 from adamem.memory.snapshots import Snapshots, no_versions
-from adamem.memory.store import EncoderRow
+from adamem.memory.store import Change, EncoderRow
 
 if TYPE_CHECKING:
     from adamem.encoders.lsa import LsaEncoder
@@ -328,8 +327,7 @@ class Caretaker:
             raise UnknownName(
                 f"there is no adaptation {number} to use; there are: {', '.join(map(str, known)) or 'none'}"
             )
-        now = self._core.read(lambda: learning.of_encoder(row))
-        base = row if now is None else now.base
+        base = self._core.read(lambda: self._base(row))
         if found is not None and found.base.fingerprint != base.fingerprint:
             raise InvalidInput(
                 f"the adaptation {number} was learnt on {found.base.name}, and the memories are embedded by "
@@ -542,22 +540,28 @@ class Caretaker:
         self._core.require_writer()
         package = Package(path, most_bytes=most_bytes)
         try:
-            model = None if package.adapted is None else open_adaptation(package.adaptation())  # before all else
-            imported = take_in(self._core, package, into)
-            return replace(imported, adaptation=None if model is None else self._core.write(lambda: self._bring(model)))
+            model = None if package.adapted is None else open_adaptation(package.adaptation())
+            return take_in(self._core, package, into, None if model is None else self._bringing(model))
         finally:
             package.close()
 
-    def _bring(self, model: LearntOnTop) -> int | None:
-        """Keep what an encoder has learnt elsewhere, if it is the one of this file; its number."""
+    def _bringing(self, model: LearntOnTop) -> Bring | None:
+        """Keeps what an encoder has learnt elsewhere; None, and the log says why, where it does not fit this file's."""
         row = self._core.known_encoder()
-        now = None if row is None else self._core.learning.of_encoder(row)
-        base = row if now is None else now.base
-        if base is None or base.fingerprint != model.base:
-            _log.warning(
-                "what the package's encoder has learnt is left out: it is another one than that of %s", self._core.file
-            )
+        try:
+            base = self._core.encoder.open(None if row is None else self._core.read(lambda: self._base(row)))
+            adapted = model.applied_to(base).fingerprint
+        except AdaMemError as error:  # another encoder, or one whose library is not here
+            _log.warning("what the package's encoder has learnt is left out: %s", error)
             return None
-        adapted = model.applied_to(self._core.encoder.open(base)).fingerprint
-        with self._store.change() as change:
-            return self._core.learning.bring(change, base, model, adapted)
+
+        def bring(change: Change) -> int:
+            row = self._store.encoder_for(change, base.fingerprint, base.name, base.dim)
+            return self._core.learning.bring(change, row, model, adapted)
+
+        return bring
+
+    def _base(self, row: EncoderRow) -> EncoderRow:
+        """The encoder that learns: the one in use, or what that was adapted from."""
+        learnt = self._core.learning.of_encoder(row)
+        return row if learnt is None else learnt.base

@@ -514,3 +514,43 @@ def test_what_was_learnt_goes_with_a_package_if_asked(tmp_path):
         with pytest.raises(CorruptResult, match="broken"):
             engine.import_package(tmp_path / "broken.zip")
         assert engine.count() == 0
+
+
+@pytest.mark.minilm
+def test_a_package_comes_in_without_what_this_machine_cannot_apply(tmp_path, monkeypatch, caplog):
+    """All of it or nothing: the memories do, and the log says what was left out."""
+    with open_(tmp_path / "m.db", encoder="minilm", adapter=LoRAAdapter(steps=1)) as engine:
+        filled(engine)
+        engine.learn()
+        engine.export_package(tmp_path / "learnt.zip", adaptation=True)
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with MemoryEngine(tmp_path / "n.db", encoder="minilm") as engine:
+        engine.add("first")
+        brought = engine.import_package(tmp_path / "learnt.zip")
+        assert (brought.adaptation, brought.memories, engine.count()) == (None, 8, 9)
+        assert engine.adaptations() == []
+        assert "left out: a LoRA needs peft" in caplog.text
+
+
+def test_a_package_comes_in_together_with_what_was_learnt_or_not_at_all(tmp_path, monkeypatch):
+    """It is one write."""
+    with open_(tmp_path / "m.db") as engine:
+        filled(engine)
+        engine.learn()
+        engine.export_package(tmp_path / "learnt.zip", adaptation=True)
+        for memory in list(engine.get_all()):
+            engine.delete(memory.id)
+        engine.export_package(tmp_path / "empty.zip", adaptation=True)
+
+    def fail(*given):
+        raise OSError("no room")
+
+    with MemoryEngine(tmp_path / "n.db", encoder="hashing:256") as engine:
+        with monkeypatch.context() as patch:
+            patch.setattr(engine._core.learning, "bring", fail)
+            with pytest.raises(OSError, match="no room"):
+                engine.import_package(tmp_path / "learnt.zip")
+        assert engine.count() == 0
+        assert engine.import_package(tmp_path / "empty.zip").adaptation == 1
+        assert engine.import_package(tmp_path / "learnt.zip").adaptation == 2
+        assert engine.count() == 8
