@@ -22,6 +22,7 @@ from adamem.memory.drafts import embedded_text
 from adamem.memory.encoder_in_use import checked
 from adamem.memory.packages import Package, Packed
 from adamem.memory.records import Frozen, Imported
+from adamem.memory.store import Change
 from adamem.types import FloatArray, IdArray
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 _PIECE = 1_000
 Vectors = Callable[[], Iterator[FloatArray]]
 """Gives pieces float32 (at most 1,000, d), in the order of the package, of length 1."""
+Bring = Callable[[Change], int]
+"""Keeps what the package's encoder has learnt; its number."""
 
 
 @dataclass(slots=True)
@@ -41,39 +44,40 @@ class _Brought:
     gone: list[IdArray] = field(default_factory=list)
 
 
-def take_in(core: Core, package: Package, into: str | None) -> Imported:
+def take_in(core: Core, package: Package, into: str | None, bring: Bring | None) -> Imported:
     """See `MemoryEngine.import_package`. Raises whatever is wrong with the package, before anything is written."""
     row = core.known_encoder()
     if not package.count:
         _names(package.memories(), into)
-        return Imported(0, (), Frozen())
+        return Imported(0, (), Frozen(), None if bring is None else core.write(lambda: _brought(core, bring)))
     if row is None and core.encoder.must_be_fitted:
-        return core.write(lambda: _take_in_fitted(core, package, into))
+        return core.write(lambda: _take_in_fitted(core, package, into, bring))
     by = None if row is None else row.fingerprint
     if package.fingerprint == (core.encoder.open(None).fingerprint if row is None else by):
         names = _names(package.memories(), into)
         for piece in package.vectors(_PIECE):
             core.encoder.given(piece, len(piece), row)
-        return core.write(lambda: _keep(core, package, into, names, lambda: _whole(package), by))
+        return core.write(lambda: _keep(core, package, into, bring, names, lambda: _whole(package), by))
     with _Spool(core.path) as spool:
         names = _names(_embedded(package, spool, lambda texts: core.encoder.documents(texts, row)), into)
-        return core.write(lambda: _keep(core, package, into, names, spool.read, by))
+        return core.write(lambda: _keep(core, package, into, bring, names, spool.read, by))
 
 
-def _take_in_fitted(core: Core, package: Package, into: str | None) -> Imported:
+def _take_in_fitted(core: Core, package: Package, into: str | None, bring: Bring | None) -> Imported:
     """Into a file that has no encoder yet, by one that is fitted to the package. To be called in `Core.write`."""
     if core.row is not None:  # it has got one meanwhile
-        return take_in(core, package, into)
+        return take_in(core, package, into, bring)
     encoder = core.encoder.fit(text for some in _pieces(package.memories()) for text in _texts(some))
     with _Spool(core.path) as spool:
         names = _names(_embedded(package, spool, encoder.encode_document), into)
-        return _keep(core, package, into, names, spool.read, None, encoder)
+        return _keep(core, package, into, bring, names, spool.read, None, encoder)
 
 
 def _keep(
     core: Core,
     package: Package,
     into: str | None,
+    bring: Bring | None,
     names: Iterable[str],
     vectors: Vectors,
     by: str | None,
@@ -107,13 +111,19 @@ def _keep(
                     arrived.gone.append(kept.gone)
                 change.last_memory += len(some)
             follow(change, ids, are_foreign=True)
+            adaptation = None if bring is None else bring(change)
         core.use(row, fitted)
         for space, arrived in brought.items():
             gone = np.unique(np.concatenate(arrived.gone))
             # One that another of the package took the place of was never there.
             there = np.setdiff1d(np.concatenate(arrived.ids), gone)
             core.shelves.tell_kept(space, row, change.sequence, there, gone[gone < first], is_new=arrived.is_new)
-    return Imported(len(ids), tuple(names), Frozen(ids))
+    return Imported(len(ids), tuple(names), Frozen(ids), adaptation)
+
+
+def _brought(core: Core, bring: Bring) -> int:
+    with core.store.change() as change:
+        return bring(change)
 
 
 class _Spool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,10 +19,10 @@ from adamem.encoders import Encoder, open_encoder
 from adamem.encoders.adaptation import Adaptation as LearntOnTop
 from adamem.encoders.adaptation import open_adaptation
 from adamem.encoders.registry import fitted_dim
-from adamem.errors import InvalidInput, StorageError, UnknownName
+from adamem.errors import AdaMemError, InvalidInput, StorageError, UnknownName
 from adamem.files import storage_error
 from adamem.memory import defragmentation, fitting, removal
-from adamem.memory.arrival import take_in
+from adamem.memory.arrival import Bring, take_in
 from adamem.memory.clock import to_datetime
 from adamem.memory.copying import copy_namespace, links_now
 from adamem.memory.core import Core
@@ -34,7 +34,7 @@ from adamem.memory.reembedding import Progress, Reembedding
 from adamem.memory.schema import memories, namespaces, vectors
 from adamem.memory.scope import Scope
 from adamem.memory.snapshots import Snapshots, no_versions
-from adamem.memory.store import EncoderRow
+from adamem.memory.store import Change, EncoderRow
 
 if TYPE_CHECKING:
     from adamem.encoders.lsa import LsaEncoder
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _PIECE = 1_000
+_PATIENCE = 60.0
+"""Seconds that are waited for what was given up and still embeds a last piece."""
 _NEIGHBOURS = 8
 """So many of the nearest are looked at for those that are near enough to be linked."""
 
@@ -287,35 +289,38 @@ class Caretaker:
     def reembed(self, encoder: str | Encoder, *, keep: bool, progress: Progress | None) -> int:
         """See `MemoryEngine.reembed`."""
         self._core.require_writer()
+        past = self._core.past
         dim = fitted_dim(encoder) if isinstance(encoder, str) else None
-        if not self._reembedding.acquire(blocking=False):
-            raise StorageError(f"the memories of {self._core.file} are being embedded anew already; wait for that")
-        try:
+        with self._alone():
             if dim is not None:
                 fitted = fitting.fit(self._live_texts(), dim)
-                return self._reembed(fitted, fitted, keep=keep, progress=progress)
+                return self._reembed(fitted, fitted, past, keep=keep, progress=progress)
             new = open_encoder(encoder) if isinstance(encoder, str) else encoder
-            return self._reembed(new, None, keep=keep, progress=progress)
-        finally:
-            self._reembedding.release()
+            return self._reembed(new, None, past, keep=keep, progress=progress)
 
-    def adapt(self, adapted: Encoder, by: Encoder, base: EncoderRow, spent: LearningTimings) -> int:
+    def adapt(self, adapted: Encoder, by: Encoder, base: EncoderRow, past: int, spent: LearningTimings) -> int:
         """Embed all memories anew by what an encoder has become, and search by it from then on; how many.
 
-        `by` makes the vectors. Those of `base`, which it was adapted from, stay; others go. To `spent` is added how
-        long that took.
+        `by` makes the vectors. Those of `base`, which it was adapted from, stay; others go. It was learnt from `past`.
+        To `spent` is added how long that took.
         """
-        if not self._reembedding.acquire(blocking=False):
+        with self._alone():
+            return self._reembed(adapted, None, past, keep=True, progress=None, by=by, base=base, spent=spent)
+
+    @contextlib.contextmanager
+    def _alone(self, *, wait: float = 0.0) -> Iterator[None]:
+        """Around embedding anew. Raises `StorageError` where that is being done, after so many seconds."""
+        if not self._reembedding.acquire(timeout=wait):
             raise StorageError(f"the memories of {self._core.file} are being embedded anew already; wait for that")
         try:
-            return self._reembed(adapted, None, keep=True, progress=None, by=by, base=base, spent=spent)
+            yield
         finally:
             self._reembedding.release()
 
     def use_adaptation(self, number: int | None, *, progress: Progress | None) -> None:
         """See `MemoryEngine.use_adaptation`."""
         self._core.require_writer()
-        row, learning = self._core.known_encoder(), self._core.learning
+        past, row, learning = self._core.past, self._core.known_encoder(), self._core.learning
         if row is None:
             raise UnknownName("there is no adaptation: nothing was added to this memory yet")
         found = None if number is None else self._core.read(lambda: learning.model(number))
@@ -324,8 +329,7 @@ class Caretaker:
             raise UnknownName(
                 f"there is no adaptation {number} to use; there are: {', '.join(map(str, known)) or 'none'}"
             )
-        now = self._core.read(lambda: learning.of_encoder(row))
-        base = row if now is None else now.base
+        base = self._core.read(lambda: self._base(row))
         if found is not None and found.base.fingerprint != base.fingerprint:
             raise InvalidInput(
                 f"the adaptation {number} was learnt on {found.base.name}, and the memories are embedded by "
@@ -334,16 +338,25 @@ class Caretaker:
         encoder = self._core.encoder.open(base)
         if found is not None and found.moves == "both":
             encoder = open_adaptation(found.model).applied_to(encoder)
-        if encoder.fingerprint != row.fingerprint:
-            self.reembed(encoder, keep=True, progress=progress)
+        # First of all: what is being learnt or embedded just now would take the place of what is chosen.
+        past = self._core.write(self._core.give_up_past, past=past)
+        in_use = self._core.known_encoder()
+        if in_use is None or in_use.fingerprint != encoder.fingerprint:
+            with self._alone(wait=_PATIENCE):
+                self._reembed(encoder, None, past, keep=True, progress=progress)
 
         def switch() -> None:
+            if self._core.row is None or self._core.row.fingerprint != encoder.fingerprint:
+                raise StorageError(
+                    f"the memories of {self._core.file} were embedded anew meanwhile; choose the adaptation again"
+                )
             with self._store.change() as change:
                 learning.settle(change)
                 learning.use_for_queries(change, number if found is not None and found.moves == "queries" else None)
             self._core.row = self._store.encoder()
+            self._core.give_up_past()  # what was begun since goes on from what was in use before
 
-        self._core.write(switch)
+        self._core.write(switch, past=past)
 
     def _live_texts(self) -> Iterator[str]:
         """All that are found or are history, by id."""
@@ -356,6 +369,7 @@ class Caretaker:
         self,
         new: Encoder,
         fitted: LsaEncoder | None,
+        past: int,
         *,
         keep: bool,
         progress: Progress | None,
@@ -363,8 +377,12 @@ class Caretaker:
         base: EncoderRow | None = None,
         spent: LearningTimings | None = None,
     ) -> int:
+        """Embed all memories by `new`, and search by it from then on, unless the `past` is given up meanwhile."""
         spent = spent or LearningTimings()
         begun = time.perf_counter()
+
+        def write(work: Callable[[], T]) -> T:
+            return self._core.write(work, past=past)
 
         def begin() -> EncoderRow:
             with self._store.change() as change:
@@ -374,13 +392,13 @@ class Caretaker:
                     fitting.forget_words_of(change.connection)  # a text may have been purged since it was read
                 return row
 
-        row = self._core.write(begin)
+        row = write(begin)
         work = Reembedding(self._store, by or new, row)
         if fitted is None:
             self._core.encoder.know(new)
         else:
             self._core.encoder.know_fitted(fitted)
-        count = work.embed(self._core.read, self._core.write, progress)
+        count = work.embed(self._core.read, write, progress)
         embedded = time.perf_counter()
         spent.embedding += embedded - begun
 
@@ -395,12 +413,12 @@ class Caretaker:
 
         old = self._core.known_encoder()
         if old != row:
-            count += self._core.write(swap)
+            count += write(swap)
         switched = time.perf_counter()
         spent.switching += switched - embedded
         if not keep or base is not None:
-            work.drop_others(self._core.read, self._core.write, but=None if base is None else base.id)
-            self._core.write(lambda: self._remove_saved(row))
+            work.drop_others(self._core.read, write, but=None if base is None else base.id)
+            write(lambda: self._remove_saved(row))
             spent.clearing += time.perf_counter() - switched
         return count
 
@@ -435,8 +453,9 @@ class Caretaker:
         """See `MemoryEngine.rollback`."""
 
         def work() -> None:
+            source = self._kept().database(name)
             try:
-                self._kept().restore(name)
+                self._kept().restore(source)
             finally:
                 self._store.forget_namespaces()
                 self._store.forget_session()
@@ -444,6 +463,7 @@ class Caretaker:
                 self._core.shelves.forget_all()
                 self._core.lexicon.forget_all()
                 self._core.row = self._store.encoder()
+                self._core.give_up_past()
             self._core.scrub_or_tell()
 
         self._core.write(work)
@@ -530,22 +550,28 @@ class Caretaker:
         self._core.require_writer()
         package = Package(path, most_bytes=most_bytes)
         try:
-            model = None if package.adapted is None else open_adaptation(package.adaptation())  # before all else
-            imported = take_in(self._core, package, into)
-            return replace(imported, adaptation=None if model is None else self._core.write(lambda: self._bring(model)))
+            model = None if package.adapted is None else open_adaptation(package.adaptation())
+            return take_in(self._core, package, into, None if model is None else self._bringing(model))
         finally:
             package.close()
 
-    def _bring(self, model: LearntOnTop) -> int | None:
-        """Keep what an encoder has learnt elsewhere, if it is the one of this file; its number."""
+    def _bringing(self, model: LearntOnTop) -> Bring | None:
+        """Keeps what an encoder has learnt elsewhere; None, and the log says why, where it does not fit this file's."""
         row = self._core.known_encoder()
-        now = None if row is None else self._core.learning.of_encoder(row)
-        base = row if now is None else now.base
-        if base is None or base.fingerprint != model.base:
-            _log.warning(
-                "what the package's encoder has learnt is left out: it is another one than that of %s", self._core.file
-            )
+        try:
+            base = self._core.encoder.open(None if row is None else self._core.read(lambda: self._base(row)))
+            adapted = model.applied_to(base).fingerprint
+        except AdaMemError as error:  # another encoder, or one whose library is not here
+            _log.warning("what the package's encoder has learnt is left out: %s", error)
             return None
-        adapted = model.applied_to(self._core.encoder.open(base)).fingerprint
-        with self._store.change() as change:
-            return self._core.learning.bring(change, base, model, adapted)
+
+        def bring(change: Change) -> int:
+            row = self._store.encoder_for(change, base.fingerprint, base.name, base.dim)
+            return self._core.learning.bring(change, row, model, adapted)
+
+        return bring
+
+    def _base(self, row: EncoderRow) -> EncoderRow:
+        """The encoder that learns: the one in use, or what that was adapted from."""
+        learnt = self._core.learning.of_encoder(row)
+        return row if learnt is None else learnt.base

@@ -42,6 +42,10 @@ class EmbeddedMeanwhile(StorageError):
     """What was to be added had vectors of the encoder that the file had before."""
 
 
+class GivenUp(StorageError):
+    """What took long went on from something that was given up meanwhile: see `Core.past`."""
+
+
 class Core:
     """An opened memory file.
 
@@ -78,6 +82,9 @@ class Core:
         self.kind = kind
         self.readonly = readonly
         self.learns = learns
+        self.past = 0
+        """The number of the past that the file goes on from. A rollback gives that up, and so does whoever chooses what
+        the encoder is to have learnt; what takes long remembers it, and writes nothing any more where it is another."""
         self._process = os.getpid()
         self._closed = False
         self._writer = Scribe()
@@ -122,15 +129,32 @@ class Core:
         self.require_open()
         return self._reader.do(work) if threading.current_thread() is threading.main_thread() else work()
 
-    def write(self, work: Callable[[], T]) -> T:
-        """What `work` returns, which writes: nothing else does meanwhile, and no interrupt falls into it."""
+    def write(self, work: Callable[[], T], *, past: int | None = None) -> T:
+        """What `work` returns, which writes: nothing else does meanwhile, and no interrupt falls into it.
 
-        def unless_closed() -> T:
+        Raises `GivenUp` in place of it where the file goes on from another `past` than the one that is given.
+        """
+
+        def unless_given_up() -> T:
             self.require_writer()
+            if past not in (None, self.past):
+                raise GivenUp(
+                    f"{self.file} was rolled back while this was under way, or what its encoder has learnt was chosen "
+                    "anew; nothing more comes of it: begin it again if it is still wanted"
+                )
             return work()
 
         self.require_writer()
-        return self._writer.do(unless_closed)
+        return self._writer.do(unless_given_up)
+
+    def give_up_past(self) -> int:
+        """Let nothing come of what is under way and takes long; the number of the past from now on.
+
+        To be called in `write`, after what it is done for: who reads the number first, and then the file, has both of
+        one past, or a number that is given up.
+        """
+        self.past += 1
+        return self.past
 
     def later(self, work: Callable[[], object]) -> None:
         """Have something written that nobody waits for."""

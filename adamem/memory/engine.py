@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy.typing as npt
 
 from adamem.encoders import Encoder
-from adamem.errors import InvalidInput, UnknownName
+from adamem.errors import AdaMemError, InvalidInput, UnknownName
 from adamem.index import check_count
 from adamem.memory.caretaker import Caretaker
 from adamem.memory.clock import Clock, system_clock, to_micros
@@ -51,6 +51,7 @@ from adamem.memory.records import (
 from adamem.memory.reembedding import Progress
 from adamem.memory.retrieval import MODES, Mode, Question, Retrieval
 from adamem.memory.scope import Scope
+from adamem.memory.store import EncoderRow
 from adamem.memory.timeline import slot_topic
 from adamem.memory.tutor import LearningPlan, Tutor
 from adamem.types import ParamValue
@@ -61,6 +62,8 @@ if TYPE_CHECKING:
 DEFAULT_NAMESPACE = "global"
 """Where memories go that name no namespace, unless the environment variable DEFAULT_NS says another one."""
 _PAGE = 500
+_TURNS = 10
+"""So often a search is begun anew where all is searched by another encoder, or was rolled back, while it embeds."""
 _FUSION = Fusion()
 _PLAN = LearningPlan()
 
@@ -457,7 +460,24 @@ class MemoryEngine:
         spent = _check_timings(timings)
 
         def find() -> list[Hit]:
-            row, number = self._core.whereabouts(name)
+            place, hits = self._core.whereabouts(name), list[Hit]()
+            for _ in range(_TURNS):
+                problem = None
+                try:
+                    hits = once(*place)
+                except AdaMemError as error:
+                    problem = error
+                before, place = place, self._store.whereabouts(name)
+                if _gone_by(*place) == _gone_by(*before):
+                    break  # else vectors were taken out meanwhile, all of them or some
+            if problem is not None:
+                raise problem
+            now = self._store.now()
+            if not self._core.readonly and self._core.usage.note((hit.memory.id for hit in hits), now):
+                self._core.later(lambda: self._core.usage.write(self._store))
+            return hits
+
+        def once(row: EncoderRow | None, number: int | None) -> list[Hit]:
             if number is None or row is None:
                 return []
             asked = None
@@ -468,7 +488,6 @@ class MemoryEngine:
                 elif query is not None:
                     asked = self._core.encoder.query(query, row)
             spent.encode += time.perf_counter() - begun
-            now = self._store.now()
             question = Question(
                 namespace=number,
                 name=name,
@@ -477,16 +496,13 @@ class MemoryEngine:
                 encoder=row,
                 top_k=wanted,
                 mode=mode,
-                scope=Scope(now if moment is None else moment, types, condition),
+                scope=Scope(self._store.now() if moment is None else moment, types, condition),
                 is_past=moment is not None,
                 fusion=fusion,
                 weighting=weighting,
                 min_score=least,
             )
-            hits = self._retrieval.search(question, spent)
-            if not self._core.readonly and self._core.usage.note((hit.memory.id for hit in hits), now):
-                self._core.later(lambda: self._core.usage.write(self._store))
-            return hits
+            return self._retrieval.search(question, spent)
 
         return self._core.read(find)
 
@@ -667,7 +683,8 @@ class MemoryEngine:
         """Embed all memories anew by another encoder, and search by it from then on; how many were embedded.
 
         Searches and writes go on meanwhile. What is stopped or killed goes on from where it was when it is called
-        again. Going back is calling it with the encoder before: its vectors are there, unless `keep` was False.
+        again; a `rollback` or `use_adaptation` meanwhile stops it, which raises `StorageError`. Going back is calling it
+        with the encoder before: its vectors are there, unless `keep` was False.
 
         Parameters
         ----------
@@ -702,12 +719,15 @@ class MemoryEngine:
         """Embed by what the encoder had learnt then, or, with None, as it was before it learnt anything.
 
         Where documents are moved too, all memories are embedded anew, beside searches, unless their vectors are still
-        there, as those of the encoder itself are. What is learnt next goes on from there.
+        there, as those of the encoder itself are. What is learnt next goes on from there; what is being learnt or
+        embedded anew just then is given up.
 
         Raises
         ------
         UnknownName
             if there is no such adaptation, or it was refused.
+        StorageError
+            if the memories were rolled back or embedded anew meanwhile, or another one was chosen.
         """
         number = None if adaptation is None else check_memory_id(adaptation)
         self._caretaker.use_adaptation(number, progress=progress)
@@ -724,8 +744,8 @@ class MemoryEngine:
         """Make the file what it was when a version was taken.
 
         What was added since is gone for good, as after `purge`, unless a version has it. Ids that were given since are
-        not given again. A version that another file has taken can be brought back too, with its encoders. Raises
-        `UnknownName` if there is no such version.
+        not given again. A version that another file has taken can be brought back too, with its encoders. What is being
+        learnt or embedded anew just then is given up. Raises `UnknownName` if there is no such version.
         """
         self._caretaker.rollback(version)
 
@@ -850,6 +870,11 @@ class MemoryEngine:
             memory = self._store.get(number)
             return [] if memory is None or memory.deleted is not None else [memory]
         return self._store.of_topic(namespace, name, topic)
+
+
+def _gone_by(row: EncoderRow | None, namespace: int | None) -> tuple[EncoderRow | None, int | None, int | None]:
+    """All that a search goes by; two rows are equal whatever was learnt on them."""
+    return row, None if row is None else row.adaptation, namespace
 
 
 def _types(given: str | Sequence[str] | None) -> tuple[str, ...]:

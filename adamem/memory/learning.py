@@ -118,6 +118,18 @@ class Learning:
         """The first so many that are to be learnt."""
         return self._lessons(self._of(_COLUMNS, lessons.c.learnt.is_(None)).order_by(lessons.c.id).limit(count))
 
+    def unlike(self, one: Lesson, count: int) -> list[Lesson]:
+        """The first so many that are to be learnt and share neither query nor memory nor its text with that one."""
+        said = select(memories.c.text).where(memories.c.id == one.memory).scalar_subquery()
+        query = self._of(
+            _COLUMNS,
+            lessons.c.learnt.is_(None),
+            lessons.c.memory != one.memory,
+            memories.c.text != said,
+            func.coalesce(lessons.c.query, memories.c.question) != one.query,
+        )
+        return self._lessons(query.order_by(lessons.c.id).limit(count))
+
     def former(self, count: int, *, seed: int) -> list[Lesson]:
         """So many of those that were learnt, drawn at random; 10,000 at most."""
         with self._store.database.read() as connection:

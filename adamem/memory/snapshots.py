@@ -83,13 +83,19 @@ class Snapshots:
             raise UnknownName.of("version", name, [version.name for version in self.all()])
         remove_folder(self._folder / name)
 
-    def restore(self, name: str) -> None:
-        """Make the file what it was then: in one transaction, whole or not at all.
+    def database(self, name: str) -> Path:
+        """The database of a version, for `restore`. Raises `UnknownName` if there is none."""
+        known = [version.name for version in self.all()]
+        if name not in known:
+            raise UnknownName.of("version", name, known)
+        return self._folder / name / _DATABASE
+
+    def restore(self, source: Path) -> None:
+        """Make the file what it was when a version was taken: in one transaction, whole or not at all.
 
         Numbers of memories that were given since are never given again. What is derived of any namespace is to be
         scrubbed then.
         """
-        source = self._home(name) / _DATABASE
         Database(source, readonly=False, wait=0.0).close()  # brings one of an older format up to date
         with self._store.database.raw() as connection:
             connection.execute("ATTACH DATABASE ? AS version", (f"{source.resolve().as_uri()}?mode=rw",))
@@ -175,12 +181,6 @@ class Snapshots:
             connection.execute("ROLLBACK")
             raise
         connection.execute("COMMIT")
-
-    def _home(self, name: str) -> Path:
-        known = [version.name for version in self.all()]
-        if name not in known:
-            raise UnknownName.of("version", name, known)
-        return self._folder / name
 
     def _version(self, name: str) -> Version:
         path = self._folder / name / _ABOUT

@@ -7,7 +7,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -15,7 +15,7 @@ from adamem.encoders import Encoder
 from adamem.encoders.adaptation import open_adaptation
 from adamem.errors import AdaMemError, InvalidInput, LearningFailed, StorageError
 from adamem.index import check_count
-from adamem.memory.core import Core
+from adamem.memory.core import Core, GivenUp
 from adamem.memory.learning import Adaptation, Learning, Lesson
 from adamem.memory.records import Adapted, LearningTimings
 from adamem.memory.store import EncoderRow
@@ -100,7 +100,8 @@ class Tutor:
         When, and how it is judged.
     reembed
         Embeds all memories anew by an encoder, whose documents another one embeds, and searches by it from then on;
-        what it was adapted from keeps its vectors. How long that took is added.
+        what it was adapted from keeps its vectors. It is given the past that it was learnt from (see `Core.past`), and
+        what is to be told how long that took.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class Tutor:
         adapter: Adapter,
         plan: LearningPlan,
         *,
-        reembed: Callable[[Encoder, Encoder, EncoderRow, LearningTimings], object],
+        reembed: Callable[[Encoder, Encoder, EncoderRow, int, LearningTimings], object],
     ) -> None:
         if plan.documents == "bridge" and adapter.moves == "queries":
             raise InvalidInput(
@@ -199,6 +200,9 @@ class Tutor:
                 while not self._stopping and self._learn(self._plan.after, spent) is not None:
                     pass
                 return self._core.read(self._learning.waiting)
+        except GivenUp as error:
+            _log.info("%s", error)
+            return None
         except Exception:  # noqa: BLE001 -- of whatever encoder it is; told in the log
             if not self._stopping:  # else it was given up
                 _log.exception("the encoder of %s could not learn; its lessons are kept", self._core.file)
@@ -206,16 +210,16 @@ class Tutor:
 
     def _catch_up(self, spent: LearningTimings) -> None:
         """Embed anew by what was learnt last, where a kill came between."""
-        row = self._core.known_encoder()
+        past, row = self._core.past, self._core.known_encoder()
         newest = self._core.read(self._learning.newest)
         if row is not None and newest is not None and newest.is_waiting:
-            self._embed_by(newest, spent)
+            self._embed_by(newest, past, spent)
 
     def _learn(self, least: int, spent: LearningTimings) -> int | None:
         """Learn the lessons that wait, if they are so many at least: the number of what came of it, or None."""
         from adamem.adapt import Pair, ProcessEnded  # noqa: PLC0415 -- only who learns needs it
 
-        row = self._core.known_encoder()
+        past, row = self._core.past, self._core.known_encoder()
         if row is None or self._core.read(self._learning.waiting) < least:
             return None
         base, since = self._so_far(row)
@@ -226,8 +230,9 @@ class Tutor:
                 f"documents as {base.name} embeds them; go back to that one first: use_adaptation(None)"
             )
         # A pair alone teaches nothing: where no other was learnt yet, more of those that wait are learnt with it.
-        for count in (max(least, self._plan.after), _TOGETHER):
-            lessons = self._core.read(lambda count=count: self._learning.next(count))  # type: ignore[misc]
+        for lessons in self._batches(max(least, self._plan.after)):
+            if not lessons:
+                return None  # they were taken out meanwhile
             seed = lessons[-1].id
             wanted = max(math.ceil(self._plan.replay * len(lessons)), 2 - len(lessons))
             former = self._core.read(lambda: self._learning.former(wanted, seed=seed))  # noqa: B023 -- called at once
@@ -249,10 +254,20 @@ class Tutor:
         except (LearningFailed, InvalidInput) as error:
             reason = str(error)
             _log.warning("%d lessons have taught the encoder of %s nothing: %s", len(lessons), self._core.file, reason)
-            return self._core.write(lambda: self._refuse(base, adapter, lessons, reason))
+            return self._core.write(lambda: self._refuse(base, adapter, lessons, reason), past=past)
         spent.learning += outcome.seconds
         spent.exam += outcome.exam_seconds
-        return self._take(base, lessons, outcome, spent)
+        return self._take(base, lessons, outcome, past, spent)
+
+    def _batches(self, count: int) -> Iterator[list[Lesson]]:
+        """Lessons that wait: the first so many, more of them, and as many beside them that are unlike the first."""
+        yield self._core.read(lambda: self._learning.next(count))
+        some = self._core.read(lambda: self._learning.next(_TOGETHER))
+        yield some
+        if some:
+            known = {one.id for one in some}
+            others = self._core.read(lambda: self._learning.unlike(some[0], _TOGETHER))
+            yield some + [one for one in others if one.id not in known]
 
     def _so_far(self, row: EncoderRow) -> tuple[EncoderRow, Adaptation | None]:
         """The encoder that learns, and what it has learnt already and is in use."""
@@ -302,7 +317,9 @@ class Tutor:
                 standing="failed", reason=reason,
             )  # fmt: skip
 
-    def _take(self, base: EncoderRow, lessons: Sequence[Lesson], outcome: Learnt, spent: LearningTimings) -> int:
+    def _take(
+        self, base: EncoderRow, lessons: Sequence[Lesson], outcome: Learnt, past: int, spent: LearningTimings
+    ) -> int:
         begun = time.perf_counter()
         learnt = open_adaptation(outcome.kept)
         adapted = learnt.applied_to(self._core.encoder.open(base))
@@ -333,20 +350,22 @@ class Tutor:
                 self._core.row = self._core.store.encoder()
             return number, waits
 
-        number, waits = self._core.write(keep)
+        number, waits = self._core.write(keep, past=past)
         spent.switching += time.perf_counter() - loaded
         if waits:
-            self._embed(adapted, base, outcome.kept, spent)
+            self._embed(adapted, base, outcome.kept, past, spent)
         return number
 
-    def _embed_by(self, learnt: Adaptation, spent: LearningTimings) -> None:
+    def _embed_by(self, learnt: Adaptation, past: int, spent: LearningTimings) -> None:
         adapted = open_adaptation(learnt.model).applied_to(self._core.encoder.open(learnt.base))
-        self._embed(adapted, learnt.base, learnt.model, spent)
+        self._embed(adapted, learnt.base, learnt.model, past, spent)
 
-    def _embed(self, adapted: Encoder, base: EncoderRow, model: bytes, spent: LearningTimings) -> None:
+    def _embed(self, adapted: Encoder, base: EncoderRow, model: bytes, past: int, spent: LearningTimings) -> None:
         """Embed all memories anew, in the other process; searches go by the former encoder until all are there."""
         try:
-            self._reembed(adapted, _Elsewhere(adapted, self._workshop_for(base), model), base, spent)
+            self._reembed(adapted, _Elsewhere(adapted, self._workshop_for(base), model), base, past, spent)
+        except GivenUp:
+            raise
         except StorageError as error:  # somebody is embedding anew already
             _log.warning("%s; what the encoder has learnt is in use after the next lessons", error)
 

@@ -17,6 +17,7 @@ import pytest
 from adamem.encoders import open_encoder
 from adamem.errors import CorruptResult, DataError, InvalidInput, StorageError, UnknownName
 from adamem.memory import Hit, MemoryEngine, NewMemory, schema
+from adamem.memory.reembedding import Reembedding
 from adamem.memory.scribe import Scribe
 
 
@@ -384,6 +385,64 @@ def test_searches_and_adds_go_on_while_all_is_embedded_anew(opened):
             "(SELECT memory FROM vectors v JOIN state s ON v.encoder = s.encoder)"
         ).one()
     assert missing == 0
+
+
+@pytest.mark.parametrize(("name", "keep"), [("hashing:128", True), ("hashing:128", False), ("lsa:16", True)])
+def test_a_rollback_gives_up_what_is_being_embedded_anew(opened, name, keep):
+    """It is told so; the file opens, with the encoder of the version."""
+    with opened() as engine:
+        engine.add_many([f"text number{i} of {i % 7}" for i in range(600)])
+        engine.snapshot("v")
+        engine.add("what comes later")
+
+        def roll_back(done: int, total: int) -> None:
+            if engine.count() > 600:
+                engine.rollback("v")
+
+        with pytest.raises(StorageError, match="was rolled back while this was under way"):
+            engine.reembed(name, keep=keep, progress=roll_back)
+        assert engine.stats().dim == 64
+        assert texts(engine.search("number8 text", top_k=1)) == ["text number8 of 1"]
+    for settings in ({}, {"encoder": None}):
+        with opened(**settings) as engine:
+            assert (engine.count(), engine.stats().encoder) == (600, "hashing:64")
+            assert texts(engine.search("number8 text", top_k=1)) == ["text number8 of 1"]
+
+
+def test_a_rollback_keeps_what_the_former_past_was_about_to_drop(opened, monkeypatch):
+    """In the middle of taking out the vectors of the encoder before, which is in use again."""
+    engine = opened()
+    engine.add_many([f"text number{i}" for i in range(600)])
+    engine.snapshot("v")
+    others, rolled = Reembedding._others, []
+
+    def roll_back(self, stay):
+        some = others(self, stay)
+        if len(rolled) < 1:
+            rolled.append(engine.stats().dim)
+            engine.rollback("v")
+        return some
+
+    monkeypatch.setattr(Reembedding, "_others", roll_back)
+    with pytest.raises(StorageError, match="was rolled back"):
+        engine.reembed("hashing:128", keep=False)
+    assert rolled == [128]
+    engine.close()
+    with opened() as engine:
+        assert len(engine.search("number8 text", top_k=700)) == 600
+
+
+def test_a_rollback_to_no_version_gives_nothing_up(opened):
+    """It is a mistake in a name."""
+    engine = opened()
+    engine.add_many([f"text number{i}" for i in range(300)])
+
+    def mistake(done: int, total: int) -> None:
+        with pytest.raises(UnknownName, match="nowhere"):
+            engine.rollback("nowhere")
+
+    assert engine.reembed("hashing:128", progress=mistake) == 300
+    assert engine.stats().dim == 128
 
 
 # -- versions ----------------------------------------------------------------------------------------------------------

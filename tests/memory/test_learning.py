@@ -17,7 +17,7 @@ import pytest
 from adamem.adapt import Exam, LoRAAdapter, QueryAdapter, Workshop
 from adamem.encoders import open_encoder
 from adamem.encoders.adaptation import open_adaptation
-from adamem.errors import CorruptResult, InvalidInput, LearningFailed, UnknownName
+from adamem.errors import CorruptResult, InvalidInput, LearningFailed, StorageError, UnknownName
 from adamem.memory import LearningPlan, LearningTimings, MemoryEngine, Timings
 
 NAMES = ["Brimolk", "Tavuri", "Ostrand", "Quelvo", "Pindara", "Zemthor", "Lurique", "Fanwick"]
@@ -296,6 +296,23 @@ def test_one_lesson_at_a_time_is_learnt_beside_former_ones(tmp_path):
         assert found(engine, ids) >= 6
 
 
+@pytest.mark.parametrize("alike", ["memory", "text", "query"])
+def test_lessons_that_tell_nothing_apart_keep_no_others_from_being_learnt(tmp_path, alike):
+    """However many come first: of one memory, of memories that say the same, or of one query."""
+    with open_(tmp_path / "m.db", plan=LearningPlan(held_out=0.0, nice=0)) as engine:
+        ids = {name: engine.add(place).id for name, place in zip(NAMES, PLACES, strict=True)}
+        one = engine.add("a cellar").id
+        for number in range(40):
+            memory = one if alike == "memory" else engine.add("a cellar" if alike == "text" else f"shelf {number}").id
+            engine.feedback("Where is it?" if alike == "query" else f"Where is key {number}?", memory)
+        assert engine.learn() is None
+        for name, number in ids.items():
+            engine.feedback(asked(name), number)
+        engine.learn()
+        assert {one.standing for one in engine.adaptations()} == {"taken"}
+        assert engine._core.learning.waiting() == 0
+
+
 def test_every_tenth_lesson_is_held_out_and_judges(tmp_path):
     """They are never taught; with five of them there is an exam."""
     with open_(tmp_path / "m.db", plan=LearningPlan(after=1_000, nice=0)) as engine:
@@ -472,6 +489,47 @@ def test_what_is_learnt_while_all_is_embedded_by_another_encoder_is_kept_and_not
         learnt = engine.learn()
         assert (learnt.standing, learnt.in_use) == ("taken", False)
         assert engine.search("a library in Cairo", top_k=1)[0].memory.text == "a library in Cairo"
+
+
+@pytest.mark.parametrize("what", ["rollback", "choice"])
+@pytest.mark.parametrize(
+    ("moment", "encoder", "recipe"),
+    [
+        ("learn", "hashing:256", MAP),
+        pytest.param("learn", "minilm", LoRAAdapter(steps=1), marks=pytest.mark.minilm),
+        pytest.param("documents", "minilm", LoRAAdapter(steps=1), marks=pytest.mark.minilm),
+    ],
+)
+def test_what_is_given_up_while_it_is_learnt_or_embedded_is_not_used(
+    tmp_path, monkeypatch, what, moment, encoder, recipe
+):
+    """By a rollback, or by who goes back to the encoder as it came: that is what holds, and the file opens with it."""
+    path = tmp_path / "m.db"
+    with open_(path, encoder=encoder, adapter=recipe) as engine:
+        ids = filled(engine)
+        before = found(engine, ids)
+        engine.snapshot("untaught")
+        done = getattr(Workshop, moment)
+
+        def given_up(self, *given, **named):
+            outcome = done(self, *given, **named)
+            if what == "rollback":
+                engine.rollback("untaught")
+            else:
+                engine.use_adaptation(None)
+            return outcome
+
+        monkeypatch.setattr(Workshop, moment, given_up)
+        with pytest.raises(StorageError, match="was rolled back while this was under way, or what its encoder"):
+            engine.learn()
+        monkeypatch.undo()
+        assert not any(one.in_use or one.standing == "waiting" for one in engine.adaptations())
+        assert found(engine, ids) == before
+    with MemoryEngine(path, encoder=encoder) as engine:
+        assert (engine.stats().encoder, found(engine, ids)) == (encoder, before)
+        waiting = engine._core.learning.waiting()
+    # What was kept before it was given up is learnt, and can be chosen; nothing else is.
+    assert waiting == (0 if (what, moment) == ("choice", "documents") else 8)
 
 
 @pytest.mark.minilm
@@ -666,3 +724,43 @@ def test_what_was_learnt_goes_with_a_package_if_asked(tmp_path):
         with pytest.raises(CorruptResult, match="broken"):
             engine.import_package(tmp_path / "broken.zip")
         assert engine.count() == 0
+
+
+@pytest.mark.minilm
+def test_a_package_comes_in_without_what_this_machine_cannot_apply(tmp_path, monkeypatch, caplog):
+    """All of it or nothing: the memories do, and the log says what was left out."""
+    with open_(tmp_path / "m.db", encoder="minilm", adapter=LoRAAdapter(steps=1)) as engine:
+        filled(engine)
+        engine.learn()
+        engine.export_package(tmp_path / "learnt.zip", adaptation=True)
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with MemoryEngine(tmp_path / "n.db", encoder="minilm") as engine:
+        engine.add("first")
+        brought = engine.import_package(tmp_path / "learnt.zip")
+        assert (brought.adaptation, brought.memories, engine.count()) == (None, 8, 9)
+        assert engine.adaptations() == []
+        assert "left out: a LoRA needs peft" in caplog.text
+
+
+def test_a_package_comes_in_together_with_what_was_learnt_or_not_at_all(tmp_path, monkeypatch):
+    """It is one write."""
+    with open_(tmp_path / "m.db") as engine:
+        filled(engine)
+        engine.learn()
+        engine.export_package(tmp_path / "learnt.zip", adaptation=True)
+        for memory in list(engine.get_all()):
+            engine.delete(memory.id)
+        engine.export_package(tmp_path / "empty.zip", adaptation=True)
+
+    def fail(*given):
+        raise OSError("no room")
+
+    with MemoryEngine(tmp_path / "n.db", encoder="hashing:256") as engine:
+        with monkeypatch.context() as patch:
+            patch.setattr(engine._core.learning, "bring", fail)
+            with pytest.raises(OSError, match="no room"):
+                engine.import_package(tmp_path / "learnt.zip")
+        assert engine.count() == 0
+        assert engine.import_package(tmp_path / "empty.zip").adaptation == 1
+        assert engine.import_package(tmp_path / "learnt.zip").adaptation == 2
+        assert engine.count() == 8

@@ -11,6 +11,7 @@ import pytest
 from adamem.errors import InvalidInput, UnknownName
 from adamem.memory import Fusion, Hit, MemoryEngine, NewMemory, Weighting
 from adamem.memory.context import estimated_tokens
+from adamem.memory.encoder_in_use import EncoderInUse
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -217,6 +218,37 @@ def test_a_minimum_score_leaves_out_the_rest(engine):
     engine.add("beta", vector=-np.ones(64))
     assert texts(engine.search(vector=np.ones(64), min_score=0.5)) == ["alpha"]
     assert engine.search("alpha", mode="lexical", min_score=1e9) == []
+
+
+@pytest.mark.parametrize("mode", ["vector", "hybrid"])
+@pytest.mark.parametrize("asks", ["writer", "reader"])
+@pytest.mark.parametrize("what", ["reembed", "rollback"])
+def test_a_search_that_is_overtaken_by_another_encoder_goes_by_that(opened, monkeypatch, mode, asks, what):
+    """While its query is embedded, the vectors go that it would be compared with."""
+    engine = opened()
+    engine.add_many([f"text number{i} of {i % 7}" for i in range(60)])
+    engine.snapshot("v")
+    if what == "rollback":
+        engine.reembed("hashing:128", keep=False)
+    asking = engine if asks == "writer" else opened(readonly=True, encoder=None)
+    query, overtaken = EncoderInUse.query, []
+
+    def slow(self, text, row):
+        found = query(self, text, row)
+        if not overtaken:
+            overtaken.append(row.name)
+            if what == "reembed":
+                engine.reembed("hashing:32", keep=False)
+            else:
+                engine.rollback("v")
+        return found
+
+    monkeypatch.setattr(EncoderInUse, "query", slow)
+    hits = asking.search("text number8", top_k=50, mode=mode)
+    assert overtaken == ["hashing:64" if what == "reembed" else "hashing:128"]
+    assert len(hits) == 50
+    assert hits[0].memory.text == "text number8 of 1"
+    assert [hit.memory for hit in asking.search("text number8", top_k=50, mode=mode)] == [hit.memory for hit in hits]
 
 
 # -- conditions --------------------------------------------------------------------------------------------------------
