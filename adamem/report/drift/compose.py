@@ -99,8 +99,8 @@ def _lost(gathered: Gathered, one: SetResult, drift: DriftResult) -> str:
         whose = "and an index loses as much by itself"
     return (
         f"{one.key}: with the old encoder recall@10 is {before}; with the new one and all documents embedded anew "
-        f"{anew}; with new questions and the documents as they were {stale}. Against embedding anew this costs "
-        f"{span(loss)} by exact search, {whose}: on the same vectors the indexes lose {told} points more."
+        f"{anew}; with new questions and the documents as they were {stale}. By exact search this costs, "
+        f"against embedding anew, {span(loss)}, {whose}: on the same vectors the indexes lose {told} points more."
     )
 
 
