@@ -683,8 +683,8 @@ class MemoryEngine:
         """Embed all memories anew by another encoder, and search by it from then on; how many were embedded.
 
         Searches and writes go on meanwhile. What is stopped or killed goes on from where it was when it is called
-        again; a `rollback` or `use_adaptation` meanwhile stops it, which raises `StorageError`. To go back, call it with
-        the encoder before: its vectors are there, unless `keep` was False.
+        again; a `rollback` or `use_adaptation` meanwhile stops it, which raises `StorageError`. To go back, call it
+        with the encoder before: its vectors are there, unless `keep` was False.
 
         Parameters
         ----------
