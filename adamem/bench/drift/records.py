@@ -3,14 +3,15 @@
 Its record is ``drift.json``; `adamem.bench.pieces` has the layout of the folder. Pieces, for a collection SET, a seed N
 and a drift:
 
-* ``SET.N.questions``  ``query``, ``document`` int32: judgements by number, sorted by question
+* ``SET.N.questions``  ``query``, ``document`` int32: judgements by number, sorted by question; ``key`` int64 (q,): one
+  question has one in every seed; ``form`` str (q,)
 * ``SET.N.DRIFT``      rows int32 (q, 10), -1 where there is none, as ``INDEX.VIEW``. Over old vectors: ``before`` (old
   questions), ``stale`` (new ones), ``procrustes``, ``low-rank-affine``, ``mean-drift`` (new ones over that bridge),
   ``query-map`` (old ones, mapped). Over new vectors: ``anew`` (built from them), ``placed`` (built from the old ones,
   in whose place they were put), ``kept-up`` (the same after its maintenance). Of each share, int32 (shares, q, 10):
   ``mixed`` (one index with vectors of both spaces); an index of each space, the old one asked ``bridged``,
   ``each-own`` (by the old questions) or by the new ones and merged ``by-rank``. And ``alarms`` (5,), as
-  `adamem.bench.adaptation.stream.ALARMS` names them; ``ns.BRIDGE`` int64 (1000,): of one query
+  `adamem.bench.adaptation.drift.ALARMS` names them; ``ns.BRIDGE`` int64 (1000,): of one query
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ class _Run:
         plan = Plan(experiment.indexes, experiment.shares, experiment.bridge, experiment.over, experiment.effort)
         for seed in range(chosen.seeds):
             texts = self._texts(config, seed)
-            asked: Measured = {"query": texts.query, "document": texts.document}, _facts(texts)
+            asked: Measured = texts.arrays(), _facts(texts)
             pieces.piece(f"{part}.{seed}.questions", {"texts": texts.key}, partial(_told, asked))
             recipe = experiment.learning.recipe(steps=chosen.steps, seed=seed)
             for drift in chosen.of_seed(seed):

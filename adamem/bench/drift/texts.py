@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adamem.adapt import Pair
+from adamem.bench.adaptation.asked import stable_key
 from adamem.bench.adaptation.leakage import near_duplicates, normalised
 from adamem.bench.adaptation.sequences import sequence_of
 from adamem.bench.adaptation.source import shuffled
@@ -32,9 +33,17 @@ class Texts:
     """What is taught; each of their documents is among those remembered."""
     questions: list[str]
     """Level b: about none of the facts, entities or documents that are taught."""
+    question_key: AnyArray
+    """int64 (q,): one question has one key, whichever seed drew it."""
+    form: AnyArray
+    """str (q,): see `Question.form`."""
     query: AnyArray
     document: AnyArray
     """int32 (judgements,): question and document that answers it, sorted by question."""
+
+    def arrays(self) -> dict[str, AnyArray]:
+        """What scoring needs of it."""
+        return {"key": self.question_key, "form": self.form, "query": self.query, "document": self.document}
 
     @property
     def key(self) -> str:
@@ -89,6 +98,8 @@ def texts_of(name: str, *, documents: int, lessons: int, questions: int, seed: i
         [text_of[one] for one in kept],
         [Pair(one.question, text_of[one.document], one.group) for one in taught],
         [one.text for one in held],
+        np.array([stable_key(one.text, *sorted(one.relevant)) for one in held], dtype=np.int64),
+        np.array([one.form for one in held], dtype=np.str_),
         query,
         document,
     )
