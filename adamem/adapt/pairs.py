@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -37,8 +37,8 @@ class Pair:
     query: str
     document: str
     group: str | None = None
-    shared: tuple[str, ...] = ()
-    against: tuple[str, ...] = ()
+    shared: tuple[str, ...] = field(default=(), kw_only=True)
+    against: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         for side, text in (("query", self.query), *(("document", text) for text in (self.document, *self.against))):

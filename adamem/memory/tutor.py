@@ -236,7 +236,7 @@ class Tutor:
             seed = lessons[-1].id
             wanted = max(math.ceil(self._plan.replay * len(lessons)), 2 - len(lessons))
             former = self._core.read(lambda: self._learning.former(wanted, seed=seed))  # noqa: B023 -- called at once
-            pairs, replay = ([Pair(one.query, one.document, str(one.memory), one.against) for one in some]
+            pairs, replay = ([Pair(one.query, one.document, str(one.memory), against=one.against) for one in some]
                              for some in (lessons, former))  # fmt: skip
             if _teach([*pairs, *replay]):
                 break

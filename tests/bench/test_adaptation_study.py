@@ -557,7 +557,7 @@ def test_shuffled_pairs_are_all_wrong():
         assert sorted(pair.document for pair in wrong) == sorted(pair.document for pair in pairs)
         for pair, other in zip(pairs, wrong, strict=True):
             assert group_of[other.document] != (pair.group or pair.document)
-    one_other = [Pair("a", "A", "one"), Pair("b", "B", "two", ("one",)), Pair("c", "C", "three")]
+    one_other = [Pair("a", "A", "one"), Pair("b", "B", "two", shared=("one",)), Pair("c", "C", "three")]
     assert [(pair.query, pair.document) for pair in shuffled(one_other, np.random.default_rng(0))] in (
         [("a", "C"), ("c", "A")],
         [("b", "C"), ("c", "B")],

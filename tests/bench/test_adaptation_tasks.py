@@ -277,7 +277,7 @@ def test_no_question_is_taught_after_one_that_is_held_out(tmp_path, general):
         several = [one for one in task.lessons if len(one.shared) > 1]
         assert several
         for one in several:
-            keys = Pair(one.question, one.document, one.group, one.shared).keys
+            keys = Pair(one.question, one.document, one.group, shared=one.shared).keys
             assert keys >= {"\0" + other for other in one.shared}
     queries[0]["order"] = 0  # now its evidence, said at 1, is of the future, and the one said at 0 is left
     early = written(tmp_path / "early", corpus=corpus, queries=queries, qrels=qrels)

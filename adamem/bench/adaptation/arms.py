@@ -43,7 +43,7 @@ class Setting:
     def pairs(self, task: Task) -> list[Pair]:
         """The task's lessons, in the order of the stream."""
         text_of = {document.id: document.text for document in self.sequence.documents}
-        return [Pair(one.question, text_of[one.document], one.group, one.shared) for one in task.lessons]
+        return [Pair(one.question, text_of[one.document], one.group, shared=one.shared) for one in task.lessons]
 
     def rng(self) -> np.random.Generator:
         """For what an arm draws; the same for every arm."""
