@@ -243,6 +243,28 @@ def test_closing_gives_up_what_is_being_learnt(tmp_path):
         assert engine.learn().lessons == 8
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_process_leaves_what_is_being_learnt_alone(tmp_path):
+    """Closing what it has inherited neither waits for a thread that it has not, nor ends the other's process."""
+    engine = open_(
+        tmp_path / "m.db", adapter=QueryAdapter(epochs=1_000_000), plan=LearningPlan(after=8, held_out=0.0, nice=0)
+    )
+    filled(engine)
+    while engine._tutor._workshop is None or engine._tutor._workshop[1]._process is None:
+        time.sleep(0.01)
+    process = engine._tutor._workshop[1]._process
+    child = os.fork()
+    if child == 0:  # pragma: no cover -- in the child
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(30)  # which ends it, if it waits
+        engine.close()
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    still_learns = process.poll() is None
+    engine.close()
+    assert (status, still_learns) == (0, True)
+
+
 KILLED = """
 import sys
 from adamem.adapt import LoRAAdapter
