@@ -104,15 +104,18 @@ class Workshop:
     def _ask(self, request: _Request) -> Any:
         with self._turn:
             if self._closed:
-                raise ProcessEnded("the memory was closed while its encoder was learning; nothing is lost")
+                raise _closed()
             process = self._process or self._start()
+            if self._closed:  # meanwhile, when there was no process yet that could be ended
+                self._end()
+                raise _closed()
             try:
                 assert process.stdin is not None
                 assert process.stdout is not None
                 pickle.dump(request, process.stdin)
                 process.stdin.flush()
                 is_well, answer = pickle.load(process.stdout)
-            except (EOFError, OSError, pickle.UnpicklingError) as error:
+            except (EOFError, OSError, ValueError, pickle.UnpicklingError) as error:  # or its streams were closed
                 code = self._end()
                 raise ProcessEnded(
                     f"the process that learns ended with {_exit(code)}; what had been learnt before is as it was"
@@ -260,6 +263,10 @@ def _read(requests: queue.SimpleQueue[Any]) -> None:
             os._exit(0)
         except Exception:  # noqa: BLE001 -- broken off in the middle
             os._exit(1)
+
+
+def _closed() -> ProcessEnded:
+    return ProcessEnded("the memory was closed while its encoder was learning; nothing is lost")
 
 
 def _exit(code: int | None) -> str:

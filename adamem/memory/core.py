@@ -115,7 +115,7 @@ class Core:
         """Raises `StorageError` after `close`, and in a process that was forked."""
         if self._closed:
             raise StorageError(f"the memory {self.file} is closed; open it again with MemoryEngine(...)")
-        if self._process != os.getpid():
+        if self.is_forked:
             raise StorageError(f"the memory {self.file} was opened before a fork; open it in this process as well")
 
     def require_writer(self) -> None:
@@ -160,9 +160,14 @@ class Core:
         """Have something written that nobody waits for."""
         self._writer.later(work)
 
+    @property
+    def is_forked(self) -> bool:
+        """Whether this is a copy, in a child of the process that opened it: threads and processes are the other's."""
+        return self._process != os.getpid()
+
     def close(self) -> None:
         """Save what is derived, and let another one write the file."""
-        if self._process == os.getpid():
+        if not self.is_forked:
             self._writer.do(self._close)
             self._writer.close()
             self._reader.close()

@@ -820,7 +820,7 @@ class MemoryEngine:
 
         What the encoder is just learning is given up; its lessons wait for the next time.
         """
-        if self._tutor is not None:
+        if self._tutor is not None and not self._core.is_forked:
             self._tutor.close()
         self._core.close()
 

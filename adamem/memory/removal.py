@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from adamem.memory.schema import aliases, memories, namespaces, unscrubbed, usage
+from adamem.memory.schema import aliases, lessons, memories, namespaces, unscrubbed, usage
 from adamem.memory.store import Change, Store
 
 _PIECE = 500
@@ -91,7 +91,8 @@ def stand_in(change: Change, number: int, others: Sequence[int]) -> None:
                     index_elements=[usage.c.memory], set_={"calls": total, "last_access": last}
                 )
             )
-        change.connection.execute(update(aliases).where(aliases.c.memory.in_(piece)).values(memory=number))
+        for table in (aliases, lessons):
+            change.connection.execute(update(table).where(table.c.memory.in_(piece)).values(memory=number))
         change.connection.execute(insert(aliases), [{"id": one, "memory": number} for one in piece])
         take_out(change, piece)
     change.connection.execute(

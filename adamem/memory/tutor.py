@@ -203,6 +203,9 @@ class Tutor:
         except GivenUp as error:
             _log.info("%s", error)
             return None
+        except InvalidInput as error:
+            _log.warning("the encoder of %s learns nothing: %s", self._core.file, error)
+            return 0  # it is tried again when as many have come as are learnt together
         except Exception:  # noqa: BLE001 -- of whatever encoder it is; told in the log
             if not self._stopping:  # else it was given up
                 _log.exception("the encoder of %s could not learn; its lessons are kept", self._core.file)
@@ -251,7 +254,7 @@ class Tutor:
             )
         except ProcessEnded:
             raise  # no fault of the lessons, which go on waiting
-        except (LearningFailed, InvalidInput) as error:
+        except LearningFailed as error:  # and not what is wrong with the encoder or the recipe
             reason = str(error)
             _log.warning("%d lessons have taught the encoder of %s nothing: %s", len(lessons), self._core.file, reason)
             return self._core.write(lambda: self._refuse(base, adapter, lessons, reason), past=past)
@@ -278,9 +281,11 @@ class Tutor:
         return (row, None) if since is None else (since.base, since)
 
     def _workshop_for(self, base: EncoderRow) -> Workshop:
-        from adamem.adapt import Workshop  # noqa: PLC0415 -- only who learns needs it
+        from adamem.adapt import ProcessEnded, Workshop  # noqa: PLC0415 -- only who learns needs it
 
         with self._lock:
+            if self._stopping:
+                raise ProcessEnded("the memory was closed while its encoder was learning; nothing is lost")
             if self._workshop is None or self._workshop[0] != base.id:
                 if self._workshop is not None:
                     self._workshop[1].close()

@@ -19,6 +19,7 @@ from adamem.encoders import open_encoder
 from adamem.encoders.adaptation import open_adaptation
 from adamem.errors import CorruptResult, InvalidInput, LearningFailed, StorageError, UnknownName
 from adamem.memory import LearningPlan, LearningTimings, MemoryEngine, Timings
+from adamem.memory.tutor import Tutor
 
 NAMES = ["Brimolk", "Tavuri", "Ostrand", "Quelvo", "Pindara", "Zemthor", "Lurique", "Fanwick"]
 PLACES = [
@@ -368,6 +369,66 @@ def test_closing_gives_up_what_is_being_learnt(tmp_path):
         assert engine.learn().lessons == 8
 
 
+def test_closing_before_the_process_that_learns_is_there_starts_none(tmp_path, monkeypatch):
+    """It comes between what is to be learnt and the start of the process: nothing is learnt, and nothing stays."""
+    begun, closing = threading.Event(), threading.Event()
+
+    def examined(self, seed):
+        begun.set()
+        assert closing.wait(60)
+
+    monkeypatch.setattr(Tutor, "_exam", examined)
+    engine = open_(tmp_path / "m.db", plan=LearningPlan(after=8, held_out=0.0, nice=0))
+    filled(engine)
+    assert begun.wait(60)
+    closer = threading.Thread(target=engine.close)
+    closer.start()
+    while not engine._tutor._stopping:
+        time.sleep(0.01)
+    closing.set()
+    closer.join()
+    assert engine._tutor._workshop is None
+    with open_(tmp_path / "m.db") as engine:
+        assert engine._core.learning.waiting() == 8
+
+
+def test_a_process_that_starts_while_it_is_being_closed_is_ended(monkeypatch):
+    """Nobody else would end it."""
+    start, started = Workshop._start, []
+
+    def closed_meanwhile(self):
+        self.close()
+        started.append(start(self))
+        return started[0]
+
+    monkeypatch.setattr(Workshop, "_start", closed_meanwhile)
+    with pytest.raises(LearningFailed, match="was closed while its encoder was learning"):
+        Workshop(open_encoder("hashing:64")).documents(None, ["a text"])
+    assert started[0].poll() is not None
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_process_leaves_what_is_being_learnt_alone(tmp_path):
+    """Closing what it has inherited neither waits for a thread that it has not, nor ends the other's process."""
+    engine = open_(
+        tmp_path / "m.db", adapter=QueryAdapter(epochs=1_000_000), plan=LearningPlan(after=8, held_out=0.0, nice=0)
+    )
+    filled(engine)
+    while engine._tutor._workshop is None or engine._tutor._workshop[1]._process is None:
+        time.sleep(0.01)
+    process = engine._tutor._workshop[1]._process
+    child = os.fork()
+    if child == 0:  # pragma: no cover -- in the child
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(30)  # which ends it, if it waits
+        engine.close()
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    still_learns = process.poll() is None
+    engine.close()
+    assert (status, still_learns) == (0, True)
+
+
 KILLED = """
 import sys
 from adamem.adapt import LoRAAdapter
@@ -459,6 +520,21 @@ def test_a_purge_takes_lessons_along(tmp_path):
             assert b"Xylophant" not in file.read_bytes()
 
 
+def test_what_is_there_twice_keeps_the_lessons_of_both(tmp_path):
+    """Defragmenting merges memories, and what they answer."""
+    with open_(tmp_path / "m.db") as engine:
+        one, other, ferry = (engine.add(text).id for text in ("a bakery", "a bakery", "the ferry"))
+        engine.feedback("Where is Brimolk?", other)
+        engine.feedback("Who sails?", ferry)
+        engine.defrag(near=None)
+        assert engine.count() == 2
+        assert [(lesson.memory, lesson.query) for lesson in engine._core.learning.next(9)] == [
+            (one, "Where is Brimolk?"),
+            (ferry, "Who sails?"),
+        ]
+        assert engine.learn().lessons == 2
+
+
 def test_another_encoder_is_not_moved_by_what_this_one_learnt(tmp_path):
     """Embedding anew by another encoder leaves adaptations behind, and they say so."""
     with open_(tmp_path / "m.db") as engine:
@@ -532,16 +608,34 @@ def test_what_is_given_up_while_it_is_learnt_or_embedded_is_not_used(
     assert waiting == (0 if (what, moment) == ("choice", "documents") else 8)
 
 
+def test_an_encoder_that_cannot_be_sent_costs_no_lesson(tmp_path, caplog):
+    """Beside everything else the log says so, once for as many lessons as are learnt together."""
+    encoder = open_encoder("hashing:256")
+    encoder.lock = threading.Lock()
+    plan = LearningPlan(after=8, held_out=0.0, nice=0)
+    with open_(tmp_path / "m.db", encoder=encoder, plan=plan) as engine:
+        filled(engine)
+        engine._tutor.wait()
+        engine.feedback("Where else?", 1)
+        engine._tutor.wait()
+        assert caplog.text.count("cannot be sent to the process that learns") == 1
+        assert engine.adaptations() == []
+    with open_(tmp_path / "m.db") as engine:
+        assert engine.learn().lessons == 9
+
+
 @pytest.mark.minilm
 def test_a_recipe_that_does_not_fit_is_told_and_costs_nothing(tmp_path):
-    """A LoRA needs a model: what came of the lessons says so, once; a text of 100 kB is cut as the model does."""
+    """A LoRA needs a model: `learn` says so, and the lessons wait; a text of 100 kB is cut as the model does."""
     with open_(tmp_path / "m.db", adapter=LoRAAdapter()) as engine:
         ids = filled(engine)
-        failed = engine.learn()
-        assert (failed.standing, failed.in_use) == ("failed", False)
-        assert "needs an encoder that is a sentence-transformers model" in failed.reason
-        assert engine.learn() is None
+        for _ in range(2):
+            with pytest.raises(InvalidInput, match="needs an encoder that is a sentence-transformers model"):
+                engine.learn()
+        assert engine.adaptations() == []
         assert found(engine, ids) >= 0
+    with open_(tmp_path / "m.db") as engine:
+        assert engine.learn().lessons == 8
     with open_(tmp_path / "n.db", encoder="minilm", adapter=LoRAAdapter(steps=1, batch=2)) as engine:
         long = engine.add("word " * 20_000).id
         engine.feedback("What is long? " * 8_000, long)
