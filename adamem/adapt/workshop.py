@@ -67,7 +67,7 @@ class Workshop:
         self._nice = nice
         self._process: subprocess.Popen[bytes] | None = None
         self._turn = threading.Lock()
-        self._closed = False
+        self._closed = threading.Event()
 
     def learn(
         self,
@@ -98,15 +98,15 @@ class Workshop:
 
     def close(self) -> None:
         """End the process, whatever it is doing."""
-        self._closed = True
+        self._closed.set()
         self._end()
 
     def _ask(self, request: _Request) -> Any:
         with self._turn:
-            if self._closed:
+            if self._closed.is_set():
                 raise _closed()
             process = self._process or self._start()
-            if self._closed:  # meanwhile, when there was no process yet that could be ended
+            if self._closed.is_set():  # meanwhile, when there was no process yet that could be ended
                 self._end()
                 raise _closed()
             try:
