@@ -45,8 +45,6 @@ class Adaptation:
     base: EncoderRow
     """The encoder that it was learnt on."""
     moves: str
-    is_waiting: bool
-    """Whether the memories have still to be embedded anew by it."""
     model: bytes
 
 
@@ -220,9 +218,9 @@ class Learning:
         """What an encoder is that was adapted here: its base, and what that has learnt. None for any other."""
         return self._adaptation(adaptations.c.adapted == row.fingerprint)
 
-    def newest(self) -> Adaptation | None:
-        """The last one that was taken."""
-        return self._adaptation()
+    def unfinished(self) -> Adaptation | None:
+        """The last one by which the memories have still to be embedded anew."""
+        return self._adaptation(adaptations.c.standing == "waiting")
 
     def all(self) -> list[Adapted]:
         """All there were, the oldest first."""
@@ -253,7 +251,7 @@ class Learning:
 
     def _adaptation(self, *conditions: Any) -> Adaptation | None:
         query = (
-            select(adaptations.c.id, adaptations.c.moves, adaptations.c.standing, adaptations.c.model)
+            select(adaptations.c.id, adaptations.c.moves, adaptations.c.model)
             .add_columns(adaptations.c.base)
             .add_columns(encoders.c.fingerprint, encoders.c.name, encoders.c.dim)
             .join(encoders, encoders.c.id == adaptations.c.base)
@@ -266,7 +264,7 @@ class Learning:
         if row is None:
             return None
         base = EncoderRow(row.base, row.fingerprint, row.name, row.dim)
-        return Adaptation(row.id, base, row.moves, row.standing == "waiting", bytes(row.model))
+        return Adaptation(row.id, base, row.moves, bytes(row.model))
 
 
 def _inserted(change: Change, values: dict[str, Any]) -> int:

@@ -113,8 +113,7 @@ class Tutor:
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._waiting = core.read(learning.waiting)
-        newest = core.read(learning.newest)
-        if self._waiting >= plan.after or (newest is not None and newest.is_waiting):
+        if self._waiting >= plan.after or core.read(learning.unfinished) is not None:
             self.wake()
 
     def note(self, lessons: int) -> None:
@@ -181,9 +180,9 @@ class Tutor:
     def _catch_up(self) -> None:
         """Embed anew by what was learnt last, where a kill came between."""
         past, row = self._core.past, self._core.known_encoder()
-        newest = self._core.read(self._learning.newest)
-        if row is not None and newest is not None and newest.is_waiting:
-            self._embed_by(newest, past)
+        unfinished = self._core.read(self._learning.unfinished)
+        if row is not None and unfinished is not None:
+            self._embed_by(unfinished, past)
 
     def _learn(self, least: int) -> int | None:
         """Learn the lessons that wait, if they are so many at least: the number of what came of it, or None."""
@@ -294,7 +293,7 @@ class Tutor:
                 if is_wanted and moves_queries:
                     self._learning.use_for_queries(change, number)
             if is_wanted and moves_queries:
-                self._core.encoder.know_moving(number, adapted)
+                self._core.encoder.know_moving(adapted)
                 self._core.row = self._core.store.encoder()
             return number, waits
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import time
 import numpy as np
 import pytest
 
-from adamem.adapt import LoRAAdapter, QueryAdapter, Workshop
+from adamem.adapt import LoRAAdapter, ProcessEnded, QueryAdapter, Workshop
 from adamem.encoders import open_encoder
 from adamem.errors import CorruptResult, InvalidInput, LearningFailed, StorageError, UnknownName
 from adamem.memory import LearningPlan, MemoryEngine
@@ -270,16 +271,17 @@ def test_closing_before_the_process_that_learns_is_there_starts_none(tmp_path, m
 
 def test_a_process_that_starts_while_it_is_being_closed_is_ended(monkeypatch):
     """Nobody else would end it."""
-    start, started = Workshop._start, []
+    start, started = subprocess.Popen, []
+    workshop = Workshop(open_encoder("hashing:64"))
 
-    def closed_meanwhile(self):
-        self.close()
-        started.append(start(self))
+    def closed_meanwhile(*given, **named):
+        workshop.close()
+        started.append(start(*given, **named))
         return started[0]
 
-    monkeypatch.setattr(Workshop, "_start", closed_meanwhile)
+    monkeypatch.setattr(subprocess, "Popen", closed_meanwhile)
     with pytest.raises(LearningFailed, match="was closed while its encoder was learning"):
-        Workshop(open_encoder("hashing:64")).documents(None, ["a text"])
+        workshop.documents(None, ["a text"])
     assert started[0].poll() is not None
 
 
@@ -372,6 +374,27 @@ def test_a_version_has_what_was_learnt_by_then(tmp_path):
         engine.rollback("taught")
         assert found(engine, ids) == 8
         assert engine.adaptations()[0].in_use
+
+
+def test_a_reader_follows_a_rollback_to_what_another_file_has_learnt(tmp_path):
+    """Its adaptation has the same number."""
+    for name, wording in (("a", asked), ("b", reworded)):
+        with open_(tmp_path / f"{name}.db") as engine:
+            for known, place in zip(NAMES, PLACES, strict=True):
+                engine.feedback(wording(known), engine.add(place).id)
+            assert engine.learn().id == 1
+            engine.snapshot(name)
+    shutil.copytree(tmp_path / "a.db.versions" / "a", tmp_path / "b.db.versions" / "a")
+    with open_(tmp_path / "b.db") as engine, MemoryEngine(tmp_path / "b.db", readonly=True) as reader:
+        reader.search(asked("Tavuri"))
+        engine.rollback("a")
+        with MemoryEngine(tmp_path / "b.db", readonly=True) as fresh:
+            for known in NAMES:
+                wanted = fresh.search(asked(known), top_k=8)
+                assert reader.search(asked(known), top_k=8) == wanted
+                assert [hit.memory.id for hit in engine.search(asked(known), top_k=8)] == [
+                    hit.memory.id for hit in wanted
+                ]
 
 
 def test_a_purge_takes_lessons_along(tmp_path):
@@ -576,6 +599,32 @@ def test_a_script_without_a_guard_is_not_run_twice(tmp_path):
     assert done.stdout.splitlines()[0] == "once"
     assert done.stdout.count("once") == 1
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.minilm
+def test_a_package_does_not_hide_what_has_still_to_be_embedded_by(tmp_path, monkeypatch):
+    """An adaptation that comes in is newer than the one that is waiting."""
+    with open_(tmp_path / "m.db", encoder="minilm", adapter=LoRAAdapter(steps=1)) as engine:
+        filled(engine)
+        engine.learn()
+        engine.export_package(tmp_path / "learnt.zip", adaptation=True)
+    path = tmp_path / "n.db"
+    with open_(path, encoder="minilm", adapter=LoRAAdapter(steps=1)) as engine:
+        filled(engine)
+
+        def ended(self, *given):
+            raise ProcessEnded("killed")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Workshop, "documents", ended)
+            with pytest.raises(LearningFailed, match="killed"):
+                engine.learn()
+        assert [one.standing for one in engine.adaptations()] == ["waiting"]
+        engine.import_package(tmp_path / "learnt.zip")
+    with open_(path, encoder="minilm", adapter=LoRAAdapter(steps=1)) as engine:
+        engine._tutor.wait()
+        assert [one.standing for one in engine.adaptations()] == ["taken", "taken"]
+        assert engine.stats().encoder == "minilm+lora"
 
 
 def test_what_was_learnt_goes_with_a_package_if_asked(tmp_path):
