@@ -365,11 +365,14 @@ class MemoryEngine:
                 ttl=ttl,
             )
         )
-        return self._with_vectors(
+        (added,) = self._with_vectors(
             [draft.embedded],
             one_vector(vector),
             lambda embedded: self._core.add(old.namespace, [draft], embedded, instead_of=old.id),
-        )[0]
+        )
+        if self._tutor is not None and draft.question is not None:
+            self._tutor.note(1)
+        return added
 
     def delete(self, memory: int) -> None:
         """Hide a memory from every search; `restore` brings it back. Raises `UnknownName` if there is none.
@@ -741,6 +744,8 @@ class MemoryEngine:
         learnt or embedded anew just then is given up. Raises `UnknownName` if there is no such version.
         """
         self._caretaker.rollback(version)
+        if self._tutor is not None:
+            self._tutor.recount()
 
     def remove_version(self, version: str) -> None:
         """Take a version away, whole or damaged. Raises `UnknownName` if there is none."""

@@ -112,8 +112,14 @@ class Tutor:
         self._lock = threading.Lock()  # held while a thread is started or ends
         self._thread: threading.Thread | None = None
         self._stopping = False
-        self._waiting = core.read(learning.waiting)
-        if self._waiting >= plan.after or core.read(learning.unfinished) is not None:
+        self._waiting = 0
+        self.recount()
+
+    def recount(self) -> None:
+        """Look at what is waiting: at the beginning, and after a rollback."""
+        self._waiting = 0
+        self.note(self._core.read(self._learning.waiting))
+        if self._core.read(self._learning.unfinished) is not None:
             self.wake()
 
     def note(self, lessons: int) -> None:

@@ -164,6 +164,51 @@ def test_it_learns_beside_searches_when_enough_is_waiting(tmp_path):
         assert len(engine.adaptations()) == 1  # one is not enough
 
 
+def test_an_answer_that_is_superseded_is_a_lesson_that_counts(tmp_path):
+    """With it as many wait as are learnt together."""
+    with open_(tmp_path / "m.db", plan=LearningPlan(after=8, held_out=0.0, nice=0)) as engine:
+        for name, place in zip(NAMES[:7], PLACES, strict=False):
+            last = engine.update(asked(name), place).id
+        engine.feedback(asked(NAMES[7]), last)
+        engine._tutor.wait()
+        assert [one.lessons for one in engine.adaptations()] == [8]
+        for name, place in zip(NAMES, PLACES, strict=True):
+            number = engine.add(place).id
+            if name != NAMES[7]:
+                engine.feedback(reworded(name), number)
+        engine._tutor.wait()
+        assert len(engine.adaptations()) == 1
+        engine.supersede(last, "a cellar")
+        engine._tutor.wait()
+        assert [one.lessons for one in engine.adaptations()] == [8, 8]
+
+
+def test_lessons_of_a_version_count_after_a_rollback(tmp_path):
+    """Where as many wait as are learnt together, they are learnt at once; where fewer do, when the rest has come."""
+    path = tmp_path / "m.db"
+    with open_(path) as engine:
+        ids = filled(engine)
+        engine.snapshot("eight")
+    with open_(path, plan=LearningPlan(after=8, held_out=0.0, nice=0)) as engine:
+        engine._tutor.wait()
+        engine.snapshot("none")
+        engine.rollback("eight")
+        engine._tutor.wait()
+        assert [one.lessons for one in engine.adaptations()] == [8]
+        engine.rollback("none")
+        for name in NAMES[:7]:
+            engine.feedback(reworded(name), ids[name])
+        engine._tutor.wait()
+        engine.snapshot("seven")
+        engine.feedback(reworded(NAMES[7]), ids[NAMES[7]])
+        engine._tutor.wait()
+        assert len(engine.adaptations()) == 2
+        engine.rollback("seven")
+        engine.feedback(reworded(NAMES[7]), ids[NAMES[7]])
+        engine._tutor.wait()
+        assert [one.lessons for one in engine.adaptations()] == [8, 8]
+
+
 def test_one_lesson_at_a_time_is_learnt_beside_former_ones(tmp_path):
     """At once: the first is told from nothing and waits, each later one is learnt beside the others."""
     with open_(tmp_path / "m.db", plan=LearningPlan(after=1, held_out=0.0, replay=8, nice=0)) as engine:
