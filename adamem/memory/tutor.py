@@ -90,7 +90,7 @@ class Tutor:
         When, and how it is judged.
     reembed
         Embeds all memories anew by an encoder, whose documents another one embeds, and searches by it from then on;
-        what it was adapted from keeps its vectors. Last comes the past that it was learnt from; see `Core.past`.
+        vectors of what was learnt before go. Last comes the past that it was learnt from; see `Core.past`.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Tutor:
         adapter: Adapter,
         plan: LearningPlan,
         *,
-        reembed: Callable[[Encoder, Encoder, EncoderRow, int], object],
+        reembed: Callable[[Encoder, Encoder, int], object],
     ) -> None:
         self._core = core
         self._learning = learning
@@ -315,7 +315,7 @@ class Tutor:
     def _embed(self, adapted: Encoder, base: EncoderRow, model: bytes, past: int) -> None:
         """Embed all memories anew, in the other process; searches go by the former encoder until all are there."""
         try:
-            self._reembed(adapted, _Elsewhere(adapted, self._workshop_for(base), model), base, past)
+            self._reembed(adapted, _Elsewhere(adapted, self._workshop_for(base), model), past)
         except GivenUp:
             raise
         except StorageError as error:  # somebody is embedding anew already

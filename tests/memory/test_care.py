@@ -415,16 +415,16 @@ def test_a_rollback_keeps_what_the_former_past_was_about_to_drop(opened, monkeyp
     engine = opened()
     engine.add_many([f"text number{i}" for i in range(600)])
     engine.snapshot("v")
-    others, rolled = Reembedding._others, []
+    next_of, rolled = Reembedding._next_of, []
 
-    def roll_back(self, stay):
-        some = others(self, stay)
+    def roll_back(self, others):
+        some = next_of(self, others)
         if len(rolled) < 1:
             rolled.append(engine.stats().dim)
             engine.rollback("v")
         return some
 
-    monkeypatch.setattr(Reembedding, "_others", roll_back)
+    monkeypatch.setattr(Reembedding, "_next_of", roll_back)
     with pytest.raises(StorageError, match="was rolled back"):
         engine.reembed("hashing:128", keep=False)
     assert rolled == [128]

@@ -16,6 +16,8 @@ import pytest
 
 from adamem.adapt import LoRAAdapter, ProcessEnded, QueryAdapter, Workshop
 from adamem.encoders import open_encoder
+from adamem.encoders.adaptation import open_adaptation
+from adamem.encoders.query_map import QueryMap
 from adamem.errors import CorruptResult, InvalidInput, LearningFailed, StorageError, UnknownName
 from adamem.memory import LearningPlan, MemoryEngine
 from adamem.memory.tutor import Tutor
@@ -122,6 +124,24 @@ def test_documents_are_embedded_anew_by_what_was_learnt(tmp_path):
         assert len(begun) == 1  # the one that came later was embedded; the others' vectors were there
         assert found(engine, ids, reworded) == before
         assert all((base[one] == vector).all() for one, vector in vectors_of(engine).items() if one in base)
+
+
+@pytest.mark.minilm
+def test_vectors_that_were_to_be_kept_are_kept_when_it_learns(tmp_path):
+    """Those of encoders that it learnt nothing on; what it has become since leaves none behind."""
+    with open_(tmp_path / "m.db", adapter=LoRAAdapter(steps=1)) as engine:
+        filled(engine)
+        engine.reembed("minilm", keep=True)
+        for _ in range(2):
+            engine.learn()
+            for number, name in enumerate(NAMES, start=1):
+                engine.feedback(reworded(name), number)
+        assert [one.in_use for one in engine.adaptations()] == [False, True]
+        with engine._store.database.read() as connection:
+            query = "SELECT name, count(*) FROM vectors v JOIN encoders e ON e.id = v.encoder GROUP BY e.id"
+            kept = connection.exec_driver_sql(query).all()
+        assert kept == [("hashing:256", 8), ("minilm", 8), ("minilm+lora", 8)]
+        assert engine.reembed("hashing:256") == 0
 
 
 def test_what_makes_the_exam_worse_is_refused(tmp_path):
@@ -644,6 +664,28 @@ def test_a_script_without_a_guard_is_not_run_twice(tmp_path):
     assert done.stdout.splitlines()[0] == "once"
     assert done.stdout.count("once") == 1
     assert done.returncode == 0, done.stderr
+
+
+def test_an_adaptation_of_other_dimensions_is_left_out(tmp_path, caplog):
+    """A package says that it was learnt on the encoder of the file, which is not so."""
+    with open_(tmp_path / "m.db", encoder="hashing:128") as engine:
+        filled(engine)
+        wrong = open_adaptation(engine._core.learning.model(engine.learn().id).model)
+    with open_(tmp_path / "n.db") as engine:
+        filled(engine)
+        engine.learn()
+        lie = QueryMap(open_encoder("hashing:256").fingerprint, *wrong.parts).to_bytes()
+        with engine._store.database.write() as connection:
+            connection.exec_driver_sql("UPDATE adaptations SET model = ?", (lie,))
+        engine.export_package(tmp_path / "lie.zip", adaptation=True)
+        engine.use_adaptation(None)
+        with pytest.raises(InvalidInput, match="is of 128 dimensions"):
+            engine.use_adaptation(1)
+        assert len(engine.search("a library in Cairo")) == 4
+    with MemoryEngine(tmp_path / "o.db", encoder="hashing:256") as engine:
+        assert engine.import_package(tmp_path / "lie.zip").adaptation is None
+        assert engine.count() == 8
+        assert "left out: this query map is of 128 dimensions" in caplog.text
 
 
 @pytest.mark.minilm
