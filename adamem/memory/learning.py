@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -61,7 +62,7 @@ class Learning:
 
     def __init__(self, store: Store, *, held_out: float) -> None:
         self._store = store
-        self._every = round(1 / held_out) if held_out > 0 else 0
+        self._held_out = held_out
 
     # -- lessons -------------------------------------------------------------------------------------------------------
 
@@ -77,13 +78,14 @@ class Learning:
 
     def _note(self, change: Change, found: Sequence[tuple[int, str | None]]) -> int:
         last = change.connection.execute(select(func.coalesce(func.max(lessons.c.id), 0))).scalar_one()
+        share = self._held_out
         rows = [
             {
                 "memory": number,
                 "query": query,
                 "created": change.now,
-                # Each so-maniest by its own number: the same ones, however they come in.
-                "held": int(self._every > 0 and (last + place) % self._every == 0),
+                # By its own number: the same ones, however they come in.
+                "held": int(math.floor((last + place) * share) > math.floor((last + place - 1) * share)),
             }
             for place, (number, query) in enumerate(found, start=1)
         ]
@@ -181,8 +183,9 @@ class Learning:
             "seconds": 0.0 if outcome is None else outcome.seconds,
         }
         number = _inserted(change, values)
-        done = update(lessons).where(lessons.c.id.in_([one.id for one in learnt])).values(learnt=number)
-        change.connection.execute(done)
+        ids = [one.id for one in learnt]
+        for some in (ids[start : start + _MOST] for start in range(0, len(ids), _MOST)):
+            change.connection.execute(update(lessons).where(lessons.c.id.in_(some)).values(learnt=number))
         return number
 
     def bring(self, change: Change, base: EncoderRow, learnt: LearntOnTop, adapted: str) -> int:

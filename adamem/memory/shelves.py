@@ -139,9 +139,9 @@ class Shelves:
     def refresh(self, namespace: int) -> None:
         """Read what was written, where the namespace's shelf is open."""
         with self._opening:
-            if (found := self._shelves.get(namespace)) is not None:
-                if not self._catch_up(namespace, *found):
-                    self.forget(namespace)
+            found = self._shelves.get(namespace)
+            if found is not None and not self._catch_up(namespace, *found):
+                self.forget(namespace)
 
     def forget(self, namespace: int | None) -> None:
         """Open the namespace's shelf anew when it is next asked for: an error may have kept something from it."""

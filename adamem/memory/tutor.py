@@ -6,15 +6,15 @@ import dataclasses
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adamem.encoders import Encoder
 from adamem.encoders.adaptation import open_adaptation
 from adamem.errors import AdaMemError, InvalidInput, LearningFailed, StorageError
-from adamem.index import check_count
 from adamem.memory.core import Core, GivenUp
+from adamem.memory.drafts import check_text, check_whole
 from adamem.memory.learning import Adaptation, Learning, Lesson
 from adamem.memory.records import Adapted
 from adamem.memory.store import EncoderRow
@@ -67,14 +67,31 @@ class LearningPlan:
     nice: int = 10
 
     def __post_init__(self) -> None:
-        check_count(self.after, what="after of a LearningPlan")
+        check_whole(self.after, what="after of a LearningPlan")
         for name, most in (("replay", 100.0), ("held_out", 0.5), ("tolerance", 1.0), ("nice", 19)):
-            value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not (math.isfinite(value) and 0 <= value <= most):
-                raise InvalidInput(f"{name} of a LearningPlan must be from 0 to {most:g}, not {value!r}")
-        for question, answer in self.golden:
-            if not question.strip() or not answer.strip():
-                raise InvalidInput(f"golden of a LearningPlan has an empty text beside {(question or answer)[:60]!r}")
+            _check_number(getattr(self, name), most, name)
+        object.__setattr__(self, "golden", _pairs(self.golden))
+
+
+def _check_number(value: object, most: float, name: str) -> None:
+    """A number from 0 on; a whole one where `most` is."""
+    wanted = (int,) if isinstance(most, int) else (int, float)
+    if isinstance(value, bool) or not isinstance(value, wanted) or not 0 <= value <= most:  # nor is NaN
+        whole = " and whole" if isinstance(most, int) else ""
+        raise InvalidInput(f"{name} of a LearningPlan must be from 0 to {most:g}{whole}, not {value!r:.60}")
+
+
+def _pairs(golden: object) -> tuple[tuple[str, str], ...]:
+    """Questions and texts that answer them, checked."""
+    if isinstance(golden, (str, Mapping)) or not isinstance(golden, Iterable):
+        raise InvalidInput(f"golden of a LearningPlan takes pairs of a question and a text, not {golden!r:.60}")
+    pairs = tuple(golden)
+    for pair in pairs:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise InvalidInput(f"golden of a LearningPlan takes pairs of a question and a text, and has {pair!r:.60}")
+        for text in pair:
+            check_text(text, what="a text in golden of a LearningPlan", to="ask or to find")
+    return tuple((question, answer) for question, answer in pairs)
 
 
 class Tutor:
@@ -253,7 +270,7 @@ class Tutor:
             if self._workshop is None or self._workshop[0] != base.id:
                 if self._workshop is not None:
                     self._workshop[1].close()
-                self._workshop = base.id, Workshop(self._core.encoder.open(base), nice=int(self._plan.nice))
+                self._workshop = base.id, Workshop(self._core.encoder.open(base), nice=self._plan.nice)
             return self._workshop[1]
 
     def _exam(self, seed: int) -> Exam | None:

@@ -603,6 +603,7 @@ def test_a_recipe_that_does_not_fit_is_told_and_costs_nothing(tmp_path):
     [
         ({"readonly": True}, "learns where its file is written"),
         ({"adapter": "lora"}, "takes a LoRAAdapter or a QueryAdapter"),
+        ({"adapter": QueryAdapter}, r"write adapter=QueryAdapter\(\)"),
         ({"plan": {"after": 3}}, "takes a LearningPlan"),
     ],
 )
@@ -621,13 +622,44 @@ def test_mistakes_at_the_door_are_sentences(tmp_path, given, said):
         ({"held_out": 0.9}, "held_out"),
         ({"tolerance": -1}, "tolerance"),
         ({"nice": 20}, "nice"),
-        ({"golden": (("", "an answer"),)}, "empty text"),
+        ({"nice": 2.7}, "nice of a LearningPlan must be from 0 to 19 and whole"),
+        ({"nice": True}, "nice"),
+        ({"after": 10**30}, "after"),
+        ({"replay": True}, "replay"),
+        ({"replay": 10**400}, "replay of a LearningPlan must be from 0 to 100, not 1000"),
+        ({"replay": "1"}, "replay"),
+        ({"tolerance": True}, "tolerance"),
+        ({"golden": (("", "an answer"),)}, "nothing to ask or to find"),
+        ({"golden": None}, "takes pairs of a question and a text, not None"),
+        ({"golden": 5}, "takes pairs"),
+        ({"golden": "ab"}, "takes pairs"),
+        ({"golden": {"a": "b"}}, "takes pairs"),
+        ({"golden": ("ab", "cd")}, "takes pairs of a question and a text, and has 'ab'"),
+        ({"golden": (("a",),)}, "takes pairs"),
+        ({"golden": (("a", "b", "c"),)}, "takes pairs"),
+        ({"golden": ((1, 2),)}, "must be a string, not int"),
+        ({"golden": (("\ud800", "x"),)}, "a text in golden"),
     ],
 )
 def test_a_plan_is_checked(given, said):
-    """Each of its numbers."""
+    """Each of its values."""
     with pytest.raises(InvalidInput, match=said):
         LearningPlan(**given)
+
+
+def test_golden_questions_may_come_from_anywhere():
+    """They are kept: an iterator would be empty after the first exam."""
+    assert LearningPlan(golden=iter([["a", "b"]])).golden == (("a", "b"),)
+
+
+@pytest.mark.parametrize(("share", "held"), [(0.0, 0), (1e-320, 0), (0.1, 10), (0.3, 30), (0.4, 40), (0.5, 50)])
+def test_the_share_that_is_held_out_is_what_the_plan_says(tmp_path, share, held):
+    """Of a hundred."""
+    with open_(tmp_path / "m.db", plan=LearningPlan(after=1_000, held_out=share)) as engine:
+        engine.add("a cellar")
+        for number in range(100):
+            engine.feedback(f"Where is key {number}?", 1)
+        assert engine._core.learning.waiting() == 100 - held
 
 
 def test_lessons_are_checked(tmp_path):
@@ -640,6 +672,32 @@ def test_lessons_are_checked(tmp_path):
             engine.feedback("Where?", 7)
         engine.feedback("Where?", number)
         assert engine.learn() is None  # alone it is told from nothing
+        for mistake, error, said in (
+            (-1, UnknownName, "no adaptation -1"),
+            (2**63, UnknownName, "no adaptation 9223"),
+            (True, InvalidInput, "an adaptation's id is a whole number"),
+            ("1", InvalidInput, "an adaptation's id is a whole number"),
+            (7, UnknownName, "no adaptation 7 to use; there are: none"),
+        ):
+            with pytest.raises(error, match=said):
+                engine.use_adaptation(mistake)
+        with pytest.raises(InvalidInput, match="progress must be a function"):
+            engine.use_adaptation(None, progress=5)
+
+
+def test_feedback_on_what_is_purged_just_then_is_told_so(tmp_path, monkeypatch):
+    """It is no matter of the database."""
+    with open_(tmp_path / "m.db") as engine:
+        number = engine.add("a cellar").id
+        require = engine._require_tutor
+
+        def purged_meanwhile():
+            engine.purge(number)
+            return require()
+
+        monkeypatch.setattr(engine, "_require_tutor", purged_meanwhile)
+        with pytest.raises(UnknownName, match="it may have been purged"):
+            engine.feedback("Where?", number)
 
 
 def test_a_script_without_a_guard_is_not_run_twice(tmp_path):
