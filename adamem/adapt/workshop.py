@@ -106,9 +106,6 @@ class Workshop:
             if self._closed.is_set():
                 raise _closed()
             process = self._process or self._start()
-            if self._closed.is_set():  # meanwhile, when there was no process yet that could be ended
-                self._end()
-                raise _closed()
             try:
                 assert process.stdin is not None
                 assert process.stdout is not None
@@ -146,6 +143,9 @@ class Workshop:
         with contextlib.suppress(OSError):  # what is wrong with it shows in its first answer
             pickle.dump(base, process.stdin)
         self._process = process
+        if self._closed.is_set():  # meanwhile, when there was no process yet that could be ended
+            self._end()
+            raise _closed()
         return process
 
     def _end(self) -> int | None:

@@ -91,9 +91,14 @@ class QueryMap:
         Raises
         ------
         InvalidInput
-            if `base` is not the encoder that it was learnt on.
+            if `base` is not the encoder that it was learnt on, or has other dimensions.
         """
         require_base(base, self._base, kind=self.kind)
+        if len(self._a) != base.dim:
+            raise InvalidInput(
+                f"this query map is of {len(self._a)} dimensions, and {base.name} has {base.dim}; it was not learnt on "
+                "that encoder, whatever it says: learn one anew"
+            )
         return AdaptedEncoder(
             base,
             kind=self.kind,

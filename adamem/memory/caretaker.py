@@ -298,14 +298,14 @@ class Caretaker:
             new = open_encoder(encoder) if isinstance(encoder, str) else encoder
             return self._reembed(new, None, past, keep=keep, progress=progress)
 
-    def adapt(self, adapted: Encoder, by: Encoder, base: EncoderRow, past: int, spent: LearningTimings) -> int:
+    def adapt(self, adapted: Encoder, by: Encoder, past: int, spent: LearningTimings) -> int:
         """Embed all memories anew by what an encoder has become, and search by it from then on; how many.
 
-        `by` makes the vectors. Those of `base`, which it was adapted from, stay; others go. It was learnt from `past`.
-        To `spent` is added how long that took.
+        `by` makes the vectors. Those of whatever else was learnt here go. It was learnt from `past`. To `spent` is
+        added how long that took.
         """
         with self._alone():
-            return self._reembed(adapted, None, past, keep=True, progress=None, by=by, base=base, spent=spent)
+            return self._reembed(adapted, None, past, keep=True, progress=None, by=by, spent=spent)
 
     @contextlib.contextmanager
     def _alone(self, *, wait: float = 0.0) -> Iterator[None]:
@@ -336,8 +336,10 @@ class Caretaker:
                 f"{base.name}; embed them by that one first: reembed({found.base.name!r})"
             )
         encoder = self._core.encoder.open(base)
-        if found is not None and found.moves == "both":
-            encoder = open_adaptation(found.model).applied_to(encoder)
+        if found is not None:
+            learnt = open_adaptation(found.model).applied_to(encoder)
+            learnt.encode_query(["what cannot be applied is not chosen, and no search waits for the model"])
+            encoder = learnt if found.moves == "both" else encoder
         # First of all: what is being learnt or embedded just now would take the place of what is chosen.
         past = self._core.write(self._core.give_up_past, past=past)
         in_use = self._core.known_encoder()
@@ -374,7 +376,6 @@ class Caretaker:
         keep: bool,
         progress: Progress | None,
         by: Encoder | None = None,
-        base: EncoderRow | None = None,
         spent: LearningTimings | None = None,
     ) -> int:
         """Embed all memories by `new`, and search by it from then on, unless the `past` is given up meanwhile."""
@@ -416,8 +417,8 @@ class Caretaker:
             count += write(swap)
         switched = time.perf_counter()
         spent.switching += switched - embedded
-        if not keep or base is not None:
-            work.drop_others(self._core.read, write, but=None if base is None else base.id)
+        if not keep or by is not None:
+            (work.drop_adapted if keep else work.drop_others)(self._core.read, write)
             write(lambda: self._remove_saved(row))
             spent.clearing += time.perf_counter() - switched
         return count

@@ -50,7 +50,7 @@ class EncoderInUse:
         self._file = file
         self._kept = kept
         self._learning = learning
-        self._moved: tuple[int, Encoder] | None = None  # by the adaptation that moves queries: what embeds them
+        self._moved: Encoder | None = None  # what embeds queries where an adaptation moves them
         self._known: dict[str, Encoder] = {}  # by fingerprint: those that are open
         self._fitted: set[str] = set()  # fingerprints of those that the file itself has, and that were in use
         self._first: Encoder | None = None
@@ -64,10 +64,10 @@ class EncoderInUse:
         with self._opening:
             self._known[encoder.fingerprint] = encoder
 
-    def know_moving(self, number: int, encoder: Encoder) -> None:
+    def know_moving(self, encoder: Encoder) -> None:
         """Embed queries by this one where an adaptation moves them."""
         with self._opening:
-            self._moved = number, encoder
+            self._moved = encoder
 
     def know_fitted(self, encoder: LsaEncoder) -> None:
         """As `know`, of one that was fitted to the file's texts and is kept in it."""
@@ -76,12 +76,8 @@ class EncoderInUse:
             self.know(encoder)
 
     def forget_fitted(self) -> None:
-        """Open what the file has of fitted encoders anew: words may have been taken out of them.
-
-        And what was learnt: after a rollback its number may be another's.
-        """
+        """Open what the file has of fitted encoders anew: words may have been taken out of them."""
         with self._opening:
-            self._moved = None
             for fingerprint in self._fitted:
                 self._known.pop(fingerprint, None)
 
@@ -165,10 +161,10 @@ class EncoderInUse:
 
     def _moving(self, row: EncoderRow, number: int) -> Encoder:
         with self._opening:
-            if self._moved is None or self._moved[0] != number:
+            if self._moved is None or self._moved.fingerprint != row.adapted:
                 learnt = require_model(self._learning.model(number), number, file=self._file)
-                self._moved = number, open_adaptation(learnt.model).applied_to(self.open(row))
-            return self._moved[1]
+                self._moved = open_adaptation(learnt.model).applied_to(self.open(row))
+            return self._moved
 
     def given(self, vectors: npt.ArrayLike, count: int, row: EncoderRow | None) -> FloatArray:
         """Vectors (n, d) that the caller has embedded already, as float32 of length 1.

@@ -149,10 +149,8 @@ class MemoryEngine:
         kind = index_kind(index, index_params, search_params)
         if adapter is not None and readonly:
             raise InvalidInput("an encoder learns where its file is written; open it without readonly=True, or adapter")
-        if adapter is not None and not (callable(getattr(adapter, "learn", None)) and hasattr(adapter, "moves")):
-            raise InvalidInput(
-                f"adapter takes a LoRAAdapter or a QueryAdapter of adamem.adapt, not {_type_name(adapter)}"
-            )
+        if adapter is not None:
+            _check_adapter(adapter)
         self._default = check_name(
             default_namespace or os.environ.get("DEFAULT_NS", "").strip() or DEFAULT_NAMESPACE, what="namespace"
         )
@@ -321,13 +319,15 @@ class MemoryEngine:
         held against this one as well, and is taught again if it was taught before; by itself it teaches nothing, and
         waits. Of one query and one memory the last word counts. It hides no memory from a search (`delete` does).
 
-        Raises `InvalidInput` where the engine was opened without an `adapter`, `UnknownName` for a memory that is none.
+        What is deleted, superseded or expired by then is not learnt, unless it is restored. Raises `InvalidInput` where
+        the engine was opened without an `adapter`, `UnknownName` for a memory that is none.
         """
-        asked, number = check_text(query, what="query"), self.get(memory).id
+        asked, known = check_text(query, what="query"), check_memory_id(memory)
         self._core.require_writer()
         tutor = self._require_tutor()
 
         def note() -> int:
+            number = self.get(known).id  # here, or it might be purged meanwhile
             with self._store.change() as change:
                 return self._core.learning.note(change, number, asked, helpful=bool(helpful))
 
@@ -369,11 +369,14 @@ class MemoryEngine:
                 ttl=ttl,
             )
         )
-        return self._with_vectors(
+        (added,) = self._with_vectors(
             [draft.embedded],
             one_vector(vector),
             lambda embedded: self._core.add(old.namespace, [draft], embedded, instead_of=old.id),
-        )[0]
+        )
+        if self._tutor is not None and draft.question is not None:
+            self._tutor.note(1)
+        return added
 
     def delete(self, memory: int) -> None:
         """Hide a memory from every search; `restore` brings it back. Raises `UnknownName` if there is none.
@@ -683,8 +686,8 @@ class MemoryEngine:
         """Embed all memories anew by another encoder, and search by it from then on; how many were embedded.
 
         Searches and writes go on meanwhile. What is stopped or killed goes on from where it was when it is called
-        again; a `rollback` or `use_adaptation` meanwhile stops it, which raises `StorageError`. To go back, call it
-        with the encoder before: its vectors are there, unless `keep` was False.
+        again; a `rollback` or `use_adaptation` meanwhile stops it, which raises `StorageError`. Going back is calling
+        it with the encoder before: its vectors are there, unless `keep` was False.
 
         Parameters
         ----------
@@ -729,7 +732,8 @@ class MemoryEngine:
         StorageError
             if the memories were rolled back or embedded anew meanwhile, or another one was chosen.
         """
-        number = None if adaptation is None else check_memory_id(adaptation)
+        _check_progress(progress)
+        number = None if adaptation is None else _check_adaptation(adaptation)
         self._caretaker.use_adaptation(number, progress=progress)
 
     def snapshot(self, name: str | None = None) -> Version:
@@ -748,6 +752,8 @@ class MemoryEngine:
         learnt or embedded anew just then is given up. Raises `UnknownName` if there is no such version.
         """
         self._caretaker.rollback(version)
+        if self._tutor is not None:
+            self._tutor.recount()
 
     def remove_version(self, version: str) -> None:
         """Take a version away, whole or damaged. Raises `UnknownName` if there is none."""
@@ -887,6 +893,21 @@ def _types(given: str | Sequence[str] | None) -> tuple[str, ...]:
     if not names:
         raise InvalidInput("type is an empty list, which nothing is of; leave it out for all types")
     return names
+
+
+def _check_adapter(adapter: object) -> None:
+    if isinstance(adapter, type):
+        raise InvalidInput(f"adapter takes a recipe, not its class; write adapter={adapter.__name__}()")
+    if not (callable(getattr(adapter, "learn", None)) and hasattr(adapter, "moves")):
+        raise InvalidInput(f"adapter takes a LoRAAdapter or a QueryAdapter of adamem.adapt, not {_type_name(adapter)}")
+
+
+def _check_adaptation(number: object) -> int:
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise InvalidInput(f"an adaptation's id is a whole number, not {number!r}; adaptations() has them")
+    if not 0 < number < 1 << 63:
+        raise UnknownName(f"there is no adaptation {number}: their ids are whole numbers from 1 on")
+    return number
 
 
 def _check_plan(plan: object) -> LearningPlan:

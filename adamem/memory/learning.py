@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -47,8 +48,6 @@ class Adaptation:
     base: EncoderRow
     """The encoder that it was learnt on."""
     moves: str
-    is_waiting: bool
-    """Whether the memories have still to be embedded anew by it."""
     model: bytes
 
 
@@ -65,7 +64,7 @@ class Learning:
 
     def __init__(self, store: Store, *, held_out: float) -> None:
         self._store = store
-        self._every = round(1 / held_out) if held_out > 0 else 0
+        self._held_out = held_out
 
     # -- lessons -------------------------------------------------------------------------------------------------------
 
@@ -95,13 +94,14 @@ class Learning:
 
     def _note(self, change: Change, found: Sequence[tuple[int, str | None]]) -> int:
         last = change.connection.execute(select(func.coalesce(func.max(lessons.c.id), 0))).scalar_one()
+        share = self._held_out
         rows = [
             {
                 "memory": number,
                 "query": query,
                 "created": change.now,
-                # Each so-maniest by its own number: the same ones, however they come in.
-                "held": int(self._every > 0 and (last + place) % self._every == 0),
+                # By its own number: the same ones, however they come in.
+                "held": int(math.floor((last + place) * share) > math.floor((last + place - 1) * share)),
             }
             for place, (number, query) in enumerate(found, start=1)
         ]
@@ -209,8 +209,9 @@ class Learning:
             "seconds": 0.0 if outcome is None else outcome.seconds,
         }
         number = _inserted(change, values)
-        done = update(lessons).where(lessons.c.id.in_([one.id for one in learnt])).values(learnt=number)
-        change.connection.execute(done)
+        ids = [one.id for one in learnt]
+        for some in (ids[start : start + _MOST] for start in range(0, len(ids), _MOST)):
+            change.connection.execute(update(lessons).where(lessons.c.id.in_(some)).values(learnt=number))
         return number
 
     def bring(self, change: Change, base: EncoderRow, learnt: LearntOnTop, adapted: str) -> int:
@@ -246,9 +247,9 @@ class Learning:
         """What an encoder is that was adapted here: its base, and what that has learnt. None for any other."""
         return self._adaptation(adaptations.c.adapted == row.fingerprint)
 
-    def newest(self) -> Adaptation | None:
-        """The last one that was taken."""
-        return self._adaptation()
+    def unfinished(self) -> Adaptation | None:
+        """The last one by which the memories have still to be embedded anew."""
+        return self._adaptation(adaptations.c.standing == "waiting")
 
     def all(self) -> list[Adapted]:
         """All there were, the oldest first."""
@@ -279,7 +280,7 @@ class Learning:
 
     def _adaptation(self, *conditions: Any) -> Adaptation | None:
         query = (
-            select(adaptations.c.id, adaptations.c.moves, adaptations.c.standing, adaptations.c.model)
+            select(adaptations.c.id, adaptations.c.moves, adaptations.c.model)
             .add_columns(adaptations.c.base)
             .add_columns(encoders.c.fingerprint, encoders.c.name, encoders.c.dim)
             .join(encoders, encoders.c.id == adaptations.c.base)
@@ -292,7 +293,7 @@ class Learning:
         if row is None:
             return None
         base = EncoderRow(row.base, row.fingerprint, row.name, row.dim)
-        return Adaptation(row.id, base, row.moves, row.standing == "waiting", bytes(row.model))
+        return Adaptation(row.id, base, row.moves, bytes(row.model))
 
 
 def _inserted(change: Change, values: dict[str, Any]) -> int:

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Select, delete, exists, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from adamem.encoders import Encoder
 from adamem.memory.drafts import embedded_text
 from adamem.memory.encoder_in_use import checked
 from adamem.memory.fitting import drop_others
-from adamem.memory.schema import memories, vectors
+from adamem.memory.schema import adaptations, encoders, memories, vectors
 from adamem.memory.store import EncoderRow, Store
 from adamem.types import FloatArray
 
@@ -74,13 +74,20 @@ class Reembedding:
             count += len(some)
         return count
 
-    def drop_others(self, read: Do, write: Do, *, but: int | None = None) -> None:
-        """Delete all other encoders' vectors, a piece at a time, but those of the one of this number."""
-        stay = [self._row.id] if but is None else [self._row.id, but]
-        while some := read(lambda: self._others(stay)):
-            write(lambda some=some: self._delete(some, stay))
-        if but is None:
-            write(self._drop_fitted)
+    def drop_others(self, read: Do, write: Do) -> None:
+        """Delete all other encoders' vectors, and what was fitted for them, a piece at a time."""
+        self._drop(read, write, select(encoders.c.id).where(encoders.c.id != self._row.id))
+        write(self._drop_fitted)
+
+    def drop_adapted(self, read: Do, write: Do) -> None:
+        """Delete the vectors of all others that encoders have become here by learning, a piece at a time."""
+        learnt = select(adaptations.c.adapted).where(adaptations.c.adapted.is_not(None))
+        others = encoders.c.id != self._row.id, encoders.c.fingerprint.in_(learnt)
+        self._drop(read, write, select(encoders.c.id).where(*others))
+
+    def _drop(self, read: Do, write: Do, others: Select[tuple[int]]) -> None:
+        while some := read(lambda: self._next_of(others)):
+            write(lambda some=some: self._delete(some, others))
 
     def _drop_fitted(self) -> None:
         with self._store.database.write() as connection:
@@ -92,8 +99,8 @@ class Reembedding:
         with self._store.database.read() as connection:
             return connection.execute(every).scalar_one(), connection.execute(every.where(self._lacks())).scalar_one()
 
-    def _others(self, stay: list[int]) -> list[int]:
-        query = select(vectors.c.memory).where(vectors.c.encoder.not_in(stay)).distinct().limit(_PIECE)
+    def _next_of(self, others: Select[tuple[int]]) -> list[int]:
+        query = select(vectors.c.memory).where(vectors.c.encoder.in_(others)).distinct().limit(_PIECE)
         with self._store.database.read() as connection:
             return list(connection.execute(query).scalars())
 
@@ -134,7 +141,7 @@ class Reembedding:
                 ],
             )
 
-    def _delete(self, numbers: list[int], stay: list[int]) -> None:
-        gone = delete(vectors).where(vectors.c.memory.in_(numbers), vectors.c.encoder.not_in(stay))
+    def _delete(self, numbers: list[int], others: Select[tuple[int]]) -> None:
+        gone = delete(vectors).where(vectors.c.memory.in_(numbers), vectors.c.encoder.in_(others))
         with self._store.database.write() as connection:
             connection.execute(gone)

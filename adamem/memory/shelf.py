@@ -59,6 +59,7 @@ class Shelf:
         # While vectors are on their way into an index: what was dropped meanwhile.
         self._dropped: set[int] | None = None
         self._sequence = 0
+        self._session: str | None = None
         self._covered = 0
         self._failed: Exception | None = None
         self._purged = self._purged_in_base = 0  # how often; and up to which time of these the index is without it
@@ -72,6 +73,10 @@ class Shelf:
     def sequence(self) -> int:
         """The last write that it was told of."""
         return self._sequence
+
+    def is_of_past(self, drift: Drift) -> bool:
+        """Whether what was written up to `sequence` is the past of what a drift tells: else a rollback came between."""
+        return self._session in (None, drift.since_session)
 
     @property
     def covered(self) -> int:
@@ -104,9 +109,10 @@ class Shelf:
         parts = self._parts
         return parts.tail.nbytes + (0 if parts.base is None else parts.base.nbytes)
 
-    def seed(self, base: Indexed, covered: int) -> None:
+    def seed(self, base: Indexed, covered: int, session: str) -> None:
         """Begin with an index that holds all that was written up to `covered`; once, before anything else."""
         self._parts = _Parts(base, self._parts.tail)
+        self._session = session
         self._sequence = self._covered = covered
 
     # -- searching -----------------------------------------------------------------------------------------------------
@@ -146,7 +152,8 @@ class Shelf:
                 tail.append(drift.ids[fresh], drift.vectors[fresh])
             for number in drift.gone.tolist():  # after what takes their place: a search meets one of them at least
                 self._drop(number)
-            self._sequence = max(self._sequence, drift.sequence)
+            if drift.sequence >= self._sequence:
+                self._sequence, self._session = drift.sequence, drift.session
             if len(tail) == 0:
                 self._covered = self._sequence
 

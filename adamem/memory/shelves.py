@@ -80,8 +80,11 @@ class Shelves:
             found = self._shelves.get(namespace)
             if found is None or found[1] != row:
                 found = self._open(namespace, row), row
-                self._catch_up(namespace, *found)
-            elif found[0].sequence != self._store.sequence():
+                is_behind = True
+            else:
+                is_behind = found[0].sequence != self._store.sequence()
+            if is_behind and not self._catch_up(namespace, *found):
+                found = self._fresh(namespace, row), row
                 self._catch_up(namespace, *found)
             self._shelves[namespace] = found
             self._make_room(namespace)
@@ -136,8 +139,9 @@ class Shelves:
     def refresh(self, namespace: int) -> None:
         """Read what was written, where the namespace's shelf is open."""
         with self._opening:
-            if (found := self._shelves.get(namespace)) is not None:
-                self._catch_up(namespace, *found)
+            found = self._shelves.get(namespace)
+            if found is not None and not self._catch_up(namespace, *found):
+                self.forget(namespace)
 
     def forget(self, namespace: int | None) -> None:
         """Open the namespace's shelf anew when it is next asked for: an error may have kept something from it."""
@@ -179,19 +183,29 @@ class Shelves:
             self._save(namespace, share=_CLOSED)
         self._shelves.clear()
 
-    def _open(self, namespace: int, row: EncoderRow) -> Shelf:
+    def _fresh(self, namespace: int, row: EncoderRow) -> Shelf:
         reread = functools.partial(self._store.drift, namespace, row, 0)
-        shelf = Shelf(row.dim, self._kind, room=self._room, reread=reread)
+        return Shelf(row.dim, self._kind, room=self._room, reread=reread)
+
+    def _open(self, namespace: int, row: EncoderRow) -> Shelf:
+        shelf = self._fresh(namespace, row)
         if self._files is not None:
             saved = self._files.load(_name(namespace, row), self._kind)
             if saved is not None and self._store.session_of(saved.covered) == saved.session:
-                shelf.seed(saved.base, saved.covered)
+                shelf.seed(saved.base, saved.covered, saved.session)
                 self._saved[namespace] = len(saved.base)
         return shelf
 
-    def _catch_up(self, namespace: int, shelf: Shelf, row: EncoderRow) -> None:
+    def _catch_up(self, namespace: int, shelf: Shelf, row: EncoderRow) -> bool:
+        """Let a shelf know what was written since it was told last; False where another process has rolled that back.
+
+        Nothing was told then: nothing says what is gone of what it has.
+        """
         try:
-            shelf.apply(self._store.drift(namespace, row, shelf.sequence))
+            drift = self._store.drift(namespace, row, shelf.sequence)
+            if not shelf.is_of_past(drift):
+                return False
+            shelf.apply(drift)
         except BaseException:  # an interrupt, of who reads only
             self._shelves.pop(namespace, None)
             raise
@@ -199,6 +213,7 @@ class Shelves:
         # Who only reads has the index that the writer has saved, and makes one of its own where that is far behind.
         if self._writes or shelf.tail_length > self._room:
             self._upkeep.wake(shelf)
+        return True
 
     def _make_room(self, kept: int) -> None:
         """Close the shelves that were asked for the longest ago; what is not saved of them is in the store."""

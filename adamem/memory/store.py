@@ -18,6 +18,7 @@ from sqlalchemy import (
     Connection,
     Integer,
     Row,
+    Select,
     Text,
     and_,
     bindparam,
@@ -35,7 +36,7 @@ from adamem.memory.drafts import Draft, embedded_text
 from adamem.memory.prepared import Prepared, in_sql
 from adamem.memory.records import Memory, Namespace
 from adamem.memory.rows import select_memories, to_memory, to_row
-from adamem.memory.schema import aliases, encoders, fitted, memories, namespaces, sessions, state, vectors
+from adamem.memory.schema import adaptations, aliases, encoders, fitted, memories, namespaces, sessions, state, vectors
 from adamem.memory.scope import Scope, findable, may_be_found
 from adamem.memory.sqlite import Database, driver
 from adamem.memory.timeline import Stretch, Timeline, memory_topic
@@ -56,6 +57,8 @@ class EncoderRow:
     dim: int
     adaptation: int | None = field(default=None, compare=False)
     """What was learnt on it and moves queries only: the number of that in the file."""
+    adapted: str | None = field(default=None, compare=False)
+    """The fingerprint of the two together: after a rollback another adaptation may have the number."""
 
 
 @dataclass(slots=True)
@@ -96,6 +99,10 @@ class Drift:
     """float32 (n, d): theirs."""
     gone: IdArray
     """int64 (m,): memories that were changed and cannot be found any more."""
+    since_session: str | None = None
+    """The session of the write after which this tells all, as it stands in the file now; None where nobody asked."""
+    session: str | None = None
+    """The session of `sequence`."""
 
 
 class Store:
@@ -132,11 +139,10 @@ class Store:
 
     def session_of(self, sequence: int) -> str | None:
         """A name for the engine that wrote that write, other than all others', or None if it was not written yet."""
-        query = select(sessions.c.name).where(sessions.c.first <= sequence).order_by(sessions.c.first.desc()).limit(1)
         with self.database.read() as connection:
             if sequence > connection.execute(select(state.c.sequence)).scalar_one():
                 return None
-            return connection.execute(query).scalar()
+            return connection.execute(_session(sequence)).scalar()
 
     def encoder(self) -> EncoderRow | None:
         """The one whose vectors are searched, or None as long as nothing was added."""
@@ -560,7 +566,8 @@ class Store:
             gone: list[int] = []
             if since:
                 gone = list(connection.execute(select(memories.c.id).where(*changed, ~stays)).scalars())
-        return Drift(sequence=row.sequence, ids=ids, vectors=found_vectors, gone=np.array(gone, dtype=np.int64))
+            before, now_on = (connection.execute(_session(one)).scalar() for one in (since, row.sequence))
+        return Drift(row.sequence, ids, found_vectors, np.array(gone, dtype=np.int64), before, now_on)
 
     def _clocked(self) -> int:
         return to_micros(self._clock(), what="what the clock gives")
@@ -581,19 +588,28 @@ _SEQUENCE = Prepared(select(state.c.sequence))
 _WRITTEN = Prepared(
     select(func.max(memories.c.sequence).label("sequence")).where(memories.c.namespace == bindparam("namespace"))
 )
-_ENCODER = Prepared(select(encoders, state.c.adaptation).join(state, state.c.encoder == encoders.c.id))
+_ENCODER = Prepared(
+    select(encoders, state.c.adaptation, adaptations.c.adapted)
+    .join(state, state.c.encoder == encoders.c.id)
+    .outerjoin(adaptations, adaptations.c.id == state.c.adaptation)
+)
 _FITTED = Prepared(select(fitted.c.model).where(fitted.c.encoder == bindparam("encoder")))
 _WHEREABOUTS = Prepared(
-    select(encoders, state.c.adaptation, namespaces.c.id.label("namespace"))
+    select(encoders, state.c.adaptation, adaptations.c.adapted, namespaces.c.id.label("namespace"))
     .select_from(state)
     .outerjoin(encoders, state.c.encoder == encoders.c.id)
+    .outerjoin(adaptations, adaptations.c.id == state.c.adaptation)
     .outerjoin(namespaces, namespaces.c.name == bindparam("name"))
 )
 _NAMESPACE = Prepared(select(namespaces.c.id).where(namespaces.c.name == bindparam("name")))
 
 
 def _encoder_row(row: Any) -> EncoderRow:
-    return EncoderRow(row.id, row.fingerprint, row.name, row.dim, row.adaptation)
+    return EncoderRow(row.id, row.fingerprint, row.name, row.dim, row.adaptation, row.adapted)
+
+
+def _session(sequence: int) -> Select[Any]:
+    return select(sessions.c.name).where(sessions.c.first <= sequence).order_by(sessions.c.first.desc()).limit(1)
 
 
 def _earlier(one: int | None, other: int | None) -> int | None:

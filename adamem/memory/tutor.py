@@ -7,15 +7,15 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from adamem.encoders import Encoder
 from adamem.encoders.adaptation import open_adaptation
 from adamem.errors import AdaMemError, InvalidInput, LearningFailed, StorageError
-from adamem.index import check_count
 from adamem.memory.core import Core, GivenUp
+from adamem.memory.drafts import check_text, check_whole
 from adamem.memory.learning import Adaptation, Learning, Lesson
 from adamem.memory.records import Adapted, LearningTimings
 from adamem.memory.store import EncoderRow
@@ -75,16 +75,33 @@ class LearningPlan:
     documents: Literal["anew", "bridge"] = "anew"
 
     def __post_init__(self) -> None:
-        check_count(self.after, what="after of a LearningPlan")
+        check_whole(self.after, what="after of a LearningPlan")
         for name, most in (("replay", 100.0), ("held_out", 0.5), ("tolerance", 1.0), ("nice", 19)):
-            value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not (math.isfinite(value) and 0 <= value <= most):
-                raise InvalidInput(f"{name} of a LearningPlan must be from 0 to {most:g}, not {value!r}")
+            _check_number(getattr(self, name), most, name)
         if self.documents not in ("anew", "bridge"):
             raise InvalidInput(f"documents of a LearningPlan must be 'anew' or 'bridge', not {self.documents!r}")
-        for question, answer in self.golden:
-            if not question.strip() or not answer.strip():
-                raise InvalidInput(f"golden of a LearningPlan has an empty text beside {(question or answer)[:60]!r}")
+        object.__setattr__(self, "golden", _pairs(self.golden))
+
+
+def _check_number(value: object, most: float, name: str) -> None:
+    """A number from 0 on; a whole one where `most` is."""
+    wanted = (int,) if isinstance(most, int) else (int, float)
+    if isinstance(value, bool) or not isinstance(value, wanted) or not 0 <= value <= most:  # nor is NaN
+        whole = " and whole" if isinstance(most, int) else ""
+        raise InvalidInput(f"{name} of a LearningPlan must be from 0 to {most:g}{whole}, not {value!r:.60}")
+
+
+def _pairs(golden: object) -> tuple[tuple[str, str], ...]:
+    """Questions and texts that answer them, checked."""
+    if isinstance(golden, (str, Mapping)) or not isinstance(golden, Iterable):
+        raise InvalidInput(f"golden of a LearningPlan takes pairs of a question and a text, not {golden!r:.60}")
+    pairs = tuple(golden)
+    for pair in pairs:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise InvalidInput(f"golden of a LearningPlan takes pairs of a question and a text, and has {pair!r:.60}")
+        for text in pair:
+            check_text(text, what="a text in golden of a LearningPlan", to="ask or to find")
+    return tuple((question, answer) for question, answer in pairs)
 
 
 class Tutor:
@@ -100,8 +117,8 @@ class Tutor:
         When, and how it is judged.
     reembed
         Embeds all memories anew by an encoder, whose documents another one embeds, and searches by it from then on;
-        what it was adapted from keeps its vectors. It is given the past that it was learnt from (see `Core.past`), and
-        what is to be told how long that took.
+        vectors of what was learnt before go. It is given the past that it was learnt from (see `Core.past`), and what
+        is to be told how long that took.
     """
 
     def __init__(
@@ -111,7 +128,7 @@ class Tutor:
         adapter: Adapter,
         plan: LearningPlan,
         *,
-        reembed: Callable[[Encoder, Encoder, EncoderRow, int, LearningTimings], object],
+        reembed: Callable[[Encoder, Encoder, int, LearningTimings], object],
     ) -> None:
         if plan.documents == "bridge" and adapter.moves == "queries":
             raise InvalidInput(
@@ -129,9 +146,14 @@ class Tutor:
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._noted = False  # whether lessons were added that the thread may not have seen
-        self._waiting = core.read(learning.waiting)
-        newest = core.read(learning.newest)
-        if self._waiting >= plan.after or (newest is not None and newest.is_waiting):
+        self._waiting = 0
+        self.recount()
+
+    def recount(self) -> None:
+        """Look at what is waiting: at the beginning, and after a rollback."""
+        self._waiting = 0
+        self.note(self._core.read(self._learning.waiting))
+        if self._core.read(self._learning.unfinished) is not None:
             self.wake()
 
     def note(self, lessons: int) -> None:
@@ -214,9 +236,9 @@ class Tutor:
     def _catch_up(self, spent: LearningTimings) -> None:
         """Embed anew by what was learnt last, where a kill came between."""
         past, row = self._core.past, self._core.known_encoder()
-        newest = self._core.read(self._learning.newest)
-        if row is not None and newest is not None and newest.is_waiting:
-            self._embed_by(newest, past, spent)
+        unfinished = self._core.read(self._learning.unfinished)
+        if row is not None and unfinished is not None:
+            self._embed_by(unfinished, past, spent)
 
     def _learn(self, least: int, spent: LearningTimings) -> int | None:
         """Learn the lessons that wait, if they are so many at least: the number of what came of it, or None."""
@@ -289,7 +311,7 @@ class Tutor:
             if self._workshop is None or self._workshop[0] != base.id:
                 if self._workshop is not None:
                     self._workshop[1].close()
-                self._workshop = base.id, Workshop(self._core.encoder.open(base), nice=int(self._plan.nice))
+                self._workshop = base.id, Workshop(self._core.encoder.open(base), nice=self._plan.nice)
             return self._workshop[1]
 
     def _exam(self, seed: int) -> Exam | None:
@@ -351,7 +373,7 @@ class Tutor:
                 if is_wanted and moves_queries:
                     self._learning.use_for_queries(change, number)
             if is_wanted and moves_queries:
-                self._core.encoder.know_moving(number, adapted)
+                self._core.encoder.know_moving(adapted)
                 self._core.row = self._core.store.encoder()
             return number, waits
 
@@ -368,7 +390,7 @@ class Tutor:
     def _embed(self, adapted: Encoder, base: EncoderRow, model: bytes, past: int, spent: LearningTimings) -> None:
         """Embed all memories anew, in the other process; searches go by the former encoder until all are there."""
         try:
-            self._reembed(adapted, _Elsewhere(adapted, self._workshop_for(base), model), base, past, spent)
+            self._reembed(adapted, _Elsewhere(adapted, self._workshop_for(base), model), past, spent)
         except GivenUp:
             raise
         except StorageError as error:  # somebody is embedding anew already

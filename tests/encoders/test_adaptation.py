@@ -113,6 +113,14 @@ def test_another_base_is_refused():
         _map().applied_to(open_encoder("hashing:32"))
 
 
+def test_a_map_of_other_dimensions_than_its_base_is_refused():
+    """Bytes that say of themselves what is not so."""
+    base = open_encoder("hashing:64")
+    part = np.zeros((128, 2), np.float32)
+    with pytest.raises(InvalidInput, match=r"is of 128 dimensions, and hashing:64 has 64"):
+        QueryMap(base.fingerprint, part, part).applied_to(base)
+
+
 def test_a_map_that_could_turn_a_query_round_is_refused():
     """The operator norm stays below 1, and what is not finite has none."""
     one = np.eye(4, 1, dtype=np.float32)

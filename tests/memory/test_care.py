@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import threading
@@ -414,22 +415,43 @@ def test_a_rollback_keeps_what_the_former_past_was_about_to_drop(opened, monkeyp
     engine = opened()
     engine.add_many([f"text number{i}" for i in range(600)])
     engine.snapshot("v")
-    others, rolled = Reembedding._others, []
+    next_of, rolled = Reembedding._next_of, []
 
-    def roll_back(self, stay):
-        some = others(self, stay)
+    def roll_back(self, others):
+        some = next_of(self, others)
         if len(rolled) < 1:
             rolled.append(engine.stats().dim)
             engine.rollback("v")
         return some
 
-    monkeypatch.setattr(Reembedding, "_others", roll_back)
+    monkeypatch.setattr(Reembedding, "_next_of", roll_back)
     with pytest.raises(StorageError, match="was rolled back"):
         engine.reembed("hashing:128", keep=False)
     assert rolled == [128]
     engine.close()
     with opened() as engine:
         assert len(engine.search("number8 text", top_k=700)) == 600
+
+
+@pytest.mark.parametrize("index", ["tail", "saved index"])
+def test_a_reader_follows_a_rollback_to_the_version_of_another_file(opened, tmp_path, index):
+    """Its memories have the ids of those before and other vectors."""
+    count = 2_100 if index == "saved index" else 12
+    said = {word: [f"{word} fact number{i}" for i in range(count)] for word in ("alpha", "beta")}
+    with opened(tmp_path / "a.db") as engine:
+        engine.add_many(said["alpha"])
+        engine.snapshot("va")
+    with opened(tmp_path / "b.db") as engine:
+        engine.add_many([*said["beta"], "beta at last"])
+        engine.flush()
+    shutil.copytree(tmp_path / "a.db.versions", tmp_path / "b.db.versions")
+    engine, reader = opened(tmp_path / "b.db"), opened(tmp_path / "b.db", readonly=True)
+    assert texts(reader.search("beta fact number7", top_k=1)) == ["beta fact number7"]
+    engine.rollback("va")
+    for asked in (reader, engine):
+        hits = asked.search("alpha fact number7", top_k=12)
+        assert len(hits) == 12
+        assert (hits[0].memory.text, hits[0].score) == ("alpha fact number7", pytest.approx(1.0, abs=1e-5))
 
 
 def test_a_rollback_to_no_version_gives_nothing_up(opened):

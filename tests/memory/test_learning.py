@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,9 +15,10 @@ import time
 import numpy as np
 import pytest
 
-from adamem.adapt import Exam, LoRAAdapter, QueryAdapter, Workshop
+from adamem.adapt import Exam, LoRAAdapter, ProcessEnded, QueryAdapter, Workshop
 from adamem.encoders import open_encoder
 from adamem.encoders.adaptation import open_adaptation
+from adamem.encoders.query_map import QueryMap
 from adamem.errors import CorruptResult, InvalidInput, LearningFailed, StorageError, UnknownName
 from adamem.memory import LearningPlan, LearningTimings, MemoryEngine, Timings
 from adamem.memory.tutor import Tutor
@@ -218,6 +220,23 @@ def test_what_leaves_documents_is_not_learnt_where_they_were_moved(tmp_path):
         assert engine.stats().encoder == "minilm+lora"
 
 
+def test_vectors_that_were_to_be_kept_are_kept_when_it_learns(tmp_path):
+    """Those of encoders that it learnt nothing on; what it has become since leaves none behind."""
+    with open_(tmp_path / "m.db", adapter=LoRAAdapter(steps=1)) as engine:
+        filled(engine)
+        engine.reembed("minilm", keep=True)
+        for _ in range(2):
+            engine.learn()
+            for number, name in enumerate(NAMES, start=1):
+                engine.feedback(reworded(name), number)
+        assert [one.in_use for one in engine.adaptations()] == [False, True]
+        with engine._store.database.read() as connection:
+            query = "SELECT name, count(*) FROM vectors v JOIN encoders e ON e.id = v.encoder GROUP BY e.id"
+            kept = connection.exec_driver_sql(query).all()
+        assert kept == [("hashing:256", 8), ("minilm", 8), ("minilm+lora", 8)]
+        assert engine.reembed("hashing:256") == 0
+
+
 def test_what_makes_the_exam_worse_is_refused(tmp_path):
     """Lessons that are false, and golden questions that know it: nothing of it is in use, nor kept."""
     golden = tuple((asked(name), place) for name, place in zip(NAMES, PLACES, strict=True))
@@ -282,6 +301,51 @@ def test_lessons_that_come_when_the_thread_ends_are_learnt(tmp_path, monkeypatch
             assert looks[1:3] == ([0, 2] if look == 2 else [0, 0])
             assert [one.lessons for one in engine.adaptations()] == [2, 2]
             assert waiting() == 0
+
+
+def test_an_answer_that_is_superseded_is_a_lesson_that_counts(tmp_path):
+    """With it as many wait as are learnt together."""
+    with open_(tmp_path / "m.db", plan=LearningPlan(after=8, held_out=0.0, nice=0)) as engine:
+        for name, place in zip(NAMES[:7], PLACES, strict=False):
+            last = engine.update(asked(name), place).id
+        engine.feedback(asked(NAMES[7]), last)
+        engine._tutor.wait()
+        assert [one.lessons for one in engine.adaptations()] == [8]
+        for name, place in zip(NAMES, PLACES, strict=True):
+            number = engine.add(place).id
+            if name != NAMES[7]:
+                engine.feedback(reworded(name), number)
+        engine._tutor.wait()
+        assert len(engine.adaptations()) == 1
+        engine.supersede(last, "a cellar")
+        engine._tutor.wait()
+        assert [one.lessons for one in engine.adaptations()] == [8, 8]
+
+
+def test_lessons_of_a_version_count_after_a_rollback(tmp_path):
+    """Where as many wait as are learnt together, they are learnt at once; where fewer do, when the rest has come."""
+    path = tmp_path / "m.db"
+    with open_(path) as engine:
+        ids = filled(engine)
+        engine.snapshot("eight")
+    with open_(path, plan=LearningPlan(after=8, held_out=0.0, nice=0)) as engine:
+        engine._tutor.wait()
+        engine.snapshot("none")
+        engine.rollback("eight")
+        engine._tutor.wait()
+        assert [one.lessons for one in engine.adaptations()] == [8]
+        engine.rollback("none")
+        for name in NAMES[:7]:
+            engine.feedback(reworded(name), ids[name])
+        engine._tutor.wait()
+        engine.snapshot("seven")
+        engine.feedback(reworded(NAMES[7]), ids[NAMES[7]])
+        engine._tutor.wait()
+        assert len(engine.adaptations()) == 2
+        engine.rollback("seven")
+        engine.feedback(reworded(NAMES[7]), ids[NAMES[7]])
+        engine._tutor.wait()
+        assert [one.lessons for one in engine.adaptations()] == [8, 8]
 
 
 def test_one_lesson_at_a_time_is_learnt_beside_former_ones(tmp_path):
@@ -394,16 +458,17 @@ def test_closing_before_the_process_that_learns_is_there_starts_none(tmp_path, m
 
 def test_a_process_that_starts_while_it_is_being_closed_is_ended(monkeypatch):
     """Nobody else would end it."""
-    start, started = Workshop._start, []
+    start, started = subprocess.Popen, []
+    workshop = Workshop(open_encoder("hashing:64"))
 
-    def closed_meanwhile(self):
-        self.close()
-        started.append(start(self))
+    def closed_meanwhile(*given, **named):
+        workshop.close()
+        started.append(start(*given, **named))
         return started[0]
 
-    monkeypatch.setattr(Workshop, "_start", closed_meanwhile)
+    monkeypatch.setattr(subprocess, "Popen", closed_meanwhile)
     with pytest.raises(LearningFailed, match="was closed while its encoder was learning"):
-        Workshop(open_encoder("hashing:64")).documents(None, ["a text"])
+        workshop.documents(None, ["a text"])
     assert started[0].poll() is not None
 
 
@@ -504,6 +569,27 @@ def test_a_version_has_what_was_learnt_by_then(tmp_path):
         engine.rollback("taught")
         assert found(engine, ids) == 8
         assert engine.adaptations()[0].in_use
+
+
+def test_a_reader_follows_a_rollback_to_what_another_file_has_learnt(tmp_path):
+    """Its adaptation has the same number."""
+    for name, wording in (("a", asked), ("b", reworded)):
+        with open_(tmp_path / f"{name}.db") as engine:
+            for known, place in zip(NAMES, PLACES, strict=True):
+                engine.feedback(wording(known), engine.add(place).id)
+            assert engine.learn().id == 1
+            engine.snapshot(name)
+    shutil.copytree(tmp_path / "a.db.versions" / "a", tmp_path / "b.db.versions" / "a")
+    with open_(tmp_path / "b.db") as engine, MemoryEngine(tmp_path / "b.db", readonly=True) as reader:
+        reader.search(asked("Tavuri"))
+        engine.rollback("a")
+        with MemoryEngine(tmp_path / "b.db", readonly=True) as fresh:
+            for known in NAMES:
+                wanted = fresh.search(asked(known), top_k=8)
+                assert reader.search(asked(known), top_k=8) == wanted
+                assert [hit.memory.id for hit in engine.search(asked(known), top_k=8)] == [
+                    hit.memory.id for hit in wanted
+                ]
 
 
 def test_a_purge_takes_lessons_along(tmp_path):
@@ -678,6 +764,7 @@ def test_a_loss_that_is_not_finite_changes_nothing(tmp_path, encoder, recipe, sa
     [
         ({"readonly": True}, "learns where its file is written"),
         ({"adapter": "lora"}, "takes a LoRAAdapter or a QueryAdapter"),
+        ({"adapter": QueryAdapter}, r"write adapter=QueryAdapter\(\)"),
         ({"plan": {"after": 3}}, "takes a LearningPlan"),
         (
             {"plan": LearningPlan(documents="bridge")},
@@ -700,12 +787,28 @@ def test_mistakes_at_the_door_are_sentences(tmp_path, given, said):
         ({"held_out": 0.9}, "held_out"),
         ({"tolerance": -1}, "tolerance"),
         ({"nice": 20}, "nice"),
-        ({"golden": (("", "an answer"),)}, "empty text"),
+        ({"nice": 2.7}, "nice of a LearningPlan must be from 0 to 19 and whole"),
+        ({"nice": True}, "nice"),
+        ({"after": 10**30}, "after"),
+        ({"replay": True}, "replay"),
+        ({"replay": 10**400}, "replay of a LearningPlan must be from 0 to 100, not 1000"),
+        ({"replay": "1"}, "replay"),
+        ({"tolerance": True}, "tolerance"),
+        ({"golden": (("", "an answer"),)}, "nothing to ask or to find"),
+        ({"golden": None}, "takes pairs of a question and a text, not None"),
+        ({"golden": 5}, "takes pairs"),
+        ({"golden": "ab"}, "takes pairs"),
+        ({"golden": {"a": "b"}}, "takes pairs"),
+        ({"golden": ("ab", "cd")}, "takes pairs of a question and a text, and has 'ab'"),
+        ({"golden": (("a",),)}, "takes pairs"),
+        ({"golden": (("a", "b", "c"),)}, "takes pairs"),
+        ({"golden": ((1, 2),)}, "must be a string, not int"),
+        ({"golden": (("\ud800", "x"),)}, "a text in golden"),
         ({"documents": "stay"}, "must be 'anew' or 'bridge', not 'stay'"),
     ],
 )
 def test_a_plan_is_checked(given, said):
-    """Each of its numbers."""
+    """Each of its values."""
     with pytest.raises(InvalidInput, match=said):
         LearningPlan(**given)
 
@@ -749,6 +852,21 @@ def test_what_does_not_answer_a_query_is_held_against_it(tmp_path):
         assert engine.learn().standing == "taken"
 
 
+def test_golden_questions_may_come_from_anywhere():
+    """They are kept: an iterator would be empty after the first exam."""
+    assert LearningPlan(golden=iter([["a", "b"]])).golden == (("a", "b"),)
+
+
+@pytest.mark.parametrize(("share", "held"), [(0.0, 0), (1e-320, 0), (0.1, 10), (0.3, 30), (0.4, 40), (0.5, 50)])
+def test_the_share_that_is_held_out_is_what_the_plan_says(tmp_path, share, held):
+    """Of a hundred."""
+    with open_(tmp_path / "m.db", plan=LearningPlan(after=1_000, held_out=share)) as engine:
+        engine.add("a cellar")
+        for number in range(100):
+            engine.feedback(f"Where is key {number}?", 1)
+        assert engine._core.learning.waiting() == 100 - held
+
+
 def test_lessons_are_checked(tmp_path):
     """An empty query, and a memory that is none."""
     with open_(tmp_path / "m.db") as engine:
@@ -761,6 +879,32 @@ def test_lessons_are_checked(tmp_path):
             engine.learn(timings=Timings())
         engine.feedback("Where?", number)
         assert engine.learn() is None  # alone it is told from nothing
+        for mistake, error, said in (
+            (-1, UnknownName, "no adaptation -1"),
+            (2**63, UnknownName, "no adaptation 9223"),
+            (True, InvalidInput, "an adaptation's id is a whole number"),
+            ("1", InvalidInput, "an adaptation's id is a whole number"),
+            (7, UnknownName, "no adaptation 7 to use; there are: none"),
+        ):
+            with pytest.raises(error, match=said):
+                engine.use_adaptation(mistake)
+        with pytest.raises(InvalidInput, match="progress must be a function"):
+            engine.use_adaptation(None, progress=5)
+
+
+def test_feedback_on_what_is_purged_just_then_is_told_so(tmp_path, monkeypatch):
+    """It is no matter of the database."""
+    with open_(tmp_path / "m.db") as engine:
+        number = engine.add("a cellar").id
+        require = engine._require_tutor
+
+        def purged_meanwhile():
+            engine.purge(number)
+            return require()
+
+        monkeypatch.setattr(engine, "_require_tutor", purged_meanwhile)
+        with pytest.raises(UnknownName, match="it may have been purged"):
+            engine.feedback("Where?", number)
 
 
 def test_a_script_without_a_guard_is_not_run_twice(tmp_path):
@@ -785,6 +929,54 @@ def test_a_script_without_a_guard_is_not_run_twice(tmp_path):
     assert done.stdout.splitlines()[0] == "once"
     assert done.stdout.count("once") == 1
     assert done.returncode == 0, done.stderr
+
+
+def test_an_adaptation_of_other_dimensions_is_left_out(tmp_path, caplog):
+    """A package says that it was learnt on the encoder of the file, which is not so."""
+    with open_(tmp_path / "m.db", encoder="hashing:128") as engine:
+        filled(engine)
+        wrong = open_adaptation(engine._core.learning.model(engine.learn().id).model)
+    with open_(tmp_path / "n.db") as engine:
+        filled(engine)
+        engine.learn()
+        lie = QueryMap(open_encoder("hashing:256").fingerprint, *wrong.parts).to_bytes()
+        with engine._store.database.write() as connection:
+            connection.exec_driver_sql("UPDATE adaptations SET model = ?", (lie,))
+        engine.export_package(tmp_path / "lie.zip", adaptation=True)
+        engine.use_adaptation(None)
+        with pytest.raises(InvalidInput, match="is of 128 dimensions"):
+            engine.use_adaptation(1)
+        assert len(engine.search("a library in Cairo")) == 4
+    with MemoryEngine(tmp_path / "o.db", encoder="hashing:256") as engine:
+        assert engine.import_package(tmp_path / "lie.zip").adaptation is None
+        assert engine.count() == 8
+        assert "left out: this query map is of 128 dimensions" in caplog.text
+
+
+@pytest.mark.minilm
+def test_a_package_does_not_hide_what_has_still_to_be_embedded_by(tmp_path, monkeypatch):
+    """An adaptation that comes in is newer than the one that is waiting."""
+    with open_(tmp_path / "m.db", encoder="minilm", adapter=LoRAAdapter(steps=1)) as engine:
+        filled(engine)
+        engine.learn()
+        engine.export_package(tmp_path / "learnt.zip", adaptation=True)
+    path = tmp_path / "n.db"
+    with open_(path, encoder="minilm", adapter=LoRAAdapter(steps=1)) as engine:
+        filled(engine)
+
+        def ended(self, *given):
+            raise ProcessEnded("killed")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Workshop, "documents", ended)
+            with pytest.raises(LearningFailed, match="killed"):
+                engine.learn()
+        assert [one.standing for one in engine.adaptations()] == ["waiting"]
+        engine.import_package(tmp_path / "learnt.zip")
+    with open_(path, encoder="minilm", adapter=LoRAAdapter(steps=1)) as engine:
+        engine._tutor.wait()
+        assert [one.standing for one in engine.adaptations()] == ["taken", "taken"]
+        assert engine.stats().encoder == "minilm+lora"
 
 
 def test_what_was_learnt_goes_with_a_package_if_asked(tmp_path):
