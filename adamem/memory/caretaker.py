@@ -455,6 +455,8 @@ class Caretaker:
 
         def work() -> None:
             source = self._kept().database(name)
+            # Also before: a search that the last rollback overtook may have left a shelf of a namespace that was empty.
+            self._core.shelves.forget_all()
             try:
                 self._kept().restore(source)
             finally:

@@ -20,6 +20,7 @@ from adamem.errors import CorruptResult, DataError, InvalidInput, StorageError, 
 from adamem.memory import Hit, MemoryEngine, NewMemory, schema
 from adamem.memory.reembedding import Reembedding
 from adamem.memory.scribe import Scribe
+from adamem.memory.snapshots import Snapshots
 
 
 def texts(hits: list[Hit]) -> list[str]:
@@ -452,6 +453,32 @@ def test_a_reader_follows_a_rollback_to_the_version_of_another_file(opened, tmp_
         hits = asked.search("alpha fact number7", top_k=12)
         assert len(hits) == 12
         assert (hits[0].memory.text, hits[0].score) == ("alpha fact number7", pytest.approx(1.0, abs=1e-5))
+
+
+def test_a_search_in_the_middle_of_a_rollback_is_of_one_past(opened, tmp_path, monkeypatch):
+    """Also where one that the rollback before has overtaken looked into what was another namespace by then."""
+    with opened(tmp_path / "a.db") as engine:
+        engine.add("of another namespace", namespace="other")
+        engine.add_many([f"alpha fact number{i}" for i in range(30)])
+        engine.snapshot("va")
+    engine = opened(tmp_path / "b.db")
+    engine.add_many([f"beta fact number{i}" for i in range(30)])
+    engine.snapshot("vb")
+    shutil.copytree(tmp_path / "a.db.versions" / "va", tmp_path / "b.db.versions" / "va")
+    before = engine._core.whereabouts("global")
+    engine.rollback("va")
+    assert engine._core.whereabouts("global") != before
+    engine._core.shelves.get(before[1], before[0])
+    restore, seen = Snapshots.restore, []
+
+    def search_then(self, source):
+        restore(self, source)
+        seen.append(texts(engine.search("fact number7", top_k=20)))
+
+    monkeypatch.setattr(Snapshots, "restore", search_then)
+    engine.rollback("vb")
+    assert len(seen[0]) == 20
+    assert seen[0][0] == "beta fact number7"
 
 
 def test_a_rollback_to_no_version_gives_nothing_up(opened):
