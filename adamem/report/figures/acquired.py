@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from adamem.report import wording
+from adamem.report.adaptation.acquisition import moment_name
 from adamem.report.adaptation.gathered import Gathered
-from adamem.report.adaptation.tables import moment_name
 from adamem.report.document import Figure
 from adamem.report.figures.style import Look, canvas, export, quiet, rounded
 
@@ -41,8 +41,9 @@ def data(gathered: Gathered) -> Figure | None:
     return Figure(
         NAME,
         "A fact before its update, right after it, and later",
-        "Recall@1 of facts asked for in other words; lines: 95 % intervals over questions. Facts that are never taught "
-        "are asked for at the same moments: what they gain is the stream's, not the update's.",
+        "Recall@1 of facts, asked for in words that were not taught; lines: 95 % intervals over distinct facts, each "
+        "its mean over its questions and the seeds that ask for it. Facts that are never taught are asked for at the "
+        "same moments: what they gain is the stream's, not the update's.",
         f"Taught, documents embedded anew: {told}.",
         rounded(records),
     )

@@ -40,8 +40,9 @@ def data(gathered: Gathered) -> Figure | None:
     return Figure(
         NAME,
         "Recall@1 task after task",
-        "Means over the questions of all tasks and over seeds, documents embedded anew after each task; rings: the "
-        "worst point of each arm along the stream; dotted: the untouched encoder.",
+        "Recall@1: the share of questions whose answer is found first. Means over the distinct questions of all "
+        "tasks, each its mean over the seeds that ask it, documents embedded anew after each task; rings: the worst "
+        "point of each arm along the stream; dotted: the untouched encoder.",
         f"Level a after the last task: {'; '.join(last)}.",
         rounded(records),
     )
