@@ -403,10 +403,10 @@ def test_controls_have_two_verdicts(tmp_path):
     said = controls.sentence(found)
     assert said.startswith("Controls find no more than the untouched encoder: “random, as far as LoRA”")
     assert "on koziev still above chance (0.100 against 0.025) and on banking at chance (0.000 against 0.025)" in said
-    lucky = made(
-        tmp_path / "lucky", sets=["koziev"], arms=["none", "lora", "shuffled"], found=lambda *a: None if not a[2] else 0
-    )
-    assert controls.sentence(gather(lucky)).startswith("A control helps where it must not: LoRA of shuffled pairs")
+    lucky = gather(made(tmp_path / "lucky", sets=["koziev"], arms=["none", "lora", "shuffled"],
+                        found=lambda *a: 0 if a[2] else None))  # fmt: skip
+    assert controls.sentence(lucky).startswith("A control helps where it must not: LoRA of shuffled pairs")
+    assert controls.controls(lucky).groups[0].rows[0][-1].text.startswith("fails: above the untouched encoder; still ")
 
 
 def test_chance_is_that_of_the_questions_asked(tmp_path):
@@ -453,7 +453,10 @@ def test_a_run_without_keys_is_refused(tmp_path):
 
 
 def taught_of(seed, *, same=True, twice=False):
-    """Of five taught facts four are found right after their update and two in the end; of five others, one each."""
+    """Of five taught facts four are found right after their update and two in the end; of five others one each.
+
+    One more of the others is found all the time.
+    """
     arrays = single_of(0 if same else seed)
     ranks = np.full((9, 10), 3, dtype=np.int32)
     for fact in range(10):
@@ -461,6 +464,7 @@ def taught_of(seed, *, same=True, twice=False):
         right, last = (fact < 4, fact < 2) if fact < 5 else (fact == 5, fact == 5)
         ranks[first + 1 :, fact] = 1 if right else 3
         ranks[first + 3 :, fact] = 1 if last else 3
+    ranks[:, 6] = 1
     arrays |= {"anew": ranks, "stale": ranks}
     if twice:  # the last taught fact is asked for twice more, in vain
         arrays["fact"] = np.append(arrays["fact"], [4, 4]).astype(np.int16)
