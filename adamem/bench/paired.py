@@ -44,12 +44,13 @@ def paired(a: DoubleArray, b: DoubleArray, *, permutations: int = PERMUTATIONS, 
     n = change.size
     if n == 0:
         return Paired(0, *([np.nan] * 7))
-    mean = float(change.mean())
+    mean = snapped(float(change.mean()))
     better, worse = float((change > 0).mean()), float((change < 0).mean())
     if not change.any():
         return Paired(n, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
     weights, random = _drawn(seed, n)
-    low, high = np.percentile(weights.astype(np.float64) @ change / n, (2.5, 97.5))
+    # Not by BLAS, whose threads wait for each other longer than so small a product takes.
+    low, high = np.percentile(np.einsum("ij,j->i", weights.astype(np.float64), change) / n, (2.5, 97.5))
     extreme = 1
     told = change[change != 0]  # a zero keeps its sign's no effect
     rounding = 1e-12 * float(np.abs(told).sum())  # thirds that cancel out do so but for their last bits
@@ -58,12 +59,18 @@ def paired(a: DoubleArray, b: DoubleArray, *, permutations: int = PERMUTATIONS, 
         signs = drawn.astype(np.float64)
         signs *= 2
         signs -= 1
-        # Not by BLAS, whose threads wait for each other longer than so small a product takes.
         sums = np.einsum("ij,j->i", signs, told)
         extreme += int((np.abs(sums) >= abs(told.sum()) - rounding).sum())
     spread = float(change.std(ddof=1)) if n > 1 else 0.0
     effect = mean / spread if spread > 0 else float(np.copysign(np.inf, mean))
-    return Paired(n, mean, float(low), float(high), extreme / (permutations + 1), effect, better, worse)
+    return Paired(
+        n, mean, snapped(float(low)), snapped(float(high)), extreme / (permutations + 1), effect, better, worse
+    )
+
+
+def snapped(value: float) -> float:
+    """0 where it is that but for rounding: no sign, and no side of zero, may hang on the last bits of a sum."""
+    return 0.0 if abs(value) < 1e-14 else value
 
 
 def _drawn(seed: int, n: int) -> tuple[AnyArray, np.random.Generator]:

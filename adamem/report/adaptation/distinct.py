@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import beta
 
 from adamem.bench.bootstrap import RESAMPLES
-from adamem.bench.paired import Paired
+from adamem.bench.paired import Paired, snapped
 from adamem.bench.stats import Estimate, mean_estimate
 from adamem.types import AnyArray, DoubleArray
 
@@ -45,7 +45,7 @@ def exact_interval(value: float, count: int) -> tuple[float, float]:
 
 def has_interval(test: Paired) -> bool:
     """Whether resamples of the differences differ: else all are equal, and there is no interval to be had of them."""
-    return test.low != test.high
+    return test.high - test.low > 1e-12
 
 
 def contrast(values: DoubleArray, keys: AnyArray, treated: AnyArray) -> Estimate:
@@ -59,7 +59,7 @@ def contrast(values: DoubleArray, keys: AnyArray, treated: AnyArray) -> Estimate
     for side in (treated, ~treated):
         at = np.searchsorted(names, np.unique(keys[side]))
         sides.append((at, means_by_key(values[side], keys[side])))
-    value = float(sides[0][1].mean() - sides[1][1].mean())
+    value = snapped(float(sides[0][1].mean() - sides[1][1].mean()))
     if all(np.ptp(found) == 0 for _, found in sides):
         return Estimate(value, np.nan, np.nan)
     weights = np.random.default_rng([0, names.size]).multinomial(
@@ -71,7 +71,7 @@ def contrast(values: DoubleArray, keys: AnyArray, treated: AnyArray) -> Estimate
         count = drawn.sum(axis=1)
         means.append(np.divide(drawn @ found, count, out=np.full(RESAMPLES, np.nan), where=count > 0))
     low, high = np.nanpercentile(means[0] - means[1], (2.5, 97.5))
-    return Estimate(value, float(low), float(high))
+    return Estimate(value, snapped(float(low)), snapped(float(high)))
 
 
 def bounds(test: Paired) -> tuple[float | None, float | None]:
