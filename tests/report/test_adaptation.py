@@ -253,7 +253,7 @@ def test_an_arm_is_worth_it_where_it_gains_and_the_general_set_does_not_pay(gath
     assert query["general_questions"] == 600
     said = gains.claim(gathered)
     assert said.startswith("On 2 of 2 real sets measured an arm finds more at level a or b (recall@10")
-    assert said.endswith("koziev, by query map; banking, by query map.")
+    assert said.endswith("koziev and banking, by “query map”.")
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def compose(gathered: Gathered) -> Document:
 
 def answer(gathered: Gathered) -> list[str]:
     """The plain sentences of the first screen."""
-    said = [_single(one) for one in gathered.acquired]
+    said = [_single(one, explain=place == 0) for place, one in enumerate(gathered.acquired)]
     said += [_tasks(one) for one in gathered.sets]
     said += serving.sentences(serving.served(gathered))
     said += [gains.claim(gathered), controls.sentence(gathered), gates.refusals(gathered), _caveat(gathered)]
@@ -82,7 +82,7 @@ def _first(gathered: Gathered) -> list[Block]:
     ]
 
 
-def _single(one: Acquired) -> str:
+def _single(one: Acquired, *, explain: bool) -> str:
     """Whether one update teaches its fact, and for how long: the taught facts against those that never were."""
     before, after = (one.estimate(moment, taught=True) for moment in ("before", "0"))
     own, kept = one.own("0"), one.own(one.last)
@@ -92,13 +92,17 @@ def _single(one: Acquired) -> str:
         verdict = "a single update makes its own fact harder to find"
     else:
         verdict = "it is not shown that a single update teaches its fact"
-    forms = f" ({_by_form(one)})" if len(one.forms) > 1 else ""
+    by_form = f" ({_by_form(one)})" if len(one.forms) > 1 else ""
+    since = (
+        "Facts that were never taught change as well, since the encoder learns all the while. Over and above them"
+        if explain
+        else "Over and above facts that were never taught"
+    )
     return (
         f"On {_about(one)} {verdict}. Of {one.found('0', taught=True).size} facts, each learnt once and asked for in "
         f"words that were not taught, {wording.percent(before.value)} were found first just before their update and "
-        f"{wording.percent(after.value)} right after it{forms}. Facts that were never taught change as well, since the "
-        f"encoder learns all the while. Over and above them the update brings {_own(own)} right after it, and "
-        f"{_own(kept)} when {one.further[-1]:,} more updates have followed."
+        f"{wording.percent(after.value)} right after it{by_form}. {since} the update brings {_own(own)} right after "
+        f"it, and {_own(kept)} when {one.further[-1]:,} more updates have followed."
     )
 
 

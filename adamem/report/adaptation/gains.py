@@ -97,10 +97,11 @@ def claim(gathered: Gathered) -> str:
     many = len(real)
     if met:
         weak = {one.key for one in real if one.can_hardly_lose}
-        where = "; ".join(
-            f"{key}{f' (whose general set {HARDLY})' if key in weak else ''}, by {wording.listed(by)}"
-            for key, by in met.items()
-        )
+        alike: dict[tuple[str, ...], list[str]] = {}
+        for key, by in met.items():
+            named_key = f"{key} (whose general set {HARDLY})" if key in weak else key
+            alike.setdefault(tuple(f"“{title}”" for title in by), []).append(named_key)
+        where = "; ".join(f"{wording.listed(keys)}, by {wording.listed(list(by))}" for by, keys in alike.items())
         on = f"{len(met)} of {many} real sets" if many > 1 else "the one real set"
         said = f"On {on} measured an arm {what}: {where}."
     else:
