@@ -14,8 +14,9 @@ from adamem.bench.engine import is_engine
 from adamem.bench.suite import is_suite
 from adamem.report import answer
 from adamem.report.adaptation import compose as adaptation
+from adamem.report.adaptation.acquisition import acquisition
 from adamem.report.adaptation.gathered import gather as gather_adaptation
-from adamem.report.adaptation.tables import acquisition, levels
+from adamem.report.adaptation.tables import levels
 from adamem.report.document import Cell
 from adamem.report.document import Table as Source
 from adamem.report.drift import compose as drift

@@ -29,7 +29,7 @@ from adamem.bench.adaptation.tasks import Document, General, Lesson, Question, T
 from adamem.bench.adaptation.variants import Variants
 from adamem.encoders import open_encoder
 from adamem.errors import ConfigError, InvalidInput, UnknownName
-from adamem.report.adaptation import tables
+from adamem.report.adaptation import controls, tables
 from adamem.report.adaptation.gathered import continual, gather
 from adamem.report.verify import verify
 from adamem.studies import study_class
@@ -698,7 +698,7 @@ def test_tables_say_what_the_raw_files_say(ran):
     ]
     assert record["questions"] == number
     assert record["difference"] == pytest.approx(change / number)
-    found = tables.controls(gathered)
+    found = controls.controls(gathered)
     (control,) = found.records
     assert control["arm"] == "random"
     assert control["chance"] == pytest.approx(1 / gathered.sets[0].facts["documents"], rel=0.1)

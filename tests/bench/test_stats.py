@@ -339,6 +339,29 @@ def test_the_paired_test_is_scipys_permutation_test():
     assert (got.better, got.worse) == (pytest.approx((b > a).mean()), pytest.approx((b < a).mean()))
 
 
+def test_what_cancels_out_is_no_difference_whatever_it_is_rounded_to():
+    """Thirds whose sum is 0 but for its last bits: every sign pattern is as far from 0, so p is 1."""
+    told = np.array([1, 1, -2, 2, -1, -1, 2, -2] * 5) / 3
+    apart = np.random.default_rng(2).permutation(told)
+    assert apart.sum() != 0
+    got = paired(np.zeros(40), apart, permutations=199)
+    assert (got.p_value, got.difference, got.effect) == (1, 0, 0)
+
+
+def test_a_comparison_is_the_same_whatever_was_compared_before():
+    """Resamples are kept between comparisons; each still gives what drawing them anew gives, in the same order."""
+    rng = np.random.default_rng(11)
+    for n in (30, 7, 30, 30):
+        a, b = rng.random(n), rng.random(n)
+        fresh = np.random.default_rng([3, n])
+        weights = fresh.multinomial(n, np.full(n, 1 / n), size=1000)
+        signs = 2.0 * fresh.integers(0, 2, size=(99, n), dtype=np.int8) - 1
+        extreme = np.abs(signs @ (b - a)) >= abs((b - a).sum()) - 1e-9
+        got = paired(a, b, permutations=99, seed=3)
+        assert (got.low, got.high) == pytest.approx(np.percentile(weights @ (b - a) / n, (2.5, 97.5)), rel=1e-12)
+        assert got.p_value == (1 + extreme.sum()) / 100
+
+
 def test_no_difference_is_rarely_called_one():
     """Of 300 comparisons of equals, about 5 % have p <= 0.05."""
     rng = np.random.default_rng(9)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from scipy import stats as scipy_stats
 
 from adamem import report
 from adamem.bench import machine, validate
 from adamem.bench.adaptation.arms import ARMS
 from adamem.bench.adaptation.config import AdaptationExperiment
-from adamem.bench.adaptation.records import AdaptationFolder
-from adamem.bench.paired import Paired
+from adamem.bench.adaptation.records import FORMAT, AdaptationFolder
+from adamem.bench.paired import Paired, paired
 from adamem.bench.pieces import Piece, PiecesRun
 from adamem.bench.records import Fitness
-from adamem.report.adaptation import compose, gains, tables
+from adamem.errors import CorruptResult
+from adamem.report.adaptation import acquisition, compose, controls, distinct, forms, gains, tables
 from adamem.report.adaptation.covered import covered, part
 from adamem.report.adaptation.gates import gates, refusals
-from adamem.report.adaptation.gathered import gather
+from adamem.report.adaptation.gathered import Stream, gather
 from adamem.report.adaptation.retention import retention
 from adamem.report.figures import price, reembedded, stream
 from adamem.report.figures.style import looks
@@ -28,11 +31,16 @@ DOCUMENTS = 40
 NOW = datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def made(path, *, sets, arms, seeds=2, tasks=3, questions=20, general=30, found=None, lost=(), busy=(), acquisition=()):
+def made(
+    path, *, sets, arms, seeds=2, tasks=3, questions=20, general=30, found=None, lost=(), busy=(), acquisition=(),
+    same=False, forms=("",), single=None,
+):  # fmt: skip
     """Write a run into `path`: of each set and seed `questions` of either level a task, and `general` of level c.
 
     `found(key, arm, stage, level, task, number, seed)` is the rank of a question's answer, from 0, or None beyond the
-    tenth; `lost` are pieces that were not measured, `busy` those measured beside other work.
+    tenth; `lost` are pieces that were not measured, `busy` those measured beside other work. With `same` every seed
+    asks the very same questions; those of levels a and b take the `forms` in turns; `single(seed)` are the arrays of
+    single updates.
     """
     size = {"sets": list(sets), "arms": list(arms), "seeds": seeds}
     if acquisition:
@@ -43,7 +51,7 @@ def made(path, *, sets, arms, seeds=2, tasks=3, questions=20, general=30, found=
     names, there = [], []
     for key in sets:
         for seed in range(seeds):
-            asked = asked_of(tasks, questions, general)
+            asked = asked_of(tasks, questions, general, forms, 0 if same else seed)
             held = {"questions": asked}
             for arm in arms:
                 held[arm] = stream_of(key, arm, seed, asked, tasks, found or (lambda *_: 0))
@@ -57,10 +65,10 @@ def made(path, *, sets, arms, seeds=2, tasks=3, questions=20, general=30, found=
             names.append(f"acquisition.{key}.{seed}")
             if names[-1] not in lost:
                 there.append(names[-1])
-                write(folder, there[-1], single_of(seed), facts_of(tasks), there[-1] in busy)
+                write(folder, there[-1], (single or single_of)(seed), facts_of(tasks), there[-1] in busy)
     folder.write_run(
         PiecesRun(
-            format=1,
+            format=FORMAT,
             adamem="0",
             name="made",
             title="A made run",
@@ -83,7 +91,7 @@ def write(folder, name, arrays, facts, busy):
     fitness = Fitness(load_before=0.1, steal=0.0, foreign=0.4 if busy else 0.0, notes=notes)
     facts = facts or {"documents": DOCUMENTS, "questions": 1}
     piece = Piece(
-        format=1, name=name, key=name, spec={}, facts=facts, started=NOW, wall_seconds=1.0, machine="m",
+        format=FORMAT, name=name, key=name, spec={}, facts=facts, started=NOW, wall_seconds=1.0, machine="m",
         fitness=fitness, arrays="",
     )  # fmt: skip
     folder.write(piece, arrays)
@@ -102,7 +110,7 @@ def facts_of(tasks):
     }
 
 
-def asked_of(tasks, questions, general):
+def asked_of(tasks, questions, general, forms=("",), seed=0):
     level = [level for _ in range(tasks) for level in (0, 1) for _ in range(questions)] + [2] * general
     task = [task for task in range(tasks) for _ in range(2 * questions)] + [-1] * general
     count = len(level)
@@ -110,6 +118,8 @@ def asked_of(tasks, questions, general):
     return {
         "level": np.array(level, dtype=np.int8),
         "task": np.array(task, dtype=np.int16),
+        "key": np.arange(count, dtype=np.int64) + 10**6 * seed,
+        "form": np.array([forms[n % len(forms)] if level[n] < 2 else "" for n in range(count)]),
         "query": np.arange(count, dtype=np.int32),
         "document": np.array(document, dtype=np.int32),
         "documents": np.array([DOCUMENTS, 2 * DOCUMENTS], dtype=np.int32),
@@ -172,6 +182,8 @@ def single_of(seed):
         "done": done,
         "taught": taught,
         "fact": np.arange(10, dtype=np.int16),
+        "key": np.arange(10, dtype=np.int64) + 10**6 * seed,
+        "form": np.array([""] * 10),
         "update_ns": np.full(7, (seed + 1) * 10**8, dtype=np.int64),
         "pool": np.array([30], dtype=np.int32),
         "embedding_ns": np.array([1], dtype=np.int64),
@@ -241,7 +253,7 @@ def test_an_arm_is_worth_it_where_it_gains_and_the_general_set_does_not_pay(gath
     assert query["general_questions"] == 600
     said = gains.claim(gathered)
     assert said.startswith("On 2 of 2 real sets measured an arm finds more at level a or b (recall@10")
-    assert said.endswith("koziev, by query map; banking, by query map.")
+    assert said.endswith("koziev and banking, by “query map”.")
 
 
 @pytest.mark.parametrize(
@@ -273,10 +285,252 @@ def test_a_claim_that_does_not_hold_is_said_so(tmp_path):
     sets = ["koziev", "medquad", "invented"]
     found = gather(made(tmp_path, sets=sets, arms=arms, seeds=1, general=40, found=lucky))
     said = gains.claim(found)
-    assert said.startswith("On none of 2 real sets measured")
+    assert said.startswith("On none of the 2 real sets measured")
     assert said.endswith("On koziev an arm gains, and the general set's questions do not decide its loss.")
     only = gather(made(tmp_path / "only", sets=["invented"], arms=arms, seeds=1, found=lucky))
     assert gains.claim(only) == ""
+
+
+def half_learnt(key, arm, stage, level, task, number, seed):
+    """Half of level a is found first, and of the rest half more once it is learnt, at one question's cost in ten."""
+    if level == 2:
+        return 0
+    before, moved = number % 2 == 0, number % 10 in (1, 3, 5)
+    return 0 if (before and not (stage and number % 10 == 4)) or (stage and moved) else None
+
+
+def test_the_same_questions_in_more_seeds_do_not_narrow_an_interval(tmp_path):
+    """Four seeds that ask the very same, and find the same, tell what one does; four that ask others tell more."""
+    told = {}
+    for name, seeds, same in (("one", 1, True), ("tiled", 4, True), ("others", 4, False)):
+        path = made(tmp_path / name, sets=["koziev"], arms=["none", "lora"], seeds=seeds, same=same, found=half_learnt)
+        found = gather(path)
+        told[name] = record_of(tables.levels(found), arm="lora", level="wordings", documents="anew")
+        assert record_of(tables.sets(found), set="koziev")["asked_wordings"] == 60 * seeds
+    same = ("questions", "difference", "low", "high", "after", "after_low", "after_high", "p", "effect")
+    assert [told["tiled"][name] for name in same] == [told["one"][name] for name in same]
+    assert (told["tiled"]["questions"], told["others"]["questions"]) == (60, 240)
+    assert told["others"]["high"] - told["others"]["low"] < 0.7 * (told["one"]["high"] - told["one"]["low"])
+
+
+def test_a_question_of_several_seeds_is_its_mean_over_them(tmp_path):
+    """Asked by both seeds and found in one it is a half, so a set of them is wide of neither 0 nor 1."""
+    path = made(tmp_path, sets=["koziev"], arms=["none", "lora"], same=True, found=lambda *a: 0 if a[-1] else None)
+    arm = gather(path).sets[0].arms["lora"]
+    assert set(arm.pooled(0, -1).tolist()) == {0.5}
+    assert arm.along(0).tolist() == [0.5] * 4
+    assert distinct.means_by_key(np.array([1.0, 0, 0, 1]), np.array([7, 3, 7, 7])).tolist() == [0, 2 / 3]
+
+
+def test_where_all_is_equal_there_is_an_exact_interval_or_none(tmp_path):
+    """A share of all or none has Clopper and Pearson's interval, as scipy has it; no difference has a count alone."""
+    path = made(tmp_path, sets=["koziev"], arms=["none", "lora"], seeds=1, general=30, found=half_learnt)
+    found = gather(path)
+    told = record_of(tables.levels(found), arm="lora", level="general", documents="anew")
+    exact = scipy_stats.binomtest(30, 30).proportion_ci(method="exact")
+    assert (told["after_low"], told["after_high"]) == pytest.approx((exact.low, exact.high))
+    assert (told["low"], told["high"], told["difference"]) == (None, None, 0)
+    assert tables.levels(found).groups[0].rows[1][3].detail == "none of 30 differs"
+    for hits, count in ((0, 12), (7, 20), (20, 20)):
+        exact = scipy_stats.binomtest(hits, count).proportion_ci(method="exact")
+        assert distinct.exact_interval(hits / count, count) == pytest.approx((exact.low, exact.high))
+    mixed = distinct.share(np.array([0.0, 1, 1, 0, 1] * 10))
+    assert 0.4 < mixed.low < mixed.value < mixed.high < 0.8
+    assert record_of(gains.gains(found), arm="lora")["general_set"] == "not decided"
+
+
+@pytest.mark.parametrize(("count", "said"), [(30, "not decided"), (367, "not decided"), (368, "loses at most 1 point")])
+def test_no_loss_among_few_questions_decides_nothing(count, said):
+    """None lost of 368 rules out a loss of a point (1 − 0.025^(1/368) < 0.01), none of 367 does not."""
+    assert gains.verdict(paired(np.ones(count), np.ones(count))) == said
+
+
+def test_forms_are_told_apart(tmp_path):
+    """“which” goes from nothing to all, “whether” stays: the whole gain is of the one form, in table and answer."""
+
+    def easy_or_hard(key, arm, stage, level, task, number, seed):
+        return 0 if level == 2 or number % 2 == 0 or stage > task else None
+
+    path = made(tmp_path, sets=["koziev", "banking"], arms=["none", "lora"], forms=("whether", "which"), same=True,
+                found=easy_or_hard)  # fmt: skip
+    found = gather(path)
+    for level in ("wordings", "neighbours"):
+        hard = record_of(forms.forms(found), set="koziev", arm="lora", level=level, form="which")
+        easy = record_of(forms.forms(found), set="koziev", arm="lora", level=level, form="whether")
+        assert (hard["before"], hard["after"], hard["questions"]) == (0, 1, 30)
+        assert (easy["before"], easy["after"], easy["low"]) == (1, 1, None)
+    said = forms.sentence(found.sets[0].lead)
+    assert said.startswith("Of these +50.00 points of level a, +50.00 come from the form “which”, which has an ")
+    assert "(0 to 1" not in said
+    assert "(0.000 to 1.000) and +0.00 come from the form “whether”" in said
+    assert any(
+        said in told for block in compose.compose(found).sections[0].blocks for told in getattr(block, "items", ())
+    )
+    none = gather(made(tmp_path / "none", sets=["banking"], arms=["none", "lora"], seeds=1))
+    assert forms.forms(none) is None
+    assert forms.sentence(none.sets[0].lead) == ""
+
+
+def test_free_paraphrase_is_not_claimed_of_koziev(tmp_path):
+    """Where level a asks in the other of two known forms, the table and the method say so; elsewhere they do not."""
+    for key in ("koziev", "banking"):
+        found = gather(made(tmp_path / key, sets=[key], arms=["none", "lora"], seeds=1))
+        method = next(one for one in compose.compose(found).sections if one.key == "method").blocks[0].items
+        for text in (tables.levels(found).notes[0], " ".join(method)):
+            assert ("not in free paraphrase" in text) == (key == "koziev")
+
+
+def test_controls_have_two_verdicts(tmp_path):
+    """Not above the untouched encoder, and at chance or not: shuffled pairs that keep a tenth are above it."""
+
+    def controlled(key, arm, stage, level, task, number, seed):
+        if not stage:
+            return 0 if share(0.5, number) else None
+        left = {"shuffled": 0.1 if key == "koziev" else 0.0, "random": 0.5, "lora": 0.9}.get(arm, 0.5)
+        return 0 if share(left, number) else None
+
+    arms = ["none", "lora", "random", "shuffled"]
+    path = made(tmp_path, sets=["koziev", "banking"], arms=arms, found=controlled)
+    found = gather(path)
+    table = controls.controls(found)
+    koziev, banking = (record_of(table, set=key, arm="shuffled") for key in ("koziev", "banking"))
+    assert (koziev["not_above_untouched"], koziev["at_chance"]) == (True, False)
+    assert (banking["not_above_untouched"], banking["at_chance"]) == (True, True)
+    assert koziev["chance"] == pytest.approx(1 / DOCUMENTS)
+    random = record_of(table, set="koziev", arm="random")
+    assert random["general_difference"] == 0
+    assert random["document_cosine"] == random["document_cosine_beside"] == 1
+    said = controls.sentence(found)
+    assert said.startswith("Controls find no more than the untouched encoder: “random, as far as LoRA”")
+    assert "on koziev still above chance (0.100 against 0.025) and on banking at chance (0.000 against 0.025)" in said
+    lucky = gather(made(tmp_path / "lucky", sets=["koziev"], arms=["none", "lora", "shuffled"],
+                        found=lambda *a: 0 if a[2] else None))  # fmt: skip
+    assert controls.sentence(lucky).startswith("A control helps where it must not: LoRA of shuffled pairs")
+    assert controls.controls(lucky).groups[0].rows[0][-1].text.startswith("fails: above the untouched encoder; still ")
+
+
+def test_chance_is_that_of_the_questions_asked(tmp_path):
+    """Two answers to one of three questions among ten documents: a mean of 4 / 30."""
+    asked = {"level": np.zeros(3), "query": np.array([0, 0, 1, 2]), "documents": np.array([10, 15])}
+    assert Stream(0, None, {}, asked).chance(0).mean() == pytest.approx(4 / 30)
+    asked["level"] = np.full(3, 2)
+    assert Stream(0, None, {}, asked).chance(2).mean() == pytest.approx(4 / 15)
+
+
+def test_a_general_set_that_is_hardly_found_is_flagged(tmp_path):
+    """Below three tenths untouched it can hardly show a loss: said in the table, the gains and the answer."""
+    for found_first, weak in ((0.25, True), (0.35, False)):
+        path = made(tmp_path / str(weak), sets=["koziev"], arms=["none", "lora"], general=40,
+                    found=lambda *a, part=found_first: 0 if a[3] < 2 or share(part, a[5]) else None)  # fmt: skip
+        found = gather(path)
+        assert found.sets[0].can_hardly_lose == weak
+        assert ("can hardly show a loss" in tables.levels(found).groups[0].rows[0][3].detail) == weak
+        assert record_of(gains.gains(found), arm="lora")["general_can_hardly_lose"] == weak
+        assert any("can hardly show a loss" in said for said in compose.answer(found)) == weak
+
+
+def test_the_protocols_measures_stand_in_the_csv(tmp_path):
+    """An answer in the third place: not at 1, among 5 and 10, and a third by MRR; before and after."""
+    path = made(tmp_path, sets=["koziev"], arms=["none", "lora"], seeds=1, found=lambda *a: 6 - 4 * bool(a[2]))
+    told = record_of(tables.levels(gather(path)), arm="lora", level="wordings", documents="anew")
+    got = [
+        told[f"{name}_{when}"]
+        for when in ("before", "after")
+        for name in ("recall@1", "recall@5", "recall@10", "mrr@10")
+    ]
+    assert got == pytest.approx([0, 0, 1, 1 / 7, 0, 1, 1, 1 / 3])
+    assert told["ndcg@10_after"] == pytest.approx(0.5)
+    assert told["all@10_after"] == told["fraction@5_after"] == 1
+
+
+def test_a_run_without_keys_is_refused(tmp_path):
+    """What was measured before questions had keys cannot be counted once over seeds: it says so."""
+    path = made(tmp_path, sets=["koziev"], arms=["none", "lora"], seeds=1)
+    record = json.loads((path / "adaptation.json").read_text())
+    (path / "adaptation.json").write_text(json.dumps(record | {"format": 1}))
+    with pytest.raises(CorruptResult, match=r"before questions had keys .* run it again"):
+        gather(path)
+
+
+def taught_of(seed, *, same=True, twice=False):
+    """Of five taught facts four are found right after their update and two in the end; of five others one each.
+
+    One more of the others is found all the time.
+    """
+    arrays = single_of(0 if same else seed)
+    ranks = np.full((9, 10), 3, dtype=np.int32)
+    for fact in range(10):
+        first = fact % 5
+        right, last = (fact < 4, fact < 2) if fact < 5 else (fact == 5, fact == 5)
+        ranks[first + 1 :, fact] = 1 if right else 3
+        ranks[first + 3 :, fact] = 1 if last else 3
+    ranks[:, 6] = 1
+    arrays |= {"anew": ranks, "stale": ranks}
+    if twice:  # the last taught fact is asked for twice more, in vain
+        arrays["fact"] = np.append(arrays["fact"], [4, 4]).astype(np.int16)
+        arrays["key"] = np.append(arrays["key"], arrays["key"][4] + np.array([50, 51]))
+        arrays["form"] = np.append(arrays["form"], ["", ""])
+        arrays |= {view: np.concatenate([ranks, ranks[:, [4, 4]]], axis=1) for view in ("anew", "stale")}
+    return arrays
+
+
+def test_the_claim_is_what_an_update_does_beyond_the_stream(tmp_path):
+    """Four of five against one of five is 60 points, in the table and the answer's first sentence; later 20."""
+    path = made(tmp_path, sets=["koziev"], arms=["none", "lora"], acquisition=["koziev"],
+                single=lambda seed: taught_of(seed, same=False))  # fmt: skip
+    found = gather(path)
+    (one,) = found.acquired
+    own, later = one.own("0"), one.own("2")
+    assert (own.value, later.value) == pytest.approx((0.6, 0.2))
+    rng = np.random.default_rng(0)
+    taught, never = np.array([1.0, 1, 1, 1, 0] * 2), np.array([1.0, 0, 0, 0, 0] * 2)
+    drawn = [rng.choice(taught, 10).mean() - rng.choice(never, 10).mean() for _ in range(4000)]
+    assert (own.low, own.high) == pytest.approx(np.percentile(drawn, (2.5, 97.5)), abs=0.07)
+    assert later.low < 0 < later.high
+    told = record_of(acquisition.acquisition(found), facts_are="taught − never taught", documents="anew", moment="0")
+    assert (told["since_before"], told["since_before_low"]) == pytest.approx((0.6, own.low))
+    assert told["least_of_seeds"] == told["most_of_seeds"] == pytest.approx(0.6)
+    said = compose.answer(found)[0]
+    assert said.startswith("On koziev (en) a single update teaches its fact. Of 10 facts,")
+    assert "brings +60.00 points [" in said
+    assert said.endswith("not told apart from none, when 2 more updates have followed.")
+
+
+def test_a_fact_counts_once(tmp_path):
+    """However often it is asked for, in however many seeds, under whatever number: facts that share a question."""
+    rng = np.random.default_rng(3)
+
+    def again(seed):
+        arrays = taught_of(0, twice=True)
+        order = rng.permutation(5) if seed else np.arange(5)  # another seed numbers and teaches them otherwise
+        arrays["fact"] = np.concatenate([order, order + 5])[arrays["fact"]].astype(np.int16)
+        arrays["taught"] = arrays["taught"][np.argsort(order)]
+        return arrays
+
+    once = gather(made(tmp_path / "once", sets=["koziev"], arms=["none"], seeds=1, acquisition=["koziev"],
+                       single=taught_of)).acquired[0]  # fmt: skip
+    many = gather(made(tmp_path / "many", sets=["koziev"], arms=["none"], seeds=3, acquisition=["koziev"],
+                       single=again)).acquired[0]  # fmt: skip
+    assert many.found("0", taught=True).size == once.found("0", taught=True).size == 5
+    assert many.estimate("0", taught=True) == once.estimate("0", taught=True)
+    assert many.change("0", "before", taught=True) == once.change("0", "before", taught=True)
+    assert many.own("0") == once.own("0")
+    assert (once.questions(taught=True), many.questions(taught=True)) == (5, 7)
+
+
+def test_single_updates_are_told_by_form(tmp_path):
+    """Facts that are asked for in one form are found, in the other not; by form each has its own rows."""
+
+    def formed(seed):
+        return taught_of(seed) | {"form": np.array(["which", "whether", "which", "whether", "which"] * 2)}
+
+    found = gather(made(tmp_path, sets=["koziev"], arms=["none"], acquisition=["koziev"], single=formed))
+    wanted = {"facts_are": "taught by one update", "documents": "anew", "moment": "0"}
+    table = acquisition.acquisition_forms(found)
+    which, whether = (record_of(table, form=form, **wanted) for form in ("which", "whether"))
+    assert (which["recall@1"], which["facts"]) == (pytest.approx(2 / 3), 3)
+    assert (whether["recall@1"], whether["facts"]) == (1, 2)
+    assert "(“whether” 100 % and “which” 67 %)" in compose.answer(found)[0]
 
 
 def test_the_gate_is_told_by_what_it_refused_and_saved(tmp_path):
@@ -322,12 +576,12 @@ def test_times_are_those_of_quiet_pieces(tmp_path):
         assert told["learning_seconds"] == pytest.approx(expected)
     assert "none quiet*" in costs.groups[0].rows[-1][-1].text
     assert costs.notes[-1].startswith("* The machine was busy")
-    updates = tables.updates(found)
+    updates = acquisition.updates(found)
     assert record_of(updates, set="koziev")["p50_seconds"] == pytest.approx(0.1)
     assert record_of(updates, set="koziev")["quiet_pieces"] == 1
     assert record_of(updates, set="banking")["updates"] == 14
     quiet = gather(made(tmp_path / "quiet", sets=["koziev"], arms=["none", "lora"], acquisition=["koziev"]))
-    assert len(tables.costs(quiet).notes) == len(tables.updates(quiet).notes) == 1
+    assert len(tables.costs(quiet).notes) == len(acquisition.updates(quiet).notes) == 1
 
 
 LOST = [
@@ -354,7 +608,7 @@ def test_a_run_that_was_cut_off_says_which_part_it_is(tmp_path):
     assert record_of(table, set="banking", arm="joint")["seeds"] == 0
     assert record_of(table, set="koziev", arm="single updates")["seeds"] == 1
     first = compose.compose(found).sections[0]
-    assert any(said in getattr(block, "text", "") for block in first.blocks)
+    assert any(told.startswith(said) for block in first.blocks for told in getattr(block, "items", ()))
     report.write(path)
     assert said in (path / "report.md").read_text()
     assert [told for told in verify(path) if "incomplete" not in told] == []

@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 from adamem.bench.paired import Paired
+from adamem.bench.stats import Estimate
 from adamem.report import wording
-from adamem.report.adaptation import gains, gates, serving, tables
+from adamem.report.adaptation import acquisition, controls, forms, gains, gates, serving, tables
+from adamem.report.adaptation.acquired import Acquired
+from adamem.report.adaptation.acquisition import own_span
 from adamem.report.adaptation.covered import covered, part
-from adamem.report.adaptation.gathered import CONTROLS, Acquired, Gathered, SetResult
+from adamem.report.adaptation.distinct import has_interval
+from adamem.report.adaptation.gathered import Gathered, SetResult
 from adamem.report.adaptation.retention import retention
-from adamem.report.adaptation.tables import ALPHA
+from adamem.report.adaptation.tables import ALPHA, HARDLY, span
 from adamem.report.document import Block, Bullets, Details, Document, Paragraph, Section
 from adamem.report.figures import acquired, forgetting, price, reembedded, stream
 from adamem.report.pieces import machine, recompute, section
-
-_METHOD = (
-    "Tasks are learnt one after the other; after each, every held-out question of every task is asked again, by exact "
-    "search over all documents of all tasks.",
-    "Three levels are held out and never mixed: a, other wordings of what was taught; b, other documents of the same "
-    "tasks; c, another collection, never trained on. No question is nearly a text of a lesson.",
-    "LoRA (Hu et al. 2021) on query, key and value, AdamW at one constant rate, in-batch softmax; pairs that share a "
-    "text or a group are never held against each other. The recipe stands in the resolved config and was not chosen "
-    "on these questions.",
-    "Replay draws from a reservoir of former pairs. The query map is learnt anew after each task, from the task's "
-    "pairs and the reservoir's.",
-    "The whole encoder is trained by the same loss and in the same batches, at a rate of its own. A LoRA of its own "
-    "hits takes for an answer what the encoder finds first at the beginning of a task.",
-    "A bridge is a low-rank affine map from the new space to the old, fitted to a share of the documents embedded "
-    "anew (arXiv 2509.23471).",
-    "Seeds draw the lessons, the questions, the documents and what learning draws. Intervals resample the questions of "
-    "all seeds; the spread of the seeds stands beside them.",
-)
 
 
 def compose(gathered: Gathered) -> Document:
@@ -42,10 +28,11 @@ def compose(gathered: Gathered) -> Document:
             "One update, one fact",
             acquired.data(gathered),
             _expected(gathered),
-            tables.acquisition(gathered),
-            tables.updates(gathered),
+            acquisition.acquisition(gathered),
+            acquisition.acquisition_forms(gathered),
+            acquisition.updates(gathered),
         ),
-        section("levels", "Task after task", stream.data(gathered), tables.levels(gathered)),
+        section("levels", "Task after task", stream.data(gathered), tables.levels(gathered), forms.forms(gathered)),
         section("gains", "What is gained, and what it costs elsewhere", price.data(gathered), gains.gains(gathered)),
         section(
             "continual",
@@ -54,7 +41,7 @@ def compose(gathered: Gathered) -> Document:
             tables.continual(gathered),
             retention(gathered),
         ),
-        section("controls", "Controls", tables.controls(gathered)),
+        section("controls", "Controls", controls.controls(gathered)),
         section("gates", "The gate", gates.gates(gathered)),
         section("reembedded", "While documents are embedded anew", reembedded.data(gathered)),
         section("costs", "What it takes", tables.costs(gathered)),
@@ -62,13 +49,13 @@ def compose(gathered: Gathered) -> Document:
         section("drift", "How far the vectors move", tables.alarms(gathered)),
         section("sets", "Data", tables.sets(gathered)),
         machine(run, gathered.pieces),
-        Section("method", "Method in short", (Bullets(_METHOD),)),
+        Section("method", "Method in short", (Bullets(_method(gathered)),)),
         recompute(run),
     ]
-    seeds = gathered.experiment.chosen.seeds
+    seeds, sequences = gathered.experiment.chosen.seeds, len(gathered.sets)
     return Document(
         title=run.title,
-        subtitle=f"{len(gathered.sets)} sequences of tasks, {len(gathered.arms)} arms, "
+        subtitle=f"{sequences} sequence{'' if sequences == 1 else 's'} of tasks, {len(gathered.arms)} arms, "
         f"{seeds} seed{'s' if seeds > 1 else ''}, embedded by {gathered.experiment.encoder}",
         sections=tuple(section for section in sections if section.blocks),
     )
@@ -76,10 +63,10 @@ def compose(gathered: Gathered) -> Document:
 
 def answer(gathered: Gathered) -> list[str]:
     """The plain sentences of the first screen."""
-    said = [_single(one) for one in gathered.acquired]
+    said = [_single(one, explain=place == 0) for place, one in enumerate(gathered.acquired)]
     said += [_tasks(one) for one in gathered.sets]
     said += serving.sentences(serving.served(gathered))
-    said += [gains.claim(gathered), _controls(gathered), gates.refusals(gathered), _caveat(gathered)]
+    said += [gains.claim(gathered), controls.sentence(gathered), gates.refusals(gathered), _caveat(gathered)]
     return [one for one in said if one]
 
 
@@ -90,24 +77,56 @@ def _first(gathered: Gathered) -> list[Block]:
     counted = covered(gathered)
     return [
         Paragraph(said[0] if said else "Nothing of this run says whether an update teaches.", "answer"),
-        *([Paragraph(" ".join(said[1:]))] if said[1:] else []),
+        *([Bullets(tuple(said[1:]))] if said[1:] else []),
         *([Details("Which part there is", (counted,))] if counted is not None else []),
     ]
 
 
-def _single(one: Acquired) -> str:
-    """What one update teaches of one set, and how long."""
-    change = one.change("0", "before", taught=True)
+def _single(one: Acquired, *, explain: bool) -> str:
+    """Whether one update teaches its fact, and for how long: the taught facts against those that never were."""
     before, after = (one.estimate(moment, taught=True) for moment in ("before", "0"))
-    last = str(one.further[-1])
-    later, kept = one.estimate(last, taught=True), one.change(last, "before", taught=True)
-    never = one.change(last, "before", taught=False)
-    return (
-        f"{one.key}: asked for in other words, {wording.percent(after.value)} of the facts are found first right after "
-        f"their one update, {wording.percent(before.value)} just before it ({_span(change)}); after "
-        f"{one.further[-1]:,} more updates it is {wording.percent(later.value)} (against before: {_span(kept)}), while "
-        f"over the same time facts that were never taught moved by {_span(never)}."
+    own, kept = one.own("0"), one.own(one.last)
+    if own.low > 0:
+        verdict = "a single update teaches its fact"
+    elif own.high < 0:
+        verdict = "a single update makes its own fact harder to find"
+    else:
+        verdict = "it is not shown that a single update teaches its fact"
+    by_form = f" ({_by_form(one)})" if len(one.forms) > 1 else ""
+    since = (
+        "Facts that were never taught change as well, since the encoder learns all the while. Over and above them"
+        if explain
+        else "Over and above facts that were never taught"
     )
+    return (
+        f"On {_about(one)} {verdict}. Of {one.found('0', taught=True).size} facts, each learnt once and asked for in "
+        f"words that were not taught, {wording.percent(before.value)} were found first just before their update and "
+        f"{wording.percent(after.value)} right after it{by_form}. {since} the update brings {_own(own)} right after "
+        f"it, and {_own(kept)} when {one.further[-1]:,} more updates have followed."
+    )
+
+
+def _about(one: Acquired) -> str:
+    language = one.pieces[0].facts.get("language")
+    return one.key if language is None else f"{one.key} ({language})"
+
+
+def _own(own: Estimate) -> str:
+    apart = ", not told apart from none," if own.low <= 0 <= own.high else ""
+    return f"{wording.points(own.value)} points {_bracketed(own_span(own))}{apart}"
+
+
+def _bracketed(told: str) -> str:
+    return told if told.startswith("[") else f"({told})"
+
+
+def _by_form(one: Acquired) -> str:
+    told = []
+    for form in one.forms:
+        if one.questions(taught=True, form=form):
+            found = one.estimate("0", taught=True, form=form)
+            told.append(f"“{form}” {wording.percent(found.value)}")
+    return wording.listed(told)
 
 
 def _tasks(one: SetResult) -> str:
@@ -116,26 +135,25 @@ def _tasks(one: SetResult) -> str:
     if lead is None:
         return ""
     told = [
-        f"level {letter} from {wording.score(float(lead.pooled(level, 0).mean()))} to "
-        f"{wording.score(float(lead.pooled(level, -1).mean()))} ({_span(lead.change(level))})"
-        for level, letter in enumerate("abc")
+        f"{wording.score(float(lead.pooled(level, 0).mean()))} to "
+        f"{wording.score(float(lead.pooled(level, -1).mean()))} for {what} ({_span(lead.change(level))})"
+        for level, what in enumerate(_ASKED)
     ]
-    stale = lead.change(0, "stale")
-    return (
-        f"{one.key}: {lead.title} moves recall@1 of {wording.listed(told)}; where the documents are not embedded "
-        f"anew, level a by {_span(stale)}."
+    weak = f" That collection {HARDLY}." if one.can_hardly_lose else ""
+    said = (
+        f"On {tables.label(one)}, when whole tasks are learnt in batches ({lead.title}), the share of questions whose "
+        f"answer is found first (recall@1) goes from {wording.listed(told)}.{weak} Where documents keep their old "
+        f"vectors, level a changes by {_span(lead.change(0, 'stale'))}."
     )
+    return f"{said} {split}" if (split := forms.sentence(lead)) else said
 
 
-def _controls(gathered: Gathered) -> str:
-    """Whether a control helps where it must not."""
-    found = [(one.key, arm) for one in gathered.sets for name, arm in one.arms.items() if name in CONTROLS]
-    if not found:
-        return ""
-    failed = [f"{arm.title} on {key} ({_span(arm.change(0))})" for key, arm in found if arm.change(0).low > 0]
-    if failed:
-        return f"A control helps where it must not: {wording.listed(failed)}; what is said above is not to be trusted."
-    return "The controls hold: neither shuffled pairs nor a random adapter find more than the untouched encoder."
+_ASKED = (
+    "other questions about what was taught, level a",
+    "questions about other facts of the same tasks, level b",
+    "questions to a collection never trained on, level c",
+)
+"""What the levels ask."""
 
 
 def _caveat(gathered: Gathered) -> str:
@@ -146,10 +164,55 @@ def _caveat(gathered: Gathered) -> str:
 
 
 def _span(test: Paired) -> str:
-    apart = "" if test.p_value < ALPHA else ", not told apart"
-    return f"{wording.points(test.difference)} points [{wording.points(test.low)}, {wording.points(test.high)}]{apart}"
+    apart = "" if test.p_value < ALPHA or not has_interval(test) else ", not told apart"
+    return f"{wording.points(test.difference)} points {_bracketed(span(test))}{apart}"
 
 
 def _expected(gathered: Gathered) -> Block | None:
     said = gathered.experiment.expected.strip()
     return Paragraph(f"Expected beforehand: {said}", "note") if said and gathered.pieces else None
+
+
+def _method(gathered: Gathered) -> tuple[str, ...]:
+    """How it was measured, in sentences."""
+    learning = gathered.experiment.learning
+    known = {one.key for one in gathered.sets} | {one.key for one in gathered.acquired}
+    koziev = (
+        "On koziev, level a asks in the other of two known forms, not in free paraphrase; level b asks in the same two "
+        f"forms. {forms.explained(set(forms.EXPLAINED))} The two differ in how hard they are, so they are told apart."
+    )
+    return (
+        "Tasks are learnt one after the other, in an order that the seed draws; after each, every held-out question of "
+        "every task is asked again, by exact search over all documents of all tasks.",
+        "Three levels are held out and never mixed: a, other wordings of what was taught; b, other documents of the "
+        "same tasks; c, another collection, never trained on. No question is nearly a text of a lesson.",
+        *([koziev] if "koziev" in known else []),
+        "LoRA (Hu et al. 2021) on query, key and value, AdamW at one constant rate, in-batch softmax; pairs that share "
+        "a text or a group are never held against each other. The recipe stands in the resolved config and was not "
+        "chosen on these questions.",
+        f"“LoRA, a step an update” goes once over the pairs, a step for each; in batches of {learning.batch} the "
+        f"others go {learning.epochs} times over them.{_steps(gathered)}",
+        "Replay draws from a reservoir of former pairs, which share the steps: LoRA with replay, and LoRA of all tasks "
+        "at once, take as many as LoRA without. The gentle LoRA has no replay. The query map is learnt anew after each "
+        "task, from the task's pairs and the reservoir's.",
+        "The whole encoder is trained by the same loss and in the same batches, at a rate of its own. A LoRA of its "
+        "own hits takes for an answer what the encoder finds first at the beginning of a task.",
+        "A bridge is a low-rank affine map from the new space to the old, fitted to a share of the documents embedded "
+        "anew (arXiv 2509.23471). Other bridges, and indexes that are not exact, stand in the study drift.",
+        "Seeds draw the lessons, the questions, the documents, the order of the tasks and what learning draws. A "
+        "question that several seeds ask counts once, as its mean over them; so does a fact in single updates, over "
+        "its questions. Intervals and tests are over distinct questions, or facts: more seeds of the same questions "
+        "do not narrow them. What training by chance adds is told by the spread of the seeds beside them.",
+        "Where all that is compared is equal, resamples are too: then a share has the exact interval of Clopper and "
+        "Pearson, and a difference none, but the number of what was compared.",
+    )
+
+
+def _steps(gathered: Gathered) -> str:
+    """How many steps either takes on each set; nothing where one of them was not measured."""
+    told = []
+    for one in gathered.sets:
+        both = [one.arms.get(name) for name in ("lora-steps", "lora")]
+        if (single := both[0]) is not None and (batches := both[1]) is not None:
+            told.append(f"{one.key} {single.steps:,.0f} against {batches.steps:,.0f}")
+    return f" In steps over all tasks: {'; '.join(told)}." if told else ""

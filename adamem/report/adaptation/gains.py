@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from adamem.bench.adaptation.asked import LEVELS
 from adamem.bench.paired import Paired
 from adamem.report import wording
+from adamem.report.adaptation.distinct import bounds, exact_interval, has_interval
 from adamem.report.adaptation.gathered import OFFERED, TITLES, ArmResult, Gathered, SetResult
-from adamem.report.adaptation.tables import Records, label, named, span
-from adamem.report.document import Cell, Column, Group, Table
+from adamem.report.adaptation.tables import HARDLY, Records, label, named, span, weak_notes
+from adamem.report.document import Cell, Column, CsvValue, Group, Table
 
 ALLOWED = 0.01
 """So much the general set may lose: one point."""
@@ -19,7 +20,12 @@ MEETS, LOSES, OPEN = "loses at most 1 point", "lost", "not decided"
 
 
 def verdict(general: Paired) -> str:
-    """Of the change of the general set: `MEETS` only where its interval lies above a loss of one point."""
+    """Of the change of the general set: `MEETS` only where its interval lies above a loss of one point.
+
+    Where no question differs, as many may be lost as the exact interval of none allows.
+    """
+    if not has_interval(general) and general.difference == 0:
+        return MEETS if exact_interval(0.0, general.queries)[1] < ALLOWED else OPEN
     if general.low > -ALLOWED:
         return MEETS
     return LOSES if general.high < -ALLOWED else OPEN
@@ -40,7 +46,7 @@ def gains(gathered: Gathered) -> Table | None:
                         Cell(wording.points(test.difference), span(test), best=level < 2 and test.low > 0)
                         for level, test in enumerate(tests)
                     ),
-                    Cell(said, f"{tests[2].queries:,} questions"),
+                    Cell(said, f"{tests[2].queries:,} questions" + (f"; {HARDLY}" if one.can_hardly_lose else "")),
                 )
             )
             records.append(_record(one, arm, tests, said))
@@ -59,10 +65,12 @@ def gains(gathered: Gathered) -> Table | None:
         tuple(groups),
         tuple(records),
         notes=(
-            "All documents embedded anew. Small print: 95 % bootstrap intervals over the questions of all seeds, "
-            "paired with the untouched encoder. Bold: the interval lies above zero. The general set “loses at most "
-            "1 point” only where its interval lies above −1 point, and has “lost” where it lies below; else its "
-            "questions do not decide it. Nothing is corrected for the number of arms.",
+            "All documents embedded anew. Small print: 95 % bootstrap intervals over distinct questions, each the mean "
+            "over the seeds that ask it, against the untouched encoder. Bold: the interval lies above zero. The "
+            "general set “loses at most 1 point” only where its interval lies above −1 point, and has “lost” where it "
+            "lies below; else its questions do not decide it. Where none differs, that decides it only if there are "
+            "enough of them (the exact interval of none lost). Nothing is corrected for the number of arms.",
+            *weak_notes(gathered),
         ),
     )
 
@@ -86,25 +94,32 @@ def claim(gathered: Gathered) -> str:
     what = (
         "finds more at level a or b (recall@10, interval clear of zero) while the general set loses at most one point"
     )
-    many = f"{len(real)} real sets" if len(real) > 1 else "one real set"
+    many = len(real)
     if met:
-        where = "; ".join(f"{key}, by {wording.listed(by)}" for key, by in met.items())
-        said = f"On {len(met)} of {many} measured an arm {what}: {where}."
+        weak = {one.key for one in real if one.can_hardly_lose}
+        alike: dict[tuple[str, ...], list[str]] = {}
+        for key, by in met.items():
+            named_key = f"{key} (whose general set {HARDLY})" if key in weak else key
+            alike.setdefault(tuple(f"“{title}”" for title in by), []).append(named_key)
+        where = "; ".join(f"{wording.listed(keys)}, by {wording.listed(list(by))}" for by, keys in alike.items())
+        on = f"{len(met)} of {many} real sets" if many > 1 else "the one real set"
+        said = f"On {on} measured an arm {what}: {where}."
     else:
-        said = f"On none of {many} measured an arm {what}."
+        said = f"On none of the {many} real sets" if many > 1 else "Not on the one real set"
+        said += f" measured there is an arm that {what}."
     if undecided:
         said += f" On {wording.listed(undecided)} an arm gains, and the general set's questions do not decide its loss."
     return said
 
 
-def _record(one: SetResult, arm: ArmResult, tests: list[Paired], said: str) -> Mapping[str, str | int | float]:
-    told: dict[str, str | int | float] = {"set": one.key, "arm": arm.name, "seeds": len(arm.streams)}
+def _record(one: SetResult, arm: ArmResult, tests: list[Paired], said: str) -> Mapping[str, CsvValue]:
+    told: dict[str, CsvValue] = {"set": one.key, "arm": arm.name, "seeds": len(arm.streams)}
     for name, test in zip(LEVELS, tests, strict=True):
         told |= {
             f"{name}_questions": test.queries,
             f"{name}_difference": test.difference,
-            f"{name}_low": test.low,
-            f"{name}_high": test.high,
+            f"{name}_low": bounds(test)[0],
+            f"{name}_high": bounds(test)[1],
             f"{name}_p": test.p_value,
         }
-    return told | {"general_set": said}
+    return told | {"general_set": said, "general_can_hardly_lose": one.can_hardly_lose}

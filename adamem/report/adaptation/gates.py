@@ -7,6 +7,7 @@ import numpy as np
 from adamem.bench.adaptation.arms import GATED
 from adamem.bench.adaptation.asked import LEVELS
 from adamem.report import wording
+from adamem.report.adaptation.distinct import bounds
 from adamem.report.adaptation.gathered import TITLES, Gathered
 from adamem.report.adaptation.tables import Records, label, named, span
 from adamem.report.document import Cell, Column, Group, Table
@@ -50,10 +51,11 @@ def gates(gathered: Gathered) -> Table | None:
                 "exam_seconds": exam,
             }
             for name, test in zip(LEVELS, tests, strict=True):
+                low, high = (None, None) if test is None else bounds(test)
                 record |= {
                     f"{name}_saved": None if test is None else test.difference,
-                    f"{name}_low": None if test is None else test.low,
-                    f"{name}_high": None if test is None else test.high,
+                    f"{name}_low": low,
+                    f"{name}_high": high,
                 }
             records.append(record)
         if rows:
@@ -77,9 +79,9 @@ def gates(gathered: Gathered) -> Table | None:
             "After each task the candidate is asked for lessons of all tasks so far that were held out and never "
             f"taught ({gathered.experiment.variants.held_out:.0%} of each task's), and refused if their MRR@10 fell by "
             f"more than {gathered.experiment.variants.tolerance:g}; then the former weights stay. Against no gate: the "
-            "difference to the same arm without one, in points of 0.01, on the questions of the seeds that both have, "
-            "with a 95 % interval; that arm is taught the held-out lessons too. Where pairs are shuffled, those that "
-            "are held out are not.",
+            "difference to the same arm without one, in points of 0.01, on the distinct questions of the seeds that "
+            "both have, with a 95 % interval; that arm is taught the held-out lessons too. Where pairs are shuffled, "
+            "those that are held out are not.",
         ),
     )
 

@@ -2,40 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from adamem.bench.adaptation.asked import LEVELS
 from adamem.bench.adaptation.config import AdaptationExperiment
-from adamem.bench.adaptation.records import AdaptationFolder, AdaptationRun
+from adamem.bench.adaptation.drift import DOCUMENT_COSINE
+from adamem.bench.adaptation.records import FORMAT, AdaptationFolder, AdaptationRun
 from adamem.bench.paired import Paired, paired
 from adamem.bench.pieces import Piece
-from adamem.bench.quality import quality_of
-from adamem.bench.stats import Estimate, mean_estimate
+from adamem.bench.quality import TaskQuality, quality_of
 from adamem.bench.toml import validate
 from adamem.data.dataset import Qrels
 from adamem.errors import ConfigError, CorruptResult
+from adamem.report.adaptation.acquired import Acquired, is_quiet
+from adamem.report.adaptation.distinct import means_by_key
 from adamem.types import AnyArray, DoubleArray
 
-Measure = Literal["recall@1", "recall@10", "ndcg@10"]
+MEASURES: dict[str, tuple[int, str]] = {
+    **{f"recall@{k}": (k, "recall_any") for k in (1, 5, 10)},
+    **{f"fraction@{k}": (k, "recall_fraction") for k in (1, 5, 10)},
+    **{f"all@{k}": (k, "recall_all") for k in (1, 5, 10)},
+    "mrr@10": (10, "mrr"),
+    "ndcg@10": (10, "ndcg"),
+}
+"""So many places that count, and the field of `TaskQuality`. Recall is 1 where any answer is there, fraction the share
+of the answers that are, and all is 1 where every one is."""
+WEAK = 0.3
+"""A general set of which the untouched encoder finds less at rank 1 can hardly show a loss."""
 NAMES = {
     "none": "untouched",
     "lora": "LoRA",
     "lora-replay": "LoRA with replay",
     "lora-steps": "LoRA, a step an update",
     "query-only": "query map",
-    "random": "random, of LoRA's norm",
+    "random": "random, as far as LoRA",
     "shuffled": "LoRA of shuffled pairs",
     "lora-4": "LoRA of rank 4",
     "lora-64": "LoRA of rank 64",
     "noise": "LoRA, 20 % wrong pairs",
     "joint": "LoRA, all tasks at once",
-    "lora-gentle": "gentle LoRA with replay",
+    "lora-gentle": "gentle LoRA",
     "lora-gated": "LoRA behind a gate",
     "shuffled-gated": "shuffled pairs, gate",
     "own-hits": "LoRA of its own hits",
@@ -58,8 +70,8 @@ class Stream:
     piece: Piece
     arrays: dict[str, AnyArray]
     asked: dict[str, AnyArray]
-    _found: dict[tuple[str, str], DoubleArray] = field(default_factory=dict, repr=False)
-    """What has been scored already."""
+    _found: dict[tuple[str, int], list[TaskQuality]] = field(default_factory=dict, repr=False)
+    """What has been scored already, by view and number of places."""
 
     @property
     def after(self) -> list[int]:
@@ -71,11 +83,12 @@ class Stream:
         """Whether the arm moves the vectors of documents."""
         return bool((self.arrays["embedding_seconds"] > 0).any())
 
-    def values(self, view: str = "anew", measure: Measure = "recall@1") -> DoubleArray:
+    def values(self, view: str = "anew", measure: str = "recall@1") -> DoubleArray:
         """float64 (s, q): one value a question at each stage; see `adamem.bench.adaptation.stream` for the views."""
-        if (view, measure) not in self._found:
-            self._found[view, measure] = np.stack([self._scored(rows, measure) for rows in self.arrays[view]])
-        return self._found[view, measure]
+        k, name = MEASURES[measure]
+        if (view, k) not in self._found:
+            self._found[view, k] = [self._scored(rows, k) for rows in self.arrays[view]]
+        return np.stack([getattr(found, name) for found in self._found[view, k]])
 
     @property
     def is_quiet(self) -> bool:
@@ -89,21 +102,28 @@ class Stream:
         spent = self.arrays["learning_seconds"][-1] + self.arrays["embedding_seconds"].sum() + exams.sum()
         return float(spent) / max(self.after[-1], 1)
 
-    def of_level(self, level: int) -> AnyArray:
-        """Which questions are of a level: bool (q,)."""
-        return np.asarray(self.asked["level"] == level)
+    def of_level(self, level: int, form: str | None = None) -> AnyArray:
+        """Which questions are of a level, and where it is given of a form: bool (q,)."""
+        mine = self.asked["level"] == level
+        return np.asarray(mine if form is None else mine & (self.asked["form"] == form))
 
     def of_first(self, level: int) -> AnyArray:
         """Which questions are of a level of the first task: bool (q,)."""
         return np.asarray(self.of_level(level) & (self.asked["task"] == 0))
 
-    def mixed(self, level: int, measure: Measure = "recall@1") -> DoubleArray:
-        """float64 (shares,): the mean over a level where `MIXED` shares of the documents are embedded anew.
+    def chance(self, level: int) -> DoubleArray:
+        """float64 (q,): of each question of a level, the share of the documents searched that answer it."""
+        own, every = (int(number) for number in self.asked["documents"])
+        answers = np.bincount(self.asked["query"], minlength=self.asked["level"].size)
+        return np.asarray(answers[self.of_level(level)] / (every - own if level == LEVELS.index("general") else own))
+
+    def mixed(self, level: int) -> DoubleArray:
+        """float64 (shares,): recall@1 of a level where `MIXED` shares of the documents are embedded anew.
 
         Empty where no document moves.
         """
         rows = self.arrays.get("mixed", ())
-        return np.array([self._scored(found, measure)[self.of_level(level)].mean() for found in rows])
+        return np.array([self._scored(found, 1).recall_any[self.of_level(level)].mean() for found in rows])
 
     def matrix(self, view: str = "anew", level: int = 0) -> DoubleArray:
         """R: float64 (T + 1, T), recall@1 of each task's questions after so many tasks; NaN where not measured."""
@@ -116,13 +136,14 @@ class Stream:
                 out[self.after, task] = found[:, mine].mean(axis=1)
         return out
 
-    def _scored(self, rows: AnyArray, measure: Measure) -> DoubleArray:
+    def _scored(self, rows: AnyArray, k: int) -> TaskQuality:
+        return quality_of(rows[:, :k].astype(np.int64), self._qrels, k)
+
+    @cached_property
+    def _qrels(self) -> Qrels:
         query, document = (self.asked[name].astype(np.int64) for name in ("query", "document"))
         documents = np.arange(int(self.asked["documents"][1]), dtype=np.int64)
-        qrels = Qrels(query, document, np.ones(query.size, dtype=np.int64), documents)
-        k = 1 if measure == "recall@1" else 10
-        found = quality_of(rows[:, :k].astype(np.int64), qrels, k)
-        return found.ndcg if measure == "ndcg@10" else found.recall_any
+        return Qrels(query, document, np.ones(query.size, dtype=np.int64), documents)
 
 
 @dataclass(frozen=True)
@@ -131,7 +152,7 @@ class ArmResult:
 
     name: str
     streams: tuple[Stream, ...]
-    _changes: dict[tuple[int, str, str], Paired] = field(default_factory=dict, repr=False)
+    _compared: dict[tuple[Any, ...], Paired] = field(default_factory=dict, repr=False)
     """What has been compared already."""
 
     @property
@@ -144,47 +165,58 @@ class ArmResult:
         """``anew``, and where documents move ``stale`` and ``bridged``."""
         return ("anew", "stale", "bridged") if any(one.moves_documents for one in self.streams) else ("anew",)
 
-    def pooled(self, level: int, stage: int, view: str = "anew", measure: Measure = "recall@1") -> DoubleArray:
-        """float64 (q,): the questions of a level of all seeds, at a stage; 0 is the untouched encoder, -1 the last."""
-        return np.concatenate([one.values(view, measure)[stage][one.of_level(level)] for one in self.streams])
+    def pooled(
+        self, level: int, stage: int, view: str = "anew", measure: str = "recall@1", form: str | None = None
+    ) -> DoubleArray:
+        """float64 (q,): the distinct questions of a level, by rising key, each the mean over the seeds that ask it.
 
-    def change(self, level: int, view: str = "anew", measure: Measure = "recall@1") -> Paired:
-        """The last stage against the untouched encoder, question by question."""
-        asked = (level, view, measure)
-        if asked not in self._changes:
-            self._changes[asked] = paired(self.pooled(level, 0, view, measure), self.pooled(level, -1, view, measure))
-        return self._changes[asked]
+        At a stage: 0 is the untouched encoder, -1 the last. With `form` those of that form alone.
+        """
+        return self._distinct(stage, view, measure, lambda one: one.of_level(level, form))
 
-    def first_task(self, level: int, measure: Measure) -> tuple[DoubleArray, DoubleArray, DoubleArray] | None:
-        """The first task's questions of a level, float64 (q,) of all seeds: untouched, right after it, after the last.
+    def change(self, level: int, view: str = "anew", measure: str = "recall@1", form: str | None = None) -> Paired:
+        """The last stage against the untouched encoder, over distinct questions."""
+        asked = (level, view, measure, form)
+        if asked not in self._compared:
+            self._compared[asked] = paired(self.pooled(level, 0, *asked[1:]), self.pooled(level, -1, *asked[1:]))
+        return self._compared[asked]
+
+    def first_task(self, level: int, measure: str) -> FirstTask | None:
+        """Of the task that each seed learnt first, a level's distinct questions.
 
         None where it was not learnt by itself, or has no such question.
         """
         if 1 not in self.streams[0].after:
             return None
-        when = (0, self.streams[0].after.index(1), -1)
+        asked = ("first", level, measure)
         at = [
-            np.concatenate([one.values("anew", measure)[stage][one.of_first(level)] for one in self.streams])
-            for stage in when
+            self._distinct(stage, "anew", measure, lambda one: one.of_first(level))
+            for stage in (0, self.streams[0].after.index(1), -1)
         ]
-        return (at[0], at[1], at[2]) if at[0].size else None
+        if not at[0].size:
+            return None
+        for since, values in (("untouched", at[0]), ("right after", at[1])):
+            if (*asked, since) not in self._compared:
+                self._compared[*asked, since] = paired(values, at[2])
+        untouched, right_after, last = (float(values.mean()) for values in at)
+        kept, gained = self._compared[*asked, "right after"], self._compared[*asked, "untouched"]
+        return FirstTask(untouched, right_after, last, kept, gained)
 
     @property
     def timed(self) -> tuple[Stream, ...]:
         """Those that were measured while the machine was quiet; all of them where none was."""
         return tuple(one for one in self.streams if one.is_quiet) or self.streams
 
-    def against(self, other: ArmResult, level: int, measure: Measure = "recall@1") -> Paired:
+    def against(self, other: ArmResult, level: int, measure: str = "recall@1") -> Paired:
         """After the last task, this one against another on the same questions: those of the seeds that both have."""
-        both = {one.seed for one in self.streams} & {one.seed for one in other.streams}
-        mine, theirs = (
-            np.concatenate(
-                [np.empty(0)]
-                + [s.values("anew", measure)[-1][s.of_level(level)] for s in arm.streams if s.seed in both]
+        asked = ("against", other.name, level, measure)
+        if asked not in self._compared:
+            both = {one.seed for one in self.streams} & {one.seed for one in other.streams}
+            mine, theirs = (
+                ArmResult(arm.name, tuple(one for one in arm.streams if one.seed in both)) for arm in (self, other)
             )
-            for arm in (self, other)
-        )
-        return paired(theirs, mine)
+            self._compared[asked] = paired(*(arm.pooled(level, -1, "anew", measure) for arm in (theirs, mine)))
+        return self._compared[asked]
 
     def of_seeds(self, level: int, view: str = "anew") -> DoubleArray:
         """float64 (seeds,): the change of recall@1 of each seed."""
@@ -198,15 +230,54 @@ class ArmResult:
         return {name: np.array([one[name] for one in found]) for name in found[0]}
 
     def worst(self, level: int, view: str = "anew") -> tuple[int, float]:
-        """The stage after the first at which recall@1 is lowest, and how low: the mean over seeds."""
+        """The stage after the first at which recall@1 is lowest, and how low."""
         along = self.along(level, view)
         stage = 1 + int(np.argmin(along[1:])) if along.size > 1 else 0
         return stage, float(along[stage])
 
     def along(self, level: int, view: str = "anew") -> DoubleArray:
-        """float64 (s,): recall@1 of a level at each stage, the mean over seeds."""
-        found = [one.values(view)[:, one.of_level(level)].mean(axis=1) for one in self.streams]
-        return np.asarray(np.mean(found, axis=0))
+        """float64 (s,): recall@1 of a level at each stage, the mean over its distinct questions."""
+        return np.array([self.pooled(level, stage, view).mean() for stage in range(len(self.streams[0].after))])
+
+    def asked(self, level: int, form: str | None = None) -> int:
+        """How many distinct questions a level has."""
+        return self.pooled(level, 0, form=form).size
+
+    def forms(self, level: int) -> list[str]:
+        """The forms in which a level asks, by name; empty where the collection tells none apart."""
+        found = {str(form) for one in self.streams for form in one.asked["form"][one.of_level(level)]}
+        return sorted(found - {""})
+
+    @property
+    def steps(self) -> float:
+        """Of the optimiser, over all tasks: the mean over seeds."""
+        return float(np.mean([one.arrays["steps"][-1] for one in self.streams]))
+
+    @property
+    def document_cosine(self) -> float:
+        """Of a document's vector after the last task with the untouched one: the mean over documents and seeds."""
+        return float(np.mean([one.arrays["alarms"][-1, DOCUMENT_COSINE] for one in self.streams]))
+
+    def _distinct(self, stage: int, view: str, measure: str, chosen: Callable[[Stream], AnyArray]) -> DoubleArray:
+        picked = [(one, chosen(one)) for one in self.streams]
+        values = [one.values(view, measure)[stage][mine] for one, mine in picked]
+        keys = [one.asked["key"][mine] for one, mine in picked]
+        if not values:
+            return np.empty(0)
+        return means_by_key(np.concatenate(values), np.concatenate(keys))
+
+
+@dataclass(frozen=True)
+class FirstTask:
+    """What became of what was learnt first."""
+
+    untouched: float
+    right_after: float
+    last: float
+    kept: Paired
+    """After the last task against right after the first."""
+    gained: Paired
+    """After the last task against the untouched encoder."""
 
 
 def continual(matrix: DoubleArray) -> dict[str, float]:
@@ -255,66 +326,10 @@ class SetResult:
         """The LoRA that the answer is about: with replay, if it was measured."""
         return self.arms.get("lora-replay") or self.arms.get("lora")
 
-
-MOMENTS = ("untouched", "before")
-"""The first moments at which facts are asked for; then come so many updates after their own."""
-
-
-@dataclass(frozen=True)
-class Acquired:
-    """What single updates taught, over all seeds."""
-
-    key: str
-    pieces: tuple[Piece, ...]
-    arrays: tuple[dict[str, AnyArray], ...]
-    further: tuple[int, ...]
-
     @property
-    def moments(self) -> tuple[str, ...]:
-        """``untouched``, ``before`` its own update, and then ``0`` and so many further updates after it."""
-        return (*MOMENTS, *(str(more) for more in (0, *self.further)))
-
-    def found(self, moment: str, *, taught: bool, view: str = "anew") -> DoubleArray:
-        """float64 (q,): 1 where the best answer is ranked first; a fact never taught is asked for when another is."""
-        out = []
-        for arrays in self.arrays:
-            when = self._when(arrays, moment)
-            probes = arrays["taught"].size
-            mine = (arrays["fact"] < probes) == taught
-            stage = np.searchsorted(arrays["done"], when[arrays["fact"] % probes])
-            out.append((arrays[view][stage, np.arange(stage.size)] == 1)[mine])
-        return np.concatenate(out).astype(np.float64)
-
-    def estimate(self, moment: str, *, taught: bool, view: str = "anew") -> Estimate:
-        """The share that is ranked first."""
-        return estimate(self.found(moment, taught=taught, view=view))
-
-    def change(self, moment: str, since: str, *, taught: bool, view: str = "anew") -> Paired:
-        """One moment against another."""
-        return paired(self.found(since, taught=taught, view=view), self.found(moment, taught=taught, view=view))
-
-    @property
-    def quiet(self) -> int:
-        """How many of its pieces were measured while the machine was quiet."""
-        return sum(is_quiet(piece) for piece in self.pieces)
-
-    @property
-    def update_seconds(self) -> DoubleArray:
-        """float64 (updates,): of all seeds that were measured while the machine was quiet, or of all where none was."""
-        timed = [
-            arrays["update_ns"]
-            for piece, arrays in zip(self.pieces, self.arrays, strict=True)
-            if is_quiet(piece) or not self.quiet
-        ]
-        return np.concatenate(timed) * 1e-9
-
-    @staticmethod
-    def _when(arrays: dict[str, AnyArray], moment: str) -> AnyArray:
-        if moment == "untouched":
-            return np.zeros_like(arrays["taught"])
-        if moment == "before":
-            return arrays["taught"]
-        return np.asarray(arrays["taught"] + 1 + int(moment))
+    def can_hardly_lose(self) -> bool:
+        """Whether the untouched encoder finds so little of the general set that it can hardly show a loss."""
+        return float(self.base.pooled(2, 0).mean()) < WEAK
 
 
 @dataclass(frozen=True)
@@ -361,6 +376,10 @@ def gather(path: Path) -> Gathered:
         experiment = validate(AdaptationExperiment, run.config, source=str(path))
     except ConfigError as error:
         raise CorruptResult(f"{error}; restore the file or run the experiment again") from error
+    if run.format < FORMAT:
+        raise CorruptResult(
+            f"{path} was measured before questions had keys (format {run.format}, expected {FORMAT}); run it again"
+        )
     chosen, there = experiment.chosen, set(run.pieces)
     # Each arm over the seeds that there are of it: a run that was cut off has some of fewer.
     sets = [found for key in chosen.sets if (found := _set(folder, key, chosen.seeds, chosen.arms, there)) is not None]
@@ -379,16 +398,6 @@ def gather(path: Path) -> Gathered:
                     )
                 )
     return Gathered(path, run, experiment, sets, acquired, [folder.piece(name) for name in run.pieces])
-
-
-def estimate(values: DoubleArray) -> Estimate:
-    """The mean over questions (q,), with its interval."""
-    return mean_estimate(values[None])
-
-
-def is_quiet(piece: Piece) -> bool:
-    """Whether neither others nor the hypervisor took a share of the CPU that spoils timings (`machine.Watch`)."""
-    return not piece.fitness.notes
 
 
 def _set(folder: AdaptationFolder, key: str, seeds: int, arms: Sequence[str], there: set[str]) -> SetResult | None:
@@ -410,4 +419,4 @@ def _set(folder: AdaptationFolder, key: str, seeds: int, arms: Sequence[str], th
     return SetResult(key, questions, results)
 
 
-__all__ = ["LEVELS", "NAMES", "Acquired", "ArmResult", "Gathered", "SetResult", "Stream", "continual", "gather"]
+__all__ = ["LEVELS", "NAMES", "ArmResult", "Gathered", "SetResult", "Stream", "continual", "gather"]

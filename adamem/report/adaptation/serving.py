@@ -367,8 +367,8 @@ def costs(found: Sequence[Served]) -> Table | None:
 def _said(one: Served) -> str:
     ratio, seconds = one.ratio, one.first_seconds
     told = [
-        f"{one.title} beside searches: their p99 is {wording.times(ratio.value)} {wording.interval(ratio)} that of "
-        f"idle, {_verdict(ratio)}"
+        f"While a {one.title} is learnt beside searches, the slowest hundredth of them (p99) take "
+        f"{wording.times(ratio.value)} {wording.interval(ratio)} as long as when nothing is learnt, {_verdict(ratio)}"
     ]
     whole = one.in_use_seconds("one")
     if whole.size:

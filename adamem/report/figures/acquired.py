@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from adamem.report import wording
+from adamem.report.adaptation.acquisition import moment_name
 from adamem.report.adaptation.gathered import Gathered
-from adamem.report.adaptation.tables import moment_name
 from adamem.report.document import Figure
 from adamem.report.figures.style import Look, canvas, export, quiet, rounded
 
@@ -41,8 +41,9 @@ def data(gathered: Gathered) -> Figure | None:
     return Figure(
         NAME,
         "A fact before its update, right after it, and later",
-        "Recall@1 of facts asked for in other words; lines: 95 % intervals over questions. Facts that are never taught "
-        "are asked for at the same moments: what they gain is the stream's, not the update's.",
+        "Recall@1 of facts, asked for in words that were not taught; lines: 95 % intervals over distinct facts, each "
+        "its mean over its questions and the seeds that ask for it. Facts that are never taught are asked for at the "
+        "same moments: what they gain is the stream's, not the update's.",
         f"Taught, documents embedded anew: {told}.",
         rounded(records),
     )
@@ -63,10 +64,11 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
             names = ["\n".join(part for part in moment_name(moment) if part) for moment in moments]
             axes.set_xticks(range(len(moments)), names, fontsize=8.5)
             axes.set_ylim(0, 1.02)
+            axes.set_xlim(-0.4, len(moments) - 0.55)  # the last name is wide
             axes.set_title(key)
             quiet(axes, grid="y")
         panels[0].set_ylabel("recall@1")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="upper left", bbox_to_anchor=(0.05, 1.0), ncols=3, fontsize=9)
-        figure.subplots_adjust(left=0.065, right=0.985, top=1 - 0.55 / height, bottom=0.5 / height, wspace=0.08)
+        figure.subplots_adjust(left=0.065, right=0.975, top=1 - 0.55 / height, bottom=0.5 / height, wspace=0.08)
         return export(figure)

@@ -14,7 +14,7 @@ from adamem.report.figures.style import INK, PAPER, Look, canvas, export, rounde
 
 NAME = "forgetting"
 SHOWN = ("lora", "lora-replay", "lora-steps", "query-only", "shuffled")
-"""The arms that are drawn where they were measured; the others' values are in none of the panels."""
+"""The arms that are drawn where they were measured; the others are neither drawn nor in the figure's CSV."""
 _MOST = 4
 
 
@@ -44,8 +44,9 @@ def data(gathered: Gathered) -> Figure | None:
     return Figure(
         NAME,
         "What is known of each task after each task",
-        "Recall@1 of level a, the mean over seeds: a row after each task, a column for each; framed: a task just "
-        "learnt. Colours: the change against the untouched encoder, blue for more and orange for less.",
+        "Recall@1 of level a, the mean over seeds: a row after each task, a column for each, numbered as each seed "
+        "learns them; framed: a task just learnt. Colours: the change against the untouched encoder, blue for more and "
+        "orange for less.",
         f"After the last task: {told}.",
         rounded(records),
     )

@@ -29,11 +29,11 @@ def data(gathered: Gathered) -> Figure | None:
         for name in (name for name in names if name in one.arms):
             arm = one.arms[name]
             seconds = [stream.seconds_a_task for stream in arm.timed]
-            changes = {level: arm.pooled(number, -1) - arm.pooled(number, 0) for number, level in enumerate("ab")}
+            changes = {level: arm.change(number) for number, level in enumerate("ab")}
             mine.append(
                 {"set": one.key, "arm": name, "title": arm.title, "number": names.index(name) + 1}
                 | {"seconds": sum(seconds) / len(seconds), "quiet": all(stream.is_quiet for stream in arm.timed)}
-                | {f"gain_{level}": float(change.mean()) for level, change in changes.items() if change.size}
+                | {f"gain_{level}": change.difference for level, change in changes.items() if change.queries}
                 | {"offered": name in OFFERED}
             )
         best = _front([r for r in mine if r["offered"] and "gain_b" in r])
@@ -52,9 +52,10 @@ def data(gathered: Gathered) -> Figure | None:
         NAME,
         "What learning costs and what it gains",
         "Up and to the left is better. Gain: recall@1 of level b after the last task against the untouched encoder, "
-        "documents embedded anew. Seconds after each task, of learning, of the gate's exams and of embedding the "
-        "documents anew. Line: those arms on offer that no other beats in both; rings: controls, bounds, and what was "
-        f"made worse on purpose; what points down lies below the panel's foot.{busy}",
+        "the mean over distinct questions, documents embedded anew. Seconds after each task, of learning, of the "
+        "gate's exams and of embedding the documents anew. Line: those arms on offer that no other beats in both; "
+        f"rings: controls, bounds, and what was made worse on purpose; what points down lies below the panel's foot."
+        f"{busy}",
         f"Who is not beaten in both, in points of 0.01: {'; '.join(told)}.",
         rounded(records),
     )

@@ -44,7 +44,8 @@ def data(gathered: Gathered) -> Figure | None:
         "Recall while the documents are embedded anew",
         "Recall@1 of level b after the last task, as a share of what it is when all documents are embedded anew: some "
         "are the new encoder's already, drawn by chance, the others still the untouched one's, and questions are the "
-        "new one's. Means over seeds. Above the line, what is mixed finds more than what is embedded anew.",
+        "new one's. Means over seeds, each of all that it asks. Above the line, what is mixed finds more than "
+        "what is embedded anew.",
         f"Of a full re-embedding's recall: {'; '.join(told)}.",
         rounded(records),
     )
@@ -76,7 +77,7 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
             given_ticks(axes.xaxis, MIXED, [f"{100 * share:.0f}" for share in MIXED])
             axes.set_title(key)
             if place % columns == 0:
-                axes.set_ylabel("of a full re-embedding's")
+                axes.set_ylabel("share of a full one's recall")
             if place + columns >= len(sets):
                 axes.set_xlabel("% of documents embedded anew", color=MUTED)
             axes.tick_params(labelbottom=True)

@@ -40,8 +40,10 @@ def data(gathered: Gathered) -> Figure | None:
     return Figure(
         NAME,
         "Recall@1 task after task",
-        "Means over the questions of all tasks and over seeds, documents embedded anew after each task; rings: the "
-        "worst point of each arm along the stream; dotted: the untouched encoder.",
+        "Recall@1: the share of questions whose answer is found first. Means over the distinct questions of all "
+        "tasks, each its mean over the seeds that ask it, documents embedded anew after each task; rings: the worst "
+        "point of each arm along the stream, where it is below the untouched encoder’s; dotted: the untouched "
+        "encoder.",
         f"Level a after the last task: {'; '.join(last)}.",
         rounded(records),
     )
@@ -70,7 +72,7 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
                     x, y, color=look.colour, linestyle=look.dash, marker=look.marker, markersize=3.5
                 )
                 for r in mine:
-                    if r["worst"]:
+                    if r["worst"] and r["recall@1"] < shown[0]["recall@1"]:
                         axes.plot(
                             r["after"], r["recall@1"], "o", markersize=9, markerfacecolor="none", color=look.colour
                         )
