@@ -428,7 +428,7 @@ def test_whose_a_loss_is_by_hand():
         "exact.mixed": np.stack([rows(), rows(0, 1)]),
         "hnsw.mixed": np.stack([rows(), rows(0, 1, 2)]),
     }
-    asked = {name: np.arange(8, dtype=np.int32) for name in ("query", "document")}
+    asked = {name: np.arange(8, dtype=np.int32) for name in ("query", "document", "key")}
     result = DriftResult("lora", (Measured(0, None, arrays, asked, 10),))
     for measure in ("recall@1", "recall@10"):
         found = result.split("hnsw", "stale", measure)

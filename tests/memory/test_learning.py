@@ -172,7 +172,7 @@ def test_queries_go_over_a_bridge_and_documents_stay(tmp_path):
         # The exam's mark is that of the encoder that is in use, among all that is there.
         exam = Exam(tuple(one for one, _ in golden), (*PLACES, *others), tuple(range(8)))
         encoder = open_encoder("minilm")
-        kept = open_adaptation(engine._core.learning.newest().model)
+        kept = open_adaptation(engine._core.learning.model(learnt.id).model)
         assert learnt.before == pytest.approx(exam.mark(encoder))
         assert learnt.after == pytest.approx(exam.mark(kept.applied_to(encoder)))
         late = engine.add("the market of Delhi").id

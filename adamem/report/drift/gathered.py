@@ -21,6 +21,7 @@ from adamem.bench.stats import Estimate, mean_estimate
 from adamem.bench.toml import validate
 from adamem.data.dataset import Qrels
 from adamem.errors import ConfigError, CorruptResult
+from adamem.report.adaptation.distinct import means_by_key
 from adamem.types import AnyArray, DoubleArray
 
 Measure = Literal["recall@1", "recall@10"]
@@ -122,8 +123,9 @@ class DriftResult:
         return all(f"{index}.{view}" in one.arrays for one in self.seeds)
 
     def pooled(self, index: str, view: str, measure: Measure = "recall@10", share: int = -1) -> DoubleArray:
-        """float64 (q,): the questions of all seeds."""
-        return np.concatenate([one.values(index, view, measure, share) for one in self.seeds])
+        """float64 (q,): the questions of all seeds, each once, as the mean over the seeds that ask it."""
+        values = np.concatenate([one.values(index, view, measure, share) for one in self.seeds])
+        return means_by_key(values, np.concatenate([one.asked["key"] for one in self.seeds]))
 
     def score(self, index: str, view: str, measure: Measure = "recall@10", share: int = -1) -> Estimate:
         """The mean over questions, with its interval."""

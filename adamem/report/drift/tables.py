@@ -80,7 +80,7 @@ def views(gathered: Gathered) -> Table | None:
         tuple(records),
         notes=(
             "Recall: the share of questions with an answer among the first 1 or 10. Differences in points of 0.01, "
-            "question by question, with 95 % bootstrap intervals over the questions of all seeds; bold: ahead of no "
+            "question by question, with 95 % bootstrap intervals over distinct questions; bold: ahead of no "
             f"bridge by a paired test at 5 % (uncorrected). Bridges are fitted to {_share(gathered.experiment.bridge)} "
             "of the documents, embedded anew for this. The other drifts, and the spread of seeds, stand in the CSV.",
         ),
@@ -136,7 +136,7 @@ def split(gathered: Gathered) -> Table | None:
         tuple(records),
         notes=(
             "Against all documents embedded anew and searched exactly, in points of 0.01, with 95 % bootstrap "
-            "intervals over the questions of all seeds. The encoder's part is what exact search loses with the same "
+            "intervals over distinct questions. The encoder's part is what exact search loses with the same "
             "vectors, the index's part what the index loses against exact search there; they add up to the total. A "
             "negative part is a gain: a neighbour that an index misses may be a wrong answer. Neighbours found: of "
             "exact search's ten.",
