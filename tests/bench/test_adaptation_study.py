@@ -251,9 +251,9 @@ def test_what_is_recorded_is_what_the_adapted_encoder_finds(minilm, sequence):
 
 
 @pytest.mark.minilm
-def test_the_random_adapter_moves_documents_as_far_as_the_learnt_one(minilm, sequence, setting):
+def test_the_random_adapter_moves_documents_as_far_as_the_learnt_one(setting):
     """After each task, to other places; without the other's alarms it is refused."""
-    asked = Asked.of(sequence)
+    asked = Asked.of(setting.sequence)
     learnt, _ = run_stream(setting, ARMS["lora"], asked, setting.known, advance=lambda: None)
     # What is learnt in a moment moves little; a control must follow it further, too.
     learnt["alarms"][2, 0] = 0.8
@@ -499,14 +499,15 @@ def test_facts_are_asked_for_when_the_record_says(ran):
     (acquired,) = gather(ran).acquired
     assert acquired.moments == ("untouched", "before", "0", "2", "4")
     probes = arrays["taught"].size
-    by_hand = []
+    by_hand: dict[tuple[int, int], list[float]] = {}
     for number in range(2):
         held = folder.arrays(f"acquisition.invented.{number}")
         for question, fact in enumerate(held["fact"].tolist()):
             if fact < probes:
                 stage = held["done"].tolist().index(held["taught"][fact] + 1 + 2)
-                by_hand.append(float(held["anew"][stage, question] == 1))
-    assert acquired.found("2", taught=True).tolist() == by_hand
+                by_hand.setdefault((number, fact), []).append(float(held["anew"][stage, question] == 1))
+    # The two seeds make up other facts, so that none is counted twice.
+    assert acquired.found("2", taught=True).tolist() == [float(np.mean(values)) for values in by_hand.values()]
 
 
 def test_a_plan_teaches_each_fact_once_and_the_others_never(elsewhere):
@@ -684,20 +685,20 @@ def test_tables_say_what_the_raw_files_say(ran):
     """The change of level a by hand; the untouched row; controls with chance; worst points."""
     gathered = gather(ran)
     folder = AdaptationFolder(ran)
-    change, number = 0.0, 0
+    changes: dict[int, list[float]] = {}
     for seed in range(2):
         asked, rows = folder.arrays(f"invented.{seed}.questions"), folder.arrays(f"invented.{seed}.lora")["anew"]
         for question in np.flatnonzero(asked["level"] == 0):
             answers = asked["document"][asked["query"] == question]
-            change += float(rows[-1, question, 0] in answers) - float(rows[0, question, 0] in answers)
-            number += 1
+            change = float(rows[-1, question, 0] in answers) - float(rows[0, question, 0] in answers)
+            changes.setdefault(int(asked["key"][question]), []).append(change)
     (record,) = [
         r
         for r in tables.levels(gathered).records
         if (r["arm"], r["level"], r["documents"]) == ("lora", "wordings", "anew")
     ]
-    assert record["questions"] == number
-    assert record["difference"] == pytest.approx(change / number)
+    assert record["questions"] == len(changes)
+    assert record["difference"] == pytest.approx(np.mean([np.mean(found) for found in changes.values()]))
     found = controls.controls(gathered)
     (control,) = found.records
     assert control["arm"] == "random"
