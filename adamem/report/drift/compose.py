@@ -27,8 +27,9 @@ _METHOD = (
     "Documents are embedded anew in an order drawn by seed; larger shares hold the smaller ones. New vectors are put "
     "into the index in the place of the old, by the same id, without upkeep; two indexes side by side are kept up as "
     "they ask to be.",
-    "Seeds draw documents, lessons, questions and what learning draws. A question that several seeds ask counts once, as "
-    "its mean over them, and intervals resample such questions; the spread of the seeds stands in the CSVs. Two are told apart where a paired sign-flip test says so at 5 %, "
+    "Seeds draw documents, lessons, questions and what learning draws. A question that several seeds ask counts once, "
+    "as its mean over them, and intervals resample such questions; the spread of the seeds stands in the CSVs. Two are "
+    "told apart where a paired sign-flip test says so at 5 %, "
     "uncorrected: where few questions differ, it may be stricter than the interval.",
 )
 
