@@ -360,7 +360,7 @@ def test_forms_are_told_apart(tmp_path):
         assert (hard["before"], hard["after"], hard["questions"]) == (0, 1, 30)
         assert (easy["before"], easy["after"], easy["low"]) == (1, 1, None)
     said = forms.sentence(found.sets[0].lead)
-    assert said.startswith("Of these +50.00 points of level a, +50.00 come from the form “which”, which has an ")
+    assert said.startswith("Of the +50.00 points of level a, +50.00 come from the form “which”, which has an ")
     assert "(0 to 1" not in said
     assert "(0.000 to 1.000) and +0.00 come from the form “whether”" in said
     assert any(
@@ -402,7 +402,7 @@ def test_controls_have_two_verdicts(tmp_path):
     assert random["document_cosine"] == random["document_cosine_beside"] == 1
     said = controls.sentence(found)
     assert said.startswith("Controls find no more than the untouched encoder: “random, as far as LoRA”")
-    assert "on koziev still above chance (0.100 against 0.025) and on banking at chance (0.000 against 0.025)" in said
+    assert "koziev still above chance (0.100 against 0.025); banking at chance (0.000 against 0.025)." in said
     lucky = gather(made(tmp_path / "lucky", sets=["koziev"], arms=["none", "lora", "shuffled"],
                         found=lambda *a: 0 if a[2] else None))  # fmt: skip
     assert controls.sentence(lucky).startswith("A control helps where it must not: LoRA of shuffled pairs")
@@ -490,10 +490,14 @@ def test_the_claim_is_what_an_update_does_beyond_the_stream(tmp_path):
     told = record_of(acquisition.acquisition(found), facts_are="taught − never taught", documents="anew", moment="0")
     assert (told["since_before"], told["since_before_low"]) == pytest.approx((0.6, own.low))
     assert told["least_of_seeds"] == told["most_of_seeds"] == pytest.approx(0.6)
-    said = compose.answer(found)[0]
-    assert said.startswith("On koziev (en) a single update teaches its fact. Of 10 facts,")
-    assert "brings +60.00 points [" in said
-    assert said.endswith("not told apart from none, when 2 more updates have followed.")
+    said, more, *_ = compose.answer(found)
+    assert said.startswith("On koziev (en) a single update teaches its fact: right after it, the share of facts")
+    assert "has changed by +60.00 points [" in said
+    assert "when 2 more updates have followed by +20.00 points [" in said
+    assert said.endswith("], not told apart from none.")
+    assert more.startswith(
+        "Of 10 facts of koziev, each learnt once, 0 % were found first just before their update and 80 "
+    )
 
 
 def test_a_fact_counts_once(tmp_path):
@@ -530,7 +534,7 @@ def test_single_updates_are_told_by_form(tmp_path):
     which, whether = (record_of(table, form=form, **wanted) for form in ("which", "whether"))
     assert (which["recall@1"], which["facts"]) == (pytest.approx(2 / 3), 3)
     assert (whether["recall@1"], whether["facts"]) == (1, 2)
-    assert "(“whether” 100 % and “which” 67 %)" in compose.answer(found)[0]
+    assert "(“whether” 100 % and “which” 67 %)" in compose.answer(found)[1]
 
 
 def test_the_gate_is_told_by_what_it_refused_and_saved(tmp_path):

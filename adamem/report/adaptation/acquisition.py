@@ -36,11 +36,12 @@ def acquisition(gathered: Gathered) -> Table | None:
             f"{_counted(gathered.acquired)} Each taught fact is one update of its own in a stream of updates with "
             "other facts: a step on the new pair, with former pairs beside it, and that is all that is ever learnt of "
             "it. As many facts that are never taught are asked for at the same moments and show what the stream does "
-            "by itself. “Before” is just before the fact’s own update. The last row is the claim: the change since "
-            "then of the taught facts less that of the others, in points of 0.01. Searched are the answers and other "
-            "documents drawn at random. Where there are fewer other lessons than updates, those are learnt again. A "
-            "fact counts once: the mean over its questions and over the seeds that ask for it. Intervals: 95 % over "
-            "distinct facts; what the difference is in each seed stands below it.",
+            "by itself. “Before” is just before the fact’s own update. “Taught − never taught” is the claim: the "
+            "change since then of the taught facts less that of the others, in points of 0.01. Searched are the "
+            "answers and other documents drawn at random. Where there are fewer other lessons than updates, those are "
+            "learnt again. A fact counts once: the mean over its questions and over the seeds that ask for it. "
+            "Intervals: 95 % over distinct facts; beside them, where there are several, the least and the most of the "
+            "seeds.",
         ),
     )
 

@@ -63,7 +63,7 @@ def compose(gathered: Gathered) -> Document:
 
 def answer(gathered: Gathered) -> list[str]:
     """The plain sentences of the first screen."""
-    said = [_single(one, explain=place == 0) for place, one in enumerate(gathered.acquired)]
+    said = [told for place, one in enumerate(gathered.acquired) for told in _single(one, explain=place == 0)]
     said += [_tasks(one) for one in gathered.sets]
     said += serving.sentences(serving.served(gathered))
     said += [gains.claim(gathered), controls.sentence(gathered), gates.refusals(gathered), _caveat(gathered)]
@@ -82,7 +82,7 @@ def _first(gathered: Gathered) -> list[Block]:
     ]
 
 
-def _single(one: Acquired, *, explain: bool) -> str:
+def _single(one: Acquired, *, explain: bool) -> list[str]:
     """Whether one update teaches its fact, and for how long: the taught facts against those that never were."""
     before, after = (one.estimate(moment, taught=True) for moment in ("before", "0"))
     own, kept = one.own("0"), one.own(one.last)
@@ -92,18 +92,16 @@ def _single(one: Acquired, *, explain: bool) -> str:
         verdict = "a single update makes its own fact harder to find"
     else:
         verdict = "it is not shown that a single update teaches its fact"
+    apart = ", not told apart from none" if kept.low <= 0 <= kept.high else ""
     by_form = f" ({_by_form(one)})" if len(one.forms) > 1 else ""
-    since = (
-        "Facts that were never taught change as well, since the encoder learns all the while. Over and above them"
-        if explain
-        else "Over and above facts that were never taught"
-    )
-    return (
-        f"On {_about(one)} {verdict}. Of {one.found('0', taught=True).size} facts, each learnt once and asked for in "
-        f"words that were not taught, {wording.percent(before.value)} were found first just before their update and "
-        f"{wording.percent(after.value)} right after it{by_form}. {since} the update brings {_own(own)} right after "
-        f"it, and {_own(kept)} when {one.further[-1]:,} more updates have followed."
-    )
+    since = "; facts that were never taught change as well, since the encoder learns all the while" if explain else ""
+    return [
+        f"On {_about(one)} {verdict}: right after it, the share of facts that are found first when asked for in other "
+        f"words has changed by {_own(own)} more than that of facts that were never taught, and when "
+        f"{one.further[-1]:,} more updates have followed by {_own(kept)}{apart}.",
+        f"Of {one.found('0', taught=True).size} facts of {one.key}, each learnt once, {wording.percent(before.value)} "
+        f"were found first just before their update and {wording.percent(after.value)} right after it{by_form}{since}.",
+    ]
 
 
 def _about(one: Acquired) -> str:
@@ -112,12 +110,11 @@ def _about(one: Acquired) -> str:
 
 
 def _own(own: Estimate) -> str:
-    apart = ", not told apart from none," if own.low <= 0 <= own.high else ""
-    return f"{wording.points(own.value)} points {_bracketed(own_span(own))}{apart}"
+    return f"{wording.points(own.value)} points{_told(own_span(own))}"
 
 
-def _bracketed(told: str) -> str:
-    return told if told.startswith("[") else f"({told})"
+def _told(span: str) -> str:
+    return f" {span}" if span.startswith("[") else f" ({span})"
 
 
 def _by_form(one: Acquired) -> str:
@@ -136,16 +133,16 @@ def _tasks(one: SetResult) -> str:
         return ""
     told = [
         f"{wording.score(float(lead.pooled(level, 0).mean()))} to "
-        f"{wording.score(float(lead.pooled(level, -1).mean()))} for {what} ({_span(lead.change(level))})"
+        f"{wording.score(float(lead.pooled(level, -1).mean()))} for {what}: {_span(lead.change(level))}"
         for level, what in enumerate(_ASKED)
     ]
     weak = f" That collection {HARDLY}." if one.can_hardly_lose else ""
-    said = (
+    by_form = f" {split}" if (split := forms.sentence(lead)) else ""
+    return (
         f"On {tables.label(one)}, when whole tasks are learnt in batches ({lead.title}), the share of questions whose "
-        f"answer is found first (recall@1) goes from {wording.listed(told)}.{weak} Where documents keep their old "
-        f"vectors, level a changes by {_span(lead.change(0, 'stale'))}."
+        f"answer is found first (recall@1) goes from {'; from '.join(told)}.{weak}{by_form} Where documents keep their "
+        f"old vectors, level a changes by {_span(lead.change(0, 'stale'))}."
     )
-    return f"{said} {split}" if (split := forms.sentence(lead)) else said
 
 
 _ASKED = (
@@ -165,7 +162,7 @@ def _caveat(gathered: Gathered) -> str:
 
 def _span(test: Paired) -> str:
     apart = "" if test.p_value < ALPHA or not has_interval(test) else ", not told apart"
-    return f"{wording.points(test.difference)} points {_bracketed(span(test))}{apart}"
+    return f"{wording.points(test.difference)} points{_told(span(test))}{apart}"
 
 
 def _expected(gathered: Gathered) -> Block | None:

@@ -97,7 +97,7 @@ def sentence(arm: ArmResult) -> str:
         before, after = (wording.score(float(arm.pooled(0, stage, form=name).mean())) for stage in (0, -1))
         what = f"“{name}”, which {EXPLAINED[name]}" if name in EXPLAINED else f"“{name}”"
         told.append(f"{wording.points(parts[name])} come from the form {what} ({before} to {after})")
-    return f"Of these {wording.points(sum(parts.values()))} points of level a, {wording.listed(told)}."
+    return f"Of the {wording.points(sum(parts.values()))} points of level a, {wording.listed(told)}."
 
 
 def _columns(one: SetResult) -> list[tuple[int, str]]:
