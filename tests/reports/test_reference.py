@@ -19,13 +19,14 @@ FOLDERS = sorted(path.parent for path in REFERENCE.glob("*/run.json"))
 SUITES = sorted(path.parent for path in REFERENCE.glob("*/suite.json"))
 PIECES = sorted(path.parent for path in REFERENCE.glob("*/*/run.json"))
 ENGINES = sorted(path.parent for path in REFERENCE.glob("*/engine.json"))
+DRIFTS = sorted(path.parent for path in REFERENCE.glob("*/drift.json"))
 
 
 def name_of(folder):
     return folder.relative_to(REFERENCE).as_posix()
 
 
-@pytest.mark.parametrize("folder", FOLDERS + PIECES + SUITES + ENGINES, ids=name_of)
+@pytest.mark.parametrize("folder", FOLDERS + PIECES + SUITES + ENGINES + DRIFTS, ids=name_of)
 def test_a_reference_report_follows_from_its_raw_files(folder):
     """Each table cell, each figure's values and both pages, recomputed; pieces of a suite apart from its overview."""
     assert verify(folder, pieces=False) == []
@@ -33,10 +34,10 @@ def test_a_reference_report_follows_from_its_raw_files(folder):
 
 @pytest.mark.parametrize(
     "folder",
-    # The two largest take longer than all others; what they would show of sums those show as well.
+    # These take longer than all others; what they would show of sums those show as well.
     [
-        pytest.param(one, marks=[pytest.mark.soak] * (one.name in {"spiral-ablation", "text-memory"}))
-        for one in FOLDERS + ENGINES
+        pytest.param(one, marks=[pytest.mark.soak] * (one.name in {"spiral-ablation", "text-memory", "encoder-drift"}))
+        for one in FOLDERS + ENGINES + DRIFTS
     ],
     ids=name_of,
 )
@@ -101,10 +102,61 @@ def test_a_reference_report_on_the_engine_is_whole_and_of_the_experiment_of_its_
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 15 * 2**20
 
 
+@pytest.mark.parametrize("folder", DRIFTS, ids=name_of)
+def test_a_reference_report_on_drift_is_whole_and_of_the_experiment_of_its_name(folder):
+    """Every piece, of what experiments/NAME.toml measures today, within an hour; at most 15 MB."""
+    from adamem.bench import read, validate
+    from adamem.bench.drift.config import DriftExperiment
+    from adamem.bench.drift.records import DriftFolder
+
+    source = REFERENCE.parents[1] / "experiments" / f"{folder.name}.toml"
+    experiment = validate(DriftExperiment, read(source), source=source.name).resolved()
+    run = DriftFolder(folder).run()
+    assert run.status == "complete"
+    wording_only = {"title", "expected", "machine", "wall_minutes", "launch"}
+    assert {key: run.config[key] for key in experiment.keys() - wording_only} == {
+        key: experiment[key] for key in experiment.keys() - wording_only
+    }
+    assert sum(DriftFolder(folder).piece(name).wall_seconds for name in run.pieces) <= 3600
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 15 * 2**20
+
+
 def rows(name, table):
     """A table of a reference report as dictionaries."""
     with (REFERENCE / name / "tables" / f"{table}.csv").open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_what_is_said_of_an_encoder_that_has_learnt_is_what_its_report_says():
+    """The figures in reports/README.md."""
+    readme = " ".join((REFERENCE.parent / "README.md").read_text().split())
+    views = {
+        (row["set"], row["view"]): row
+        for row in rows("encoder-drift", "views")
+        if (row["drift"], row["measure"]) == ("lora", "recall@10")
+    }
+    facts = {view: float(row["value"]) for (key, view), row in views.items() if key == "koziev"}
+    assert (
+        f"recall@10 is {facts['before']:.3f}; after sixty steps of LoRA on other facts it is {facts['anew']:.3f}"
+        in readme
+    )
+    assert f"New questions on the old vectors find {facts['stale']:.3f}" in readme
+    bridges = {view: facts[view] for view in ("procrustes", "low-rank-affine", "mean-drift", "query-map")}
+    assert max(bridges, key=bridges.__getitem__) == "mean-drift"
+    assert f"the mean drift, finds {facts['mean-drift']:.3f}" in readme
+    assert float(views["koziev", "low-rank-affine"]["to_stale_high"]) < 0
+    assert float(views["medquad", "stale"]["to_anew_p"]) > 0.05
+    split = [row for row in rows("encoder-drift", "split") if (row["set"], row["view"]) == ("koziev", "stale")]
+    assert {row["index"] for row in split} == {"spiral", "hnsw", "faiss_pq"}
+    assert max(float(row["index_part"]) for row in split if row["measure"] == "recall@10") < 0.005
+    half = {
+        row["way"]: float(row["relative"]) * facts["anew"]
+        for row in rows("encoder-drift", "shares")
+        if (row["set"], row["index"], row["share"]) == ("koziev", "exact", "0.5")
+    }
+    assert f"one index of both finds {half['mixed']:.3f}" in readme
+    assert half["mixed"] < facts["stale"]
+    assert f"merged by rank, finds {half['by-rank']:.3f}" in readme
 
 
 def test_what_is_said_of_the_engine_is_what_its_report_says():
