@@ -249,15 +249,15 @@ def by_chance(setting: Setting) -> Iterator[State]:
         return float(np.log(max(1 - moved, _LEAST / 2) / max(1 - wanted, _LEAST)))
 
     for number, alarms in enumerate(setting.of_followed("alarms")[1:], start=1):
-        power = brentq(distance, *_POWERS, args=(float(alarms[drift.DOCUMENT_COSINE]),), xtol=0.01)
+        power = brentq(distance, *_POWERS, args=(float(alarms[drift.DOCUMENT_COSINE]),), xtol=0.02)
         found = random(power)
         yield State(number, found.applied_to(setting.base), True, 0, 0.0, found.nbytes, layer_norms(found))
 
 
-_SAMPLE = 64
+_SAMPLE = 32
 _LEAST = 1e-5
 """Cosines this near to 1 are all the same: what has moved less is rounding."""
-_POWERS = (-4.0, 4.0)
+_POWERS = (-3.0, 3.0)
 """Of ten, the norms of all updates together among which is searched."""
 
 
