@@ -10,14 +10,17 @@ from adamem.adapt.pairs import Pair
 from adamem.data.progress import Progress, silent
 from adamem.encoders.adaptation import Moves
 from adamem.encoders.bridged import BridgedLora
-from adamem.encoders.bridges import low_rank_affine
+from adamem.encoders.bridges import mean_drift
 from adamem.encoders.protocol import Encoder
 from adamem.errors import InvalidInput
 
 
 @dataclass(frozen=True)
 class BridgedAdapter:
-    """A recipe for a LoRA of both sides, and for the bridge from its space back to the base's.
+    """A recipe for a LoRA of both sides, and for the bridge from its space back to the base's: the mean drift.
+
+    Of the bridges it is the one that finds more than none does (reports/reference/encoder-drift): a map of more freedom
+    brings questions back to where they were, and with them what was learnt.
 
     Parameters
     ----------
@@ -25,8 +28,6 @@ class BridgedAdapter:
         How the LoRA is learnt.
     texts
         Documents that the bridge is fitted to, as both encoders embed them; at least one.
-    rank, ridge
-        Of the bridge; see `low_rank_affine`.
 
     Raises
     ------
@@ -36,8 +37,6 @@ class BridgedAdapter:
 
     adapter: LoRAAdapter
     texts: tuple[str, ...]
-    rank: int = 32
-    ridge: float = 0.01
 
     def __post_init__(self) -> None:
         if self.adapter.moves != "both":
@@ -74,7 +73,5 @@ class BridgedAdapter:
         former = None if since is None else since.learnt
         learnt = self.adapter.learn(base, pairs, since=former, replay=replay, progress=progress)
         new, texts = learnt.applied_to(base), list(self.texts)
-        bridge = low_rank_affine(
-            new.encode_document(texts), base.encode_document(texts), rank=self.rank, ridge=self.ridge
-        )
+        bridge = mean_drift(new.encode_document(texts), base.encode_document(texts))
         return BridgedLora(learnt, bridge.joining(new, base))
