@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
-from scipy.optimize import brentq
 
 from adamem.adapt import LoRALearner, Pair, QueryAdapter
 from adamem.adapt.pairs import agreeing
@@ -233,6 +232,8 @@ def by_chance(setting: Setting) -> Iterator[State]:
     InvalidInput
         if the cosines are not known.
     """
+    from scipy.optimize import brentq  # noqa: PLC0415 -- slow to import, and reports need only the arms' names
+
     blank, rng = lora(setting).weights(), setting.rng()
     drawn = _with(blank, {name: _normal(part, rng) for name, part in blank.weights.items()})
     texts = [document.text for document in setting.sequence.documents]

@@ -20,7 +20,7 @@ from adamem.bench.adaptation.learning import Learning
 from adamem.bench.adaptation.tasks import Sizes, TaskSequence
 from adamem.encoders import Encoder
 from adamem.encoders.adaptation import Adaptation
-from adamem.encoders.bridges import low_rank_affine
+from adamem.encoders.bridges import mean_drift
 from adamem.encoders.query_map import QueryMap
 from adamem.errors import InvalidInput
 from adamem.memory import LearningPlan, LearningTimings, MemoryEngine
@@ -284,7 +284,7 @@ def _overheads(
 ) -> tuple[dict[str, AnyArray], dict[str, Any]]:
     """What a query takes: embedded as it was, by what was learnt, and by the map of its vector alone.
 
-    A LoRA's map is the bridge to the vectors as they were.
+    A LoRA's map is the bridge to the vectors as they were, by which the engine leaves documents where it is told to.
     """
     pairs = [Pair(question, material.memories[place]) for question, place in material.lessons[:_TAUGHT]]
     learnt: Adaptation = replace(adapter, epochs=1).learn(encoder, pairs)
@@ -295,7 +295,7 @@ def _overheads(
         moved = learnt
     else:
         texts = list(material.memories[:_BRIDGED])
-        bridge = low_rank_affine(adapted.encode_document(texts), encoder.encode_document(texts))
+        bridge = mean_drift(adapted.encode_document(texts), encoder.encode_document(texts))
         moved, facts["bridge_bytes"] = bridge, len(bridge.to_bytes())
     texts = [material.questions[place % len(material.questions)] for place in range(count)]
     vectors = encoder.encode_query(texts)

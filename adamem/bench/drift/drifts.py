@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
-from adamem.adapt import LoRAAdapter, LoRALearner, Pair, QueryAdapter
-from adamem.bench.adaptation.arms import shuffled
+from adamem.adapt import LoRAAdapter, LoRALearner, QueryAdapter
+from adamem.bench.adaptation.arms import Taught, as_they_are, shuffled
 from adamem.bench.drift.remembered import Remembered
 from adamem.bench.drift.texts import Texts
 from adamem.encoders.query_map import QueryMap, unit
@@ -48,10 +48,9 @@ class Moved:
 
 
 Drift = Callable[[Setting], Moved]
-Taught = Callable[[Sequence[Pair], np.random.Generator], list[Pair]]
 
 
-def learnt(setting: Setting, *, taught: Taught = lambda pairs, _: list(pairs)) -> Moved:
+def learnt(setting: Setting, *, taught: Taught = as_they_are) -> Moved:
     """A LoRA that has learnt the pairs in batches, and a query map that has learnt them too."""
     texts, recipe = setting.texts, setting.recipe
     pairs = taught(texts.pairs, setting.rng())
