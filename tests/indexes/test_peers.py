@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -160,3 +161,27 @@ def test_a_build_by_ngt_says_nothing_and_leaves_stderr_open(peer, data, capfd):
     assert capfd.readouterr() == ("", "")
     sys.stderr.write("still here\n")
     assert capfd.readouterr().err == "still here\n"
+
+
+@each("ngt")
+@pytest.mark.parametrize("fill", [1, 64, 128, 190, 255])
+def test_ngt_drops_short_cuts_whatever_memory_held(peer, tmp_path, fill):
+    """Its optimizer reads a number that it never sets: each new process, with other bytes there, builds the same graph.
+
+    The bytes are what glibc writes into memory that is given out: the fill's complement, 0 among them.
+    """
+    code = (
+        "import numpy as np\nfrom adamem.index import index_class\n"
+        "vectors = np.random.default_rng(0).standard_normal((1000, 24)).astype(np.float32)\n"
+        "for _ in range(2):\n"
+        "    built = index_class('ngt').build(vectors, np.arange(1000), metric='l2')\n"
+        "    print(built.nbytes()['graph'])\n"
+    )
+    environment = {**os.environ, "MALLOC_PERTURB_": str(fill), "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True, env=environment
+    )
+    first, second = map(int, done.stdout.split())
+    assert first == second
+    assert first < 1000 * 8 * 40  # 35 links of 8 bytes a vector; with short-cuts there are 118
+    assert list(tmp_path.iterdir()) == []

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import shutil
 import tarfile
 import tempfile
+import weakref
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import numpy as np
 
+from adamem.errors import TrialFailed
 from adamem.index import Capabilities, Param
 from adamem.types import FloatArray, Metric, ParamValue
 from adamem_indexes.peers._base import Asked, PeerIndex
@@ -31,6 +36,8 @@ class NgtIndex(PeerIndex):
     * An index lives in a folder, here a temporary one, beside what it holds in memory.
     * The optimizer's own tuning of search parameters is off: it times itself, and equal builds would differ. Its
       report goes to standard error however it is asked: that is closed while it works.
+    * **Its short-cuts are dropped for certain.** Left to itself the wheel (2.8.0.post1) drops them by chance, in most
+      processes none at all: see `_optimizer`.
     * **QG, NGT's quantised graph, is left out.** Python can search one and not build one. Built by the function that
       the wheel (2.8.0.post1) exports, on 4,700 SIFT vectors it found 0.04 to 0.31 of the ten nearest, and fewer the
       further it searched.
@@ -77,14 +84,16 @@ class NgtIndex(PeerIndex):
             index.batch_insert(vectors, num_threads=threads)
             index.save()
             index.close()
-            optimizer = ngtpy.Optimizer(
-                num_of_outgoings=params["outgoing"], num_of_incomings=params["incoming"], log_disabled=True
-            )
-            optimizer.set_processing_modes(True, False, False, False)
-            folder = tempfile.TemporaryDirectory(prefix="adamem-ngt-")
-            with _without_stderr():
-                optimizer.execute(inserted, str(Path(folder.name) / "onng"))
-        return _Opened(folder)
+            optimizer = _optimizer()
+            optimizer.set(num_of_outgoings=params["outgoing"], num_of_incomings=params["incoming"])
+            folder = _folder()
+            try:
+                with _without_stderr():
+                    optimizer.execute(inserted, str(folder / "onng"))
+                return _Opened(folder)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
 
     def _ask(self, queries: FloatArray, width: int, params: dict[str, ParamValue]) -> Asked:
         epsilon, search = params["epsilon"], self._native.index.search
@@ -115,22 +124,82 @@ class NgtIndex(PeerIndex):
         metric: Metric,  # noqa: ARG003 -- the hook's signature
         params: dict[str, ParamValue],  # noqa: ARG003 -- the hook's signature
     ) -> Any:
-        folder = tempfile.TemporaryDirectory(prefix="adamem-ngt-")
-        with unpacked(path) as source:
-            (source / "onng").rename(Path(folder.name) / "onng")
-        return _Opened(folder)
+        folder = _folder()
+        try:
+            with unpacked(path) as source:
+                (source / "onng").rename(folder / "onng")
+            return _Opened(folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 class _Opened:
     """An open index and the folder it lives in, which goes with it."""
 
-    def __init__(self, folder: tempfile.TemporaryDirectory[str]) -> None:
-        self._folder = folder
-        self.path = Path(folder.name) / "onng"
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "onng"
         self.index = ngtpy.Index(str(self.path), read_only=True, log_disabled=True)
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
 
-    def __del__(self) -> None:
-        self._folder.cleanup()
+
+def _folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="adamem-ngt-"))
+
+
+@cache
+def _optimizer() -> Any:
+    """The process's optimizer, one that is seen to drop short-cuts (the paper's path adjustment, section 4.2).
+
+    In ngt 2.8.0.post1 how far round a path may be that replaces an edge is read from a member that its constructor
+    never sets. Where memory held a zero no edge is ever dropped, which leaves three times as many; where it held a
+    number from 2 on all are, as published. So bytes of such numbers are left where the next object is made, and the
+    object is tried on a triangle whose longest side has a way round 1.98 times as long.
+    """
+    corners = np.array([[0.0, 0.0], [0.505, 0.86312], [1.01, 0.0]], dtype=np.float32)
+    tried = []  # kept until one is sound: another is made elsewhere only while these hold their places
+    with tempfile.TemporaryDirectory(prefix="adamem-ngt-") as folder, _without_stderr():
+        triangle, out = str(Path(folder) / "triangle"), Path(folder) / "out"
+        ngtpy.create(triangle, 2, edge_size_for_creation=10, edge_size_for_search=0)
+        index = ngtpy.Index(triangle, log_disabled=True)
+        index.batch_insert(corners, num_threads=1)
+        index.save()
+        index.close()
+        for _ in range(50):
+            _leave_large_numbers()
+            optimizer = ngtpy.Optimizer(num_of_outgoings=10, num_of_incomings=120, log_disabled=True)
+            tried.append(optimizer)
+            sizes = []
+            for drop in (False, True):
+                optimizer.set_processing_modes(drop, False, False, False)
+                optimizer.execute(triangle, str(out))
+                sizes.append((out / "grp").stat().st_size)
+                shutil.rmtree(out)
+            if sizes[1] < sizes[0]:
+                return optimizer
+    raise TrialFailed(
+        "ngt's optimizer drops no short-cuts in this process, in 50 trials, so that what it builds is not ONNG; "
+        "leave the contestant out, or try another release of ngt"
+    )
+
+
+def _leave_large_numbers() -> None:
+    """Free memory of many sizes that the next objects are made in, full of bytes that read as 12.08 in float32."""
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = (
+        ctypes.c_void_p,
+        [ctypes.c_size_t],
+        [ctypes.c_void_p],
+    )
+    places = []
+    for size in range(24, 1032, 16):
+        for _ in range(7):  # as many as glibc keeps of a size for a thread
+            place = libc.malloc(size)
+            if place:
+                ctypes.memset(place, 0x41, size)
+                places.append(place)
+    for place in places:
+        libc.free(place)
 
 
 @contextlib.contextmanager
