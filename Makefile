@@ -49,9 +49,10 @@ lint: $(VENV)/.wheel
 	$(BIN)/lint-imports
 
 # Not `python -m pytest`, which would put the checkout in front of the installed wheel. Two processes take half the time of
-# one; no test is about time, and few hold more than one core for long.
+# one; no test is about time, and few hold more than one core for long. Threads of OpenMP that have nothing to do sleep
+# instead of spinning, which two processes of torch on two cores would do against each other: a third of their time.
 test: lint
-	$(BIN)/pytest -m "not soak" -n auto --maxprocesses 4 --dist worksteal
+	OMP_WAIT_POLICY=passive $(BIN)/pytest -m "not soak" -n auto --maxprocesses 4 --dist worksteal --durations 15
 
 bench: $(VENV)/.wheel
 	$(BIN)/pytest --benchmark-only tests/indexes tests/memory

@@ -330,6 +330,27 @@ def test_a_gentle_lora_moves_less_than_the_other(setting):
 
 
 @pytest.mark.minilm
+def test_a_lora_of_queries_alone_leaves_the_documents(setting):
+    """It takes the same steps against documents as they were: questions move, no document does, and one view is all."""
+    asked = Asked.of(setting.sequence)
+    usual, alone = (list(ARMS[arm](setting)) for arm in ("lora", "lora-queries"))
+    assert [state.steps for state in alone] == [state.steps for state in usual]
+    assert [state.moves_documents for state in (*usual, *alone)] == [True, True, False, False]
+    assert not np.array_equal(alone[1].norms, usual[1].norms)
+    found, _ = run_stream(setting, lambda _: iter(alone), asked, setting.known, advance=lambda: None)
+    assert "mixed" not in found
+    assert (found["embedding_seconds"] == 0).all()
+    assert found["alarms"][:, 0] == pytest.approx(1)
+    assert found["alarms"][2, 1] < 0.9999
+    for view in ("stale", "bridged"):
+        assert (found[view] == found["anew"]).all()
+    by_hand = alone[1].encoder.encode_query(asked.questions) @ setting.base.encode_document(asked.documents).T
+    first = by_hand[:, : asked.own].argmax(axis=1)
+    own = asked.level < 2
+    assert (found["anew"][2, own, 0] == first[own]).mean() > 0.95
+
+
+@pytest.mark.minilm
 def test_own_hits_are_what_the_encoder_finds_itself(setting, monkeypatch):
     """Each task is learnt from what the encoder ranks first at its beginning, right or wrong, and no truth is in it."""
     from adamem.adapt import LoRALearner

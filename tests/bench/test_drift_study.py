@@ -19,13 +19,13 @@ from adamem.bench import validate
 from adamem.bench.adaptation import sequences
 from adamem.bench.adaptation.invented import invented
 from adamem.bench.adaptation.leakage import near_duplicates
+from adamem.bench.adaptation.remembered import Remembered
 from adamem.bench.adaptation.tasks import Sizes
 from adamem.bench.drift.bridging import BRIDGES
 from adamem.bench.drift.config import DriftExperiment
 from adamem.bench.drift.drifts import DRIFTS, Setting
 from adamem.bench.drift.indexed import Indexed, interleaved, merged, overlap
 from adamem.bench.drift.records import DriftFolder
-from adamem.bench.drift.remembered import Remembered
 from adamem.bench.drift.runner import run_drift
 from adamem.bench.drift.texts import texts_of
 from adamem.encoders import open_encoder

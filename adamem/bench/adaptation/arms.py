@@ -19,6 +19,7 @@ from adamem.bench.adaptation.tasks import Task, TaskSequence
 from adamem.bench.adaptation.variants import Variants
 from adamem.bench.adaptation.whole import WholeLearner
 from adamem.encoders import Encoder
+from adamem.encoders.adaptation import Moves
 from adamem.encoders.lora import LoraWeights
 from adamem.errors import InvalidInput
 from adamem.types import AnyArray, DoubleArray, FloatArray
@@ -102,9 +103,9 @@ Learner = LoRALearner | WholeLearner
 Taught = Callable[[Sequence[Pair], np.random.Generator], list[Pair]]
 
 
-def lora(setting: Setting, *, rank: int | None = None, gentle: bool = False) -> LoRALearner:
-    """The recipe's LoRA, of another rank or at the gentle rate."""
-    recipe = setting.learning.recipe(seed=setting.seed, rank=rank)
+def lora(setting: Setting, *, rank: int | None = None, gentle: bool = False, sides: Moves = "both") -> LoRALearner:
+    """The recipe's LoRA, of another rank, at the gentle rate, or for queries alone, against documents as they are."""
+    recipe = replace(setting.learning.recipe(seed=setting.seed, rank=rank), sides=sides)
     return LoRALearner(setting.base, replace(recipe, rate=setting.variants.gentle_rate) if gentle else recipe)
 
 
@@ -302,6 +303,7 @@ ARMS: dict[str, Arm] = {
     "lora-replay": partial(in_batches, replay=True),
     "lora-steps": one_by_one,
     "query-only": queries_only,
+    "lora-queries": partial(in_batches, learner=partial(lora, sides="queries")),
     "random": by_chance,
     "shuffled": partial(in_batches, taught=shuffled),
     "lora-4": partial(in_batches, learner=partial(lora, rank=4)),
@@ -391,7 +393,8 @@ class _Timed:
         learnt = self._learner.weights()
         norms = layer_norms(learnt) if isinstance(learnt, LoraWeights) else np.zeros(0)
         encoder = learnt.applied_to(self._setting.base)
-        return State(after, encoder, True, self._steps, self._seconds, learnt.nbytes, norms)
+        moves = not isinstance(learnt, LoraWeights) or learnt.moves == "both"
+        return State(after, encoder, moves, self._steps, self._seconds, learnt.nbytes, norms)
 
     def _count(self, *_: object) -> None:
         self._steps += 1

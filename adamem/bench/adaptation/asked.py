@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from adamem.bench.adaptation.remembered import Remembered
 from adamem.bench.adaptation.tasks import Document, Question, TaskSequence
 from adamem.encoders import Encoder
 from adamem.files import content_key
@@ -106,10 +107,8 @@ class Asked:
         return out
 
 
-class Known:
-    """An encoder that has the vectors of some texts at hand and leaves the others to `base`.
-
-    Its vectors are the base's but for the rounding of other batches, so it bears the base's name and fingerprint.
+class Known(Remembered):
+    """An encoder that embeds each text once, and has what is asked at hand.
 
     Parameters
     ----------
@@ -120,46 +119,15 @@ class Known:
     """
 
     def __init__(self, base: Encoder, asked: Asked) -> None:
-        self._base = base
+        super().__init__(base)
         self._asked = asked
-
-    @property
-    def name(self) -> str:
-        """The base's."""
-        return self._base.name
-
-    @property
-    def dim(self) -> int:
-        """The base's."""
-        return self._base.dim
-
-    @property
-    def fingerprint(self) -> str:
-        """The base's."""
-        return self._base.fingerprint
 
     @cached_property
     def questions(self) -> FloatArray:
         """float32 (q, dim): all questions of `asked`."""
-        return self._base.encode_query(self._asked.questions)
+        return self.encode_query(self._asked.questions)
 
     @cached_property
     def documents(self) -> FloatArray:
         """float32 (n, dim): all documents of `asked`."""
-        return self._base.encode_document(self._asked.documents)
-
-    def encode_query(self, texts: list[str]) -> FloatArray:
-        """Questions as float32 (len(texts), dim), unit norm."""
-        if texts == self._asked.questions:
-            return self.questions
-        return self._base.encode_query(texts)
-
-    def encode_document(self, texts: list[str]) -> FloatArray:
-        """Documents as float32 (len(texts), dim), unit norm."""
-        if all(text in self._rows for text in texts):
-            return self.documents[[self._rows[text] for text in texts]]
-        return self._base.encode_document(texts)
-
-    @cached_property
-    def _rows(self) -> dict[str, int]:
-        return {text: row for row, text in enumerate(self._asked.documents)}
+        return self.encode_document(self._asked.documents)

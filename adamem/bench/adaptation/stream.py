@@ -12,12 +12,12 @@ from adamem.bench.adaptation import drift
 from adamem.bench.adaptation.arms import Arm, Setting, State
 from adamem.bench.adaptation.asked import Asked, Known
 from adamem.bench.adaptation.gate import Verdict
-from adamem.encoders.bridges import low_rank_affine
+from adamem.encoders.bridges import mean_drift
 from adamem.types import AnyArray, FloatArray
 
 VIEWS = ("anew", "stale", "bridged")
-"""How the new questions meet the documents: all embedded anew; as the base embedded them; or so, over a bridge that was
-fitted to a share of them embedded anew."""
+"""How the new questions meet the documents: all embedded anew; as the base embedded them; or so, moved by the mean
+drift of a share of them embedded anew, which is what the engine does."""
 MIXED = (0.0, 0.1, 0.5, 0.9, 1.0)
 """Shares of the documents that are embedded anew while the others are still the base's, after the last task."""
 Arrays = dict[str, AnyArray]
@@ -88,7 +88,7 @@ def _views(
     if documents is known.documents:
         return dict.fromkeys(VIEWS, anew)
     fitted = _some(setting, asked, setting.learning.bridge)
-    bridge = low_rank_affine(documents[fitted], known.documents[fitted])
+    bridge = mean_drift(documents[fitted], known.documents[fitted])
     return {
         "anew": anew,
         "stale": asked.ranked(questions, known.documents),

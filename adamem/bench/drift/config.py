@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from adamem.adapt import LoRAAdapter
-from adamem.bench.adaptation.config import SizeName
 from adamem.bench.adaptation.sequences import SEQUENCES
 from adamem.bench.drift.bridging import BRIDGES
 from adamem.bench.drift.drifts import DRIFTS
-from adamem.errors import InvalidInput
+from adamem.bench.sized import Count, Section, SizedExperiment, require_known
 from adamem.index import index_names
 
-_Count = Annotated[int, Field(ge=1, strict=True)]
 _Share = Annotated[float, Field(gt=0, lt=1)]
 _Score = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class LearningConfig(_Section):
+class LearningConfig(Section):
     """How the encoder learns; see `LoRAAdapter`."""
 
-    rank: _Count = 16
-    alpha: _Count = 32
+    rank: Count = 16
+    alpha: Count = 32
     rate: Annotated[float, Field(gt=0, le=1)] = 5e-4
     batch: Annotated[int, Field(ge=2, strict=True)] = 32
     threads: Annotated[int, Field(ge=1, le=1024, strict=True)] = 2
@@ -38,12 +31,12 @@ class LearningConfig(_Section):
         return LoRAAdapter(**self.model_dump(), steps=steps, seed=seed)
 
 
-class EarlierConfig(_Section):
+class EarlierConfig(Section):
     """What an earlier trial found, to be set beside: recall@1 and recall@10 by exact search."""
 
     set: str
-    documents: _Count
-    questions: _Count
+    documents: Count
+    questions: Count
     before: tuple[_Score, _Score]
     """Old questions, old documents."""
     stale: tuple[_Score, _Score]
@@ -54,7 +47,7 @@ class EarlierConfig(_Section):
     """Of a document's new vector with its old one, the mean."""
 
 
-class SetConfig(_Section):
+class SetConfig(Section):
     """One collection of texts."""
 
     name: str
@@ -68,17 +61,17 @@ class SetConfig(_Section):
         return self
 
 
-class SizeConfig(_Section):
+class SizeConfig(Section):
     """One of the sizes that an experiment comes in."""
 
     sets: Annotated[list[SetConfig], Field(min_length=1)]
-    drifts: Annotated[dict[str, _Count], Field(min_length=1)]
+    drifts: Annotated[dict[str, Count], Field(min_length=1)]
     """Of each drift, over how many seeds it is measured: 0, 1, ..."""
-    questions: _Count = 400
+    questions: Count = 400
     """Held out, about other facts than those taught."""
     lessons: Annotated[int, Field(ge=2, strict=True)] = 1920
     """Questions and their documents that are taught, at most."""
-    steps: _Count = 60
+    steps: Count = 60
     """Of learning, a batch each."""
 
     @model_validator(mode="after")
@@ -97,25 +90,14 @@ class SizeConfig(_Section):
         return [drift for drift, seeds in self.drifts.items() if seed < seeds]
 
 
-class DriftExperiment(_Section):
-    """A whole experiment on drift, in its sizes."""
+class DriftExperiment(SizedExperiment[SizeConfig]):
+    """A whole experiment on drift."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
-    title: str
     study: str = "drift"
-    expected: str = ""
-    machine: str = ""
-    wall_minutes: Annotated[float, Field(gt=0)] | None = None
-    launch: str = ""
-    encoder: Annotated[str, Field(min_length=1)] = "minilm"
-    device: Literal["auto", "cpu"] = "auto"
-    """Where models run: ``auto`` takes a GPU where there is one."""
-    size: SizeName = "default"
-    """Which of the tables below is run."""
     learning: LearningConfig = LearningConfig()
-    indexes: Annotated[list[str], Field(min_length=1)] = ["spiral", "hnsw", "faiss_pq"]
+    indexes: Annotated[tuple[str, ...], Field(min_length=1)] = ("spiral", "hnsw", "faiss_pq")
     """Beside exact search, each with its default build."""
-    shares: Annotated[list[_Share], Field(min_length=1)] = [0.1, 0.5, 0.9]
+    shares: Annotated[tuple[_Share, ...], Field(min_length=1)] = (0.1, 0.5, 0.9)
     """Shares of the documents that are embedded anew while the others are as they were, between none and all."""
     bridge: _Share = 0.2
     """A bridge is fitted to this share of the documents at most, embedded anew."""
@@ -123,44 +105,12 @@ class DriftExperiment(_Section):
     """The bridge by which the old part of two indexes is asked."""
     effort: _Score = 0.99
     """The search effort of each index is the least that finds so much of the ten nearest in the old vectors."""
-    earlier: list[EarlierConfig] = []
-    quick: SizeConfig | None = None
-    default: SizeConfig | None = None
-    full: SizeConfig | None = None
+    earlier: tuple[EarlierConfig, ...] = ()
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
-        if getattr(self, self.size) is None:
-            raise ValueError(f"has no table [{self.size}], which its size asks for; add it")
-        require_known("indexes", self.indexes, [name for name in index_names() if name != "exact"])
+    def _fit(self) -> Self:
+        require_known("indexes", list(self.indexes), [name for name in index_names() if name != "exact"])
         require_known("over", [self.over], BRIDGES)
-        if sorted(set(self.shares)) != self.shares:
-            raise ValueError(f"shares = {self.shares} must rise")
+        if tuple(sorted(set(self.shares))) != self.shares:
+            raise ValueError(f"shares = {list(self.shares)} must rise")
         return self
-
-    @property
-    def chosen(self) -> SizeConfig:
-        """The size that is run."""
-        chosen: SizeConfig = getattr(self, self.size)
-        return chosen
-
-    def sized(self, size: SizeName) -> Self:
-        """The same in another size, under a name of its own. Raises `InvalidInput` if there is no table for it."""
-        if getattr(self, size) is None:
-            raise InvalidInput(f"{self.name} has no table [{size}]; add one, or leave out --{size}")
-        return self.model_copy(update={"size": size, "name": f"{self.name}-{size}"})
-
-    def resolved(self) -> dict[str, Any]:
-        """As plain JSON, every default filled in; of the sizes the one that is run."""
-        others = {"quick", "default", "full"} - {self.size}
-        return self.model_dump(mode="json", exclude=others)
-
-
-def require_known(what: str, names: list[str], known: Iterable[str]) -> None:
-    """Raise `ValueError` unless all names are known, and none stands twice."""
-    listed = list(known)
-    for name in names:
-        if name not in listed:
-            raise ValueError(f"{what} has {name!r}, expected one of {', '.join(listed)}")
-        if names.count(name) > 1:
-            raise ValueError(f"{what} has {name!r} twice; drop one")

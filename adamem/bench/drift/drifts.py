@@ -11,7 +11,7 @@ import numpy as np
 
 from adamem.adapt import LoRAAdapter, LoRALearner, QueryAdapter
 from adamem.bench.adaptation.arms import Taught, as_they_are, shuffled
-from adamem.bench.drift.remembered import Remembered
+from adamem.bench.adaptation.remembered import Remembered
 from adamem.bench.drift.texts import Texts
 from adamem.encoders.query_map import QueryMap, unit
 from adamem.types import FloatArray

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,7 +81,7 @@ class Indexed:
         """The nearest documents of each query: int32 (q, 10), -1 where there are fewer."""
         return index.search(queries, DEPTH, params=self.effort.params).ids.astype(np.int32)
 
-    def put_in(self, index: Index, queries: FloatArray, shares: list[float]) -> dict[str, AnyArray]:
+    def put_in(self, index: Index, queries: FloatArray, shares: Sequence[float]) -> dict[str, AnyArray]:
         """New vectors into the index over old ones, share after share, asked by the new queries each time.
 
         ``mixed`` int32 (shares, q, 10): one index with vectors of both spaces; ``placed`` (q, 10): all are new, put in
@@ -109,7 +109,7 @@ class Indexed:
         return out
 
     def side_by_side(
-        self, queries: FloatArray, shares: list[float], *, former: FloatArray, bridged: list[FloatArray]
+        self, queries: FloatArray, shares: Sequence[float], *, former: FloatArray, bridged: list[FloatArray]
     ) -> dict[str, AnyArray]:
         """An index of what is embedded anew beside one of what is not: int32 (shares, q, 10) each.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +24,9 @@ TUNING = 200
 class Plan:
     """What is the same for all drifts."""
 
-    indexes: list[str]
+    indexes: Sequence[str]
     """Beside exact search."""
-    shares: list[float]
+    shares: Sequence[float]
     bridge: float
     """The share of the documents to which a bridge is fitted, at most."""
     over: str

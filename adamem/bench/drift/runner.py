@@ -9,13 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from adamem.bench.adaptation.remembered import Remembered
 from adamem.bench.adapter import adapter_hash
 from adamem.bench.context import Reporter, alone_in
 from adamem.bench.drift.config import DriftExperiment, SetConfig
 from adamem.bench.drift.drifts import DRIFTS, LEARNT, Setting
 from adamem.bench.drift.measured import EXACT, Plan, measure_drift
 from adamem.bench.drift.records import DriftFolder
-from adamem.bench.drift.remembered import Remembered
 from adamem.bench.drift.texts import Texts, texts_of
 from adamem.bench.piecewise import Measured, Piecewise, refuse_foreign
 from adamem.encoders import open_encoder

@@ -191,11 +191,12 @@ def _method(gathered: Gathered) -> tuple[str, ...]:
         f"others go {learning.epochs} times over them.{_steps(gathered)}",
         "Replay draws from a reservoir of former pairs, which share the steps: LoRA with replay, and LoRA of all tasks "
         "at once, take as many as LoRA without. The gentle LoRA has no replay. The query map is learnt anew after each "
-        "task, from the task's pairs and the reservoir's.",
+        "task, from the task's pairs and the reservoir's; a LoRA of queries alone is learnt against the documents as "
+        "they were, and leaves them.",
         "The whole encoder is trained by the same loss and in the same batches, at a rate of its own. A LoRA of its "
         "own hits takes for an answer what the encoder finds first at the beginning of a task.",
-        "A bridge is a low-rank affine map from the new space to the old, fitted to a share of the documents embedded "
-        "anew (arXiv 2509.23471). Other bridges, and indexes that are not exact, stand in the study drift.",
+        "A bridge moves the new questions by the mean drift of a share of the documents embedded anew, as the engine "
+        "does. Other bridges, and indexes that are not exact, stand in the study drift.",
         "Seeds draw the lessons, the questions, the documents, the order of the tasks and what learning draws. A "
         "question that several seeds ask counts once, as its mean over them; so does a fact in single updates, over "
         "its questions. Intervals and tests are over distinct questions, or facts: more seeds of the same questions "

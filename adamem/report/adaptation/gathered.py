@@ -41,6 +41,7 @@ NAMES = {
     "lora-replay": "LoRA with replay",
     "lora-steps": "LoRA, a step an update",
     "query-only": "query map",
+    "lora-queries": "LoRA of queries alone",
     "random": "random, as far as LoRA",
     "shuffled": "LoRA of shuffled pairs",
     "lora-4": "LoRA of rank 4",
