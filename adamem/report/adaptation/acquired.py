@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -18,6 +17,7 @@ from adamem.types import AnyArray, DoubleArray
 
 MOMENTS = ("untouched", "before")
 """The first moments at which facts are asked for; then come so many updates after their own."""
+_Key = tuple[str | bool | None, ...]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Acquired:
     pieces: tuple[Piece, ...]
     arrays: tuple[dict[str, AnyArray], ...]
     further: tuple[int, ...]
-    _known: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
+    _estimates: dict[_Key, Estimate] = field(default_factory=dict, repr=False)
+    _changes: dict[_Key, Paired] = field(default_factory=dict, repr=False)
     """What has been compared already."""
 
     @property
@@ -65,18 +66,18 @@ class Acquired:
 
     def estimate(self, moment: str, *, taught: bool, view: str = "anew", form: str | None = None) -> Estimate:
         """The share that is ranked first, over distinct facts."""
-        asked = ("estimate", moment, taught, view, form)
-        if asked not in self._known:
-            self._known[asked] = share(self.found(moment, taught=taught, view=view, form=form))
-        return self._known[asked]  # type: ignore[no-any-return]
+        asked = (moment, taught, view, form)
+        if asked not in self._estimates:
+            self._estimates[asked] = share(self.found(moment, taught=taught, view=view, form=form))
+        return self._estimates[asked]
 
     def change(self, moment: str, since: str, *, taught: bool, view: str = "anew", form: str | None = None) -> Paired:
         """One moment against another, over distinct facts."""
         asked = (moment, since, taught, view, form)
-        if asked not in self._known:
+        if asked not in self._changes:
             at = [self.found(when, taught=taught, view=view, form=form) for when in (since, moment)]
-            self._known[asked] = paired(at[0], at[1])
-        return self._known[asked]  # type: ignore[no-any-return]
+            self._changes[asked] = paired(at[0], at[1])
+        return self._changes[asked]
 
     def own(self, moment: str, view: str = "anew", form: str | None = None) -> Estimate:
         """What its own update has done for a fact: the change since just before it, taught less never taught.
@@ -84,11 +85,11 @@ class Acquired:
         What the stream does to facts of its kind is in both, and falls out.
         """
         asked = ("own", moment, view, form)
-        if asked not in self._known:
+        if asked not in self._estimates:
             mine = self._mine(True, form) | self._mine(False, form)
             moved = self._first(moment, view) - self._first("before", view)
-            self._known[asked] = contrast(moved[mine], self._facts[mine], self._mine(True, None)[mine])
-        return self._known[asked]  # type: ignore[no-any-return]
+            self._estimates[asked] = contrast(moved[mine], self._facts[mine], self._mine(True, None)[mine])
+        return self._estimates[asked]
 
     def own_of_seeds(self, moment: str, view: str = "anew") -> DoubleArray:
         """float64 (seeds,): the same of each seed."""
