@@ -22,7 +22,7 @@ class Paired:
     """Mean of b - a; NaN without queries."""
     low: float
     high: float
-    """95 % percentile bootstrap over queries."""
+    """95 % percentile bootstrap over queries, or over groups of them."""
     p_value: float
     """Two-sided sign-flip permutation test of "no difference"; 1 if no query differs."""
     effect: float
@@ -32,15 +32,26 @@ class Paired:
     worse: float
 
 
-def paired(a: DoubleArray, b: DoubleArray, *, permutations: int = PERMUTATIONS, seed: int = 0) -> Paired:
+def paired(
+    a: DoubleArray,
+    b: DoubleArray,
+    *,
+    groups: AnyArray | None = None,
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+) -> Paired:
     """Compare `a` and `b`, float64 (q,) each, query by query; a query that is NaN in either is left out.
+
+    Where queries are of `groups` (q,), whole groups are drawn and change their sign: queries about one thing are not so
+    many independent ones (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8).
 
     Under "no difference" each query's difference is as likely to have the other sign; the p-value is the share of sign
     patterns, the observed one among them, whose mean is at least as far from 0 (Phipson and Smyth, "Permutation
     p-values should never be zero", 2010).
     """
     change = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
-    change = change[np.isfinite(change)]
+    known = np.isfinite(change)
+    change = change[known]
     n = change.size
     if n == 0:
         return Paired(0, *([np.nan] * 7))
@@ -48,15 +59,18 @@ def paired(a: DoubleArray, b: DoubleArray, *, permutations: int = PERMUTATIONS, 
     better, worse = float((change > 0).mean()), float((change < 0).mean())
     if not change.any():
         return Paired(n, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
-    weights, random = _drawn(seed, n)
+    sums, sizes = (change, np.ones(n)) if groups is None else _in_groups(change, groups[known])
+    weights, random = _drawn(seed, sums.size)
+    drawn = weights.astype(np.float64)
     # Not by BLAS, whose threads wait for each other longer than so small a product takes.
-    low, high = np.percentile(np.einsum("ij,j->i", weights.astype(np.float64), change) / n, (2.5, 97.5))
+    means = np.einsum("ij,j->i", drawn, sums) / np.einsum("ij,j->i", drawn, sizes)
+    low, high = np.percentile(means, (2.5, 97.5))
     extreme = 1
-    told = change[change != 0]  # a zero keeps its sign's no effect
+    told = sums[sums != 0]  # a zero keeps its sign's no effect
     rounding = 1e-12 * float(np.abs(told).sum())  # thirds that cancel out do so but for their last bits
     for start in range(0, permutations, 500):
-        drawn = random.integers(0, 2, size=(min(500, permutations - start), told.size), dtype=np.int8)
-        signs = drawn.astype(np.float64)
+        tossed = random.integers(0, 2, size=(min(500, permutations - start), told.size), dtype=np.int8)
+        signs = tossed.astype(np.float64)
         signs *= 2
         signs -= 1
         sums = np.einsum("ij,j->i", signs, told)
@@ -66,6 +80,13 @@ def paired(a: DoubleArray, b: DoubleArray, *, permutations: int = PERMUTATIONS, 
     return Paired(
         n, mean, snapped(float(low)), snapped(float(high)), extreme / (permutations + 1), effect, better, worse
     )
+
+
+def _in_groups(values: DoubleArray, groups: AnyArray) -> tuple[DoubleArray, DoubleArray]:
+    """float64 (groups,) each: the sum of each group's values, and how many there are."""
+    _, place = np.unique(groups, return_inverse=True)
+    place = place.ravel()
+    return np.bincount(place, weights=values).astype(np.float64), np.bincount(place).astype(np.float64)
 
 
 def snapped(value: float) -> float:

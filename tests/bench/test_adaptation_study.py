@@ -13,7 +13,7 @@ from adamem import report
 from adamem.adapt import Pair
 from adamem.bench import validate
 from adamem.bench.adaptation import Sizes, drift
-from adamem.bench.adaptation.acquisition import planned, pooled
+from adamem.bench.adaptation.acquisition import measure_acquisition, planned, pooled
 from adamem.bench.adaptation.arms import ARMS, Setting, noisy, shuffled
 from adamem.bench.adaptation.asked import Asked, Known
 from adamem.bench.adaptation.config import AcquisitionConfig, AdaptationExperiment
@@ -24,6 +24,7 @@ from adamem.bench.adaptation.learning import Learning
 from adamem.bench.adaptation.records import AdaptationFolder
 from adamem.bench.adaptation.replay import Reservoir
 from adamem.bench.adaptation.runner import run_adaptation
+from adamem.bench.adaptation.source import general_set
 from adamem.bench.adaptation.stream import run_stream
 from adamem.bench.adaptation.tasks import Document, General, Lesson, Question, Task, TaskSequence
 from adamem.bench.adaptation.variants import Variants
@@ -103,6 +104,7 @@ def config_of(**others):
         "acquisition": {
             "sets": ["invented"],
             "probes": 2,
+            "own_steps": [1, 3],
             "further": [2, 4],
             "pool": 16,
             "before": 3,
@@ -142,7 +144,7 @@ def test_a_whole_run_and_its_report(ran):
     arms = ["questions", "none", "lora", "query-only", "random", "joint"]
     assert run.pieces == [
         *(f"invented.{seed}.{what}" for seed in range(2) for what in arms),
-        *(f"acquisition.invented.{seed}" for seed in range(2)),
+        *(f"acquisition.invented.{seed}.{steps}" for seed in range(2) for steps in (1, 3)),
     ]
     assert verify(ran) == []
     page = (ran / "report.md").read_text()
@@ -433,7 +435,7 @@ def test_after_a_refusal_it_goes_on_from_what_it_had(setting, monkeypatch):
     from adamem.bench.adaptation.gate import Gate, Verdict
 
     said = iter([False, True, False])
-    monkeypatch.setattr(Gate, "examine", lambda *_: Verdict(0.5, 0.5, next(said), 0.0))
+    monkeypatch.setattr(Gate, "examine", lambda *_: Verdict(0.5, 0.5, next(said), 0.0, 1))
     tasks = setting.sequence.tasks
     three = replace(setting, sequence=replace(setting.sequence, tasks=(tasks[0], tasks[1], tasks[1])))
     first, second, third = ARMS["lora-gated"](three)
@@ -481,6 +483,24 @@ def test_a_gate_asks_for_what_it_held_out():
         assert gate.examine(Axes(126), Axes(126, lost=[texts.index(pair.document) for pair in taught])).after == 1
 
 
+def test_a_gate_examines_nothing_that_is_taught_with_another_answer():
+    """A question with several answers is held out with all of them, or taught with all."""
+    pairs = [Pair(f"query {n // 3}", f"document {n}") for n in range(60)]
+    gate = Gate([pair.document for pair in pairs], held_out=0.1, tolerance=0, among=9, rng=np.random.default_rng(0))
+    taught = gate.withhold(pairs)
+    assert len(taught) == 45
+    assert len({pair.query for pair in taught}) == 15
+    assert gate.examine(Axes(60), Axes(60)).questions == 15
+
+
+def test_seeds_ask_other_questions_of_the_general_set(elsewhere):
+    """One share of it after the other, and from the beginning again where it ends; no more than there are."""
+    asked = [{one.text for one in general_set(elsewhere, count=4, seed=seed).questions} for seed in range(4)]
+    assert len(asked[0] | asked[1] | asked[2]) == 12
+    assert asked[3] == asked[0]
+    assert len(general_set(elsewhere, count=50, seed=1).questions) == 12
+
+
 @pytest.mark.minilm
 def test_learning_teaches_and_shuffled_pairs_do_not(minilm, elsewhere):
     """Terms under another name: what is taught is found better in other words, unless its pairs are shuffled."""
@@ -508,7 +528,7 @@ def test_learning_teaches_and_shuffled_pairs_do_not(minilm, elsewhere):
 def test_facts_are_asked_for_when_the_record_says(ran):
     """Ranks before any update are the untouched encoder's; each fact has its moments among those recorded."""
     folder = AdaptationFolder(ran)
-    arrays = folder.arrays("acquisition.invented.0")
+    arrays = folder.arrays("acquisition.invented.0.1")
     assert arrays["taught"].tolist() == [3, 5]
     done = set(arrays["done"].tolist())
     for first in arrays["taught"].tolist():
@@ -517,18 +537,40 @@ def test_facts_are_asked_for_when_the_record_says(ran):
     assert (arrays["anew"] >= 1).all()
     assert arrays["update_ns"].size == 5 + 1 + 4
     assert (arrays["update_ns"][1:] > 1e6).all()
-    (acquired,) = gather(ran).acquired
+    acquired, longer = gather(ran).acquired
+    assert (acquired.key, longer.key) == ("invented", "invented, 3 steps")
+    other = folder.arrays("acquisition.invented.0.3")
+    for name in ("done", "taught", "group", "key"):
+        assert (other[name] == arrays[name]).all()
     assert acquired.moments == ("untouched", "before", "0", "2", "4")
     probes = arrays["taught"].size
     by_hand: dict[tuple[int, int], list[float]] = {}
     for number in range(2):
-        held = folder.arrays(f"acquisition.invented.{number}")
+        held = folder.arrays(f"acquisition.invented.{number}.1")
         for question, fact in enumerate(held["fact"].tolist()):
             if fact < probes:
                 stage = held["done"].tolist().index(held["taught"][fact] + 1 + 2)
                 by_hand.setdefault((number, fact), []).append(float(held["anew"][stage, question] == 1))
     # The two seeds make up other facts, so that none is counted twice.
     assert acquired.found("2", taught=True).tolist() == [float(np.mean(values)) for values in by_hand.values()]
+
+
+@pytest.mark.minilm
+def test_a_facts_own_update_takes_the_steps_that_it_is_given(minilm, sequence, monkeypatch):
+    """Three each, with other former pairs beside it; every other update one, but for the very first of all."""
+    from adamem.adapt import LoRALearner
+
+    given, step = [], LoRALearner.step
+    monkeypatch.setattr(LoRALearner, "step", lambda self, pairs: (given.append(pairs), step(self, pairs)))
+    config = AcquisitionConfig(sets=["invented"], probes=2, further=(2, 4), pool=16, before=3)
+    learning = Learning(rank=2, alpha=4, beside=2, threads=1)
+    plan = planned(sequence, config, seed=0)
+    measure_acquisition(minilm, sequence, config, learning, steps=3, seed=0, advance=lambda: None)
+    own = {plan.updates[number].question for number in plan.taught}
+    wanted = [lesson.question for lesson in plan.updates[1:] for _ in range(3 if lesson.question in own else 1)]
+    assert [pairs[0].query for pairs in given] == wanted
+    first, *_ = (number for number, pairs in enumerate(given) if pairs[0].query in own)
+    assert len({tuple(pair.query for pair in pairs) for pairs in given[first : first + 3]}) > 1
 
 
 def test_a_plan_teaches_each_fact_once_and_the_others_never(elsewhere):

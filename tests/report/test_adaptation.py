@@ -62,7 +62,7 @@ def made(
                     write(folder, there[-1], arrays, facts_of(tasks) if what == "questions" else {}, there[-1] in busy)
     for key in acquisition:
         for seed in range(seeds):
-            names.append(f"acquisition.{key}.{seed}")
+            names.append(f"acquisition.{key}.{seed}.1")
             if names[-1] not in lost:
                 there.append(names[-1])
                 write(folder, there[-1], (single or single_of)(seed), facts_of(tasks), there[-1] in busy)
@@ -119,6 +119,7 @@ def asked_of(tasks, questions, general, forms=("",), seed=0):
         "level": np.array(level, dtype=np.int8),
         "task": np.array(task, dtype=np.int16),
         "key": np.arange(count, dtype=np.int64) + 10**6 * seed,
+        "group": np.arange(count, dtype=np.int64) + 10**6 * seed,
         "form": np.array([forms[n % len(forms)] if level[n] < 2 else "" for n in range(count)]),
         "query": np.arange(count, dtype=np.int32),
         "document": np.array(document, dtype=np.int32),
@@ -183,6 +184,7 @@ def single_of(seed):
         "taught": taught,
         "fact": np.arange(10, dtype=np.int16),
         "key": np.arange(10, dtype=np.int64) + 10**6 * seed,
+        "group": np.arange(10, dtype=np.int64) + 10**6 * seed,
         "form": np.array([""] * 10),
         "update_ns": np.full(7, (seed + 1) * 10**8, dtype=np.int64),
         "pool": np.array([30], dtype=np.int32),
@@ -334,9 +336,44 @@ def test_where_all_is_equal_there_is_an_exact_interval_or_none(tmp_path):
     for hits, count in ((0, 12), (7, 20), (20, 20)):
         exact = scipy_stats.binomtest(hits, count).proportion_ci(method="exact")
         assert distinct.exact_interval(hits / count, count) == pytest.approx((exact.low, exact.high))
-    mixed = distinct.share(np.array([0.0, 1, 1, 0, 1] * 10))
+    mixed = distinct.share(np.array([0.0, 1, 1, 0, 1] * 10), np.arange(50))
     assert 0.4 < mixed.low < mixed.value < mixed.high < 0.8
     assert record_of(gains.gains(found), arm="lora")["general_set"] == "not decided"
+
+
+def test_questions_about_one_thing_are_resampled_together(tmp_path):
+    """Ten questions about each of five things narrow no interval: it is that of the five, and so is the test."""
+    rng = np.random.default_rng(0)
+    things = np.array([1.0, 0, 1, 0, 0])
+    values, groups = np.repeat(things, 10), np.repeat(np.arange(5), 10)
+    few, grouped, apart = (
+        distinct.share(*one) for one in ((things, np.arange(5)), (values, groups), (values, np.arange(50)))
+    )
+    assert grouped == few
+    assert grouped.high - grouped.low > 2 * (apart.high - apart.low)
+    told, tenfold = paired(np.zeros(5), things), paired(np.zeros(50), values, groups=groups)
+    assert (tenfold.low, tenfold.high, tenfold.p_value) == (told.low, told.high, told.p_value)
+    assert (tenfold.queries, tenfold.difference, tenfold.better) == (50, told.difference, told.better)
+    # Groups of several sizes: every question counts once in the mean, and a group is drawn as a whole.
+    sizes = rng.integers(1, 9, 40)
+    groups = np.repeat(np.arange(40), sizes)
+    values = np.repeat(rng.random(40) < 0.5, sizes).astype(float)
+    test = paired(np.zeros(values.size), values, groups=groups)
+    assert test.difference == pytest.approx(values.mean())
+    drawn = [rng.integers(40, size=40) for _ in range(4000)]
+    by_hand = [np.concatenate([values[groups == one] for one in some]).mean() for some in drawn[:600]]
+    assert (test.low, test.high) == pytest.approx(np.percentile(by_hand, (2.5, 97.5)), abs=0.05)
+    # In a run: all questions of each seed about one of two things.
+    path = made(tmp_path, sets=["koziev"], arms=["none", "lora"], seeds=2, found=half_learnt)
+    before = record_of(tables.levels(gather(path)), arm="lora", level="neighbours", documents="anew")
+    for seed in range(2):
+        folder, name = AdaptationFolder(path), f"koziev.{seed}.questions"
+        arrays = folder.arrays(name)
+        arrays["group"] = np.where(arrays["level"] < 2, arrays["key"] % 2, arrays["key"])
+        folder.write(folder.piece(name), arrays)
+    after = record_of(tables.levels(gather(path)), arm="lora", level="neighbours", documents="anew")
+    assert after["after"] == before["after"]
+    assert after["after_high"] - after["after_low"] > before["after_high"] - before["after_low"]
 
 
 @pytest.mark.parametrize(("count", "said"), [(30, "not decided"), (367, "not decided"), (368, "loses at most 1 point")])
@@ -443,12 +480,12 @@ def test_the_protocols_measures_stand_in_the_csv(tmp_path):
     assert told["all@10_after"] == told["fraction@5_after"] == 1
 
 
-def test_a_run_without_keys_is_refused(tmp_path):
-    """What was measured before questions had keys cannot be counted once over seeds: it says so."""
+def test_a_run_without_groups_is_refused(tmp_path):
+    """Of what was measured before questions had groups no interval can be told: it says so."""
     path = made(tmp_path, sets=["koziev"], arms=["none", "lora"], seeds=1)
     record = json.loads((path / "adaptation.json").read_text())
     (path / "adaptation.json").write_text(json.dumps(record | {"format": 1}))
-    with pytest.raises(CorruptResult, match=r"before questions had keys .* run it again"):
+    with pytest.raises(CorruptResult, match=r"before questions had groups .* run it again"):
         gather(path)
 
 
@@ -469,6 +506,7 @@ def taught_of(seed, *, same=True, twice=False):
     if twice:  # the last taught fact is asked for twice more, in vain
         arrays["fact"] = np.append(arrays["fact"], [4, 4]).astype(np.int16)
         arrays["key"] = np.append(arrays["key"], arrays["key"][4] + np.array([50, 51]))
+        arrays["group"] = np.append(arrays["group"], arrays["group"][[4, 4]])
         arrays["form"] = np.append(arrays["form"], ["", ""])
         arrays |= {view: np.concatenate([ranks, ranks[:, [4, 4]]], axis=1) for view in ("anew", "stale")}
     return arrays
@@ -559,10 +597,10 @@ def test_the_gate_is_told_by_what_it_refused_and_saved(tmp_path):
 
 def test_times_are_those_of_quiet_pieces(tmp_path):
     """Of two seeds the quiet one counts; where none was, both do and the table says so; so with single updates."""
-    busy = ["koziev.0.lora", "koziev.0.joint", "koziev.1.joint", "acquisition.koziev.1", "acquisition.banking.0"]
+    busy = ["koziev.0.lora", "koziev.0.joint", "koziev.1.joint", "acquisition.koziev.1.1", "acquisition.banking.0.1"]
     path = made(
         tmp_path, sets=["koziev"], arms=["none", "lora", "query-only", "joint"],
-        busy=[*busy, "acquisition.banking.1"], acquisition=["koziev", "banking"],
+        busy=[*busy, "acquisition.banking.1.1"], acquisition=["koziev", "banking"],
     )  # fmt: skip
     found = gather(path)
     costs = tables.costs(found)
@@ -591,7 +629,7 @@ def test_times_are_those_of_quiet_pieces(tmp_path):
 LOST = [
     "banking.1.questions", *(f"banking.1.{arm}" for arm in ("none", "lora", "joint")), "banking.0.joint",
     *(f"medquad.{seed}.{what}" for seed in range(2) for what in ("questions", "none", "lora", "joint")),
-    "acquisition.koziev.1",
+    "acquisition.koziev.1.1",
 ]  # fmt: skip
 
 

@@ -40,6 +40,8 @@ class Plan:
     """Of each question, the ids of the documents that answer it."""
     forms: list[str]
     """Of each question, its form; see `Question.form`."""
+    groups: list[str]
+    """Of each question, the group of its fact."""
 
 
 def planned(sequence: TaskSequence, config: AcquisitionConfig, *, seed: int) -> Plan:
@@ -91,6 +93,7 @@ def planned(sequence: TaskSequence, config: AcquisitionConfig, *, seed: int) -> 
         np.array([place for _, place in questions], dtype=np.int16),
         [answer_of[text] for text, _ in questions],
         [form_of[text] for text, _ in questions],
+        [facts[place].group for _, place in questions],
     )
 
 
@@ -127,10 +130,15 @@ def measure_acquisition(
     config: AcquisitionConfig,
     learning: Learning,
     *,
+    steps: int,
     seed: int,
     advance: Callable[[], object],
 ) -> dict[str, AnyArray]:
-    """What a piece ``acquisition.SET.SEED`` holds (see `adamem.bench.adaptation.records`)."""
+    """What a piece ``acquisition.SET.SEED.STEPS`` holds (see `adamem.bench.adaptation.records`).
+
+    The update of a fact that is asked for takes so many `steps`, each with other former pairs beside it; all others
+    take one.
+    """
     plan = planned(sequence, config, seed=seed)
     text_of = {document.id: document.text for document in sequence.documents}
     learner = LoRALearner(base, learning.recipe(seed=seed))
@@ -155,8 +163,9 @@ def measure_acquisition(
             lesson = plan.updates[number]
             pair = Pair(lesson.question, text_of[lesson.document], lesson.group)
             begun = time.perf_counter_ns()
-            if former := reservoir.beside(pair, learning.beside):
-                learner.step([pair, *former])
+            for _ in range(steps if number in probes else 1):
+                if former := reservoir.beside(pair, learning.beside):
+                    learner.step([pair, *former])
             nanoseconds[number] = time.perf_counter_ns() - begun
             if number not in probes:
                 reservoir.offer(pair)
@@ -166,9 +175,8 @@ def measure_acquisition(
         "done": np.array(plan.checkpoints, dtype=np.int32),
         "taught": np.array(plan.taught, dtype=np.int32),
         "fact": plan.fact,
-        "key": np.array(
-            [stable_key(text, *sorted(ids)) for text, ids in zip(plan.wordings, plan.relevant, strict=True)]
-        ),
+        "key": np.array([stable_key(text) for text in plan.wordings]),
+        "group": np.array([stable_key(group) for group in plan.groups]),
         "form": np.array(plan.forms, dtype=np.str_),
         "update_ns": nanoseconds,
         "pool": np.array([len(pool.texts)], dtype=np.int32),

@@ -251,7 +251,12 @@ def by_chance(setting: Setting) -> Iterator[State]:
         return float(np.log(max(1 - moved, _LEAST / 2) / max(1 - wanted, _LEAST)))
 
     for number, alarms in enumerate(setting.of_followed("alarms")[1:], start=1):
-        power = brentq(distance, *_POWERS, args=(float(alarms[drift.DOCUMENT_COSINE]),), xtol=0.02)
+        wanted = float(alarms[drift.DOCUMENT_COSINE])
+        ends = [distance(power, wanted) for power in _POWERS]
+        if ends[0] * ends[1] < 0:
+            power = brentq(distance, *_POWERS, args=(wanted,), xtol=0.02)
+        else:  # farther than any random one moves them: as far as it can
+            power = _POWERS[int(np.argmin(np.abs(ends)))]
         found = random(power)
         yield State(number, found.applied_to(setting.base), True, 0, 0.0, found.nbytes, layer_norms(found))
 

@@ -42,6 +42,8 @@ class Asked:
     """int16 (q,): from 0; -1 at level c."""
     key: AnyArray
     """int64 (q,): one question has one key in every sequence, whichever seed drew it."""
+    group: AnyArray
+    """int64 (q,): likewise of what it is about; see `Question.group`."""
     form: AnyArray
     """str (q,): see `Question.form`."""
     query: AnyArray
@@ -74,7 +76,8 @@ class Asked:
             [one.text for one in questions],
             np.array([level for _, level, _, _ in held], dtype=np.int8),
             np.array([task for _, _, task, _ in held], dtype=np.int16),
-            np.array([stable_key(one.text, *sorted(one.relevant)) for one in questions], dtype=np.int64),
+            np.array([stable_key(one.text) for one in questions], dtype=np.int64),
+            np.array([stable_key(one.group) for one in questions], dtype=np.int64),
             np.array([one.form for one in questions], dtype=np.str_),
             query,
             document,
@@ -87,6 +90,7 @@ class Asked:
             "level": self.level,
             "task": self.task,
             "key": self.key,
+            "group": self.group,
             "form": self.form,
             "query": self.query,
             "document": self.document,

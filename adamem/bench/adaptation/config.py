@@ -69,6 +69,8 @@ class AcquisitionConfig(Section):
     """Facts that are taught and asked for; as many others are asked for and never taught."""
     further: Annotated[tuple[Count, ...], Field(min_length=1)] = (10, 100, 1000)
     """So many further updates after its own, a fact is asked for again; the first is also what lies between two."""
+    own_steps: Annotated[tuple[Count, ...], Field(min_length=1)] = (1,)
+    """So many steps of the optimiser a fact's own update takes; a stream of its own for each."""
     pool: Annotated[int, Field(ge=10, strict=True)] = 250
     """Documents among which is searched: those of the facts, and others drawn at random."""
     before: Count = 20
@@ -86,6 +88,8 @@ class AcquisitionConfig(Section):
             raise ValueError(f"a pool of {self.pool} cannot hold {2 * self.probes} facts; allow more, or fewer probes")
         if tuple(sorted(set(self.further))) != self.further:
             raise ValueError(f"further = {list(self.further)} must rise")
+        if tuple(sorted(set(self.own_steps))) != self.own_steps:
+            raise ValueError(f"own_steps = {list(self.own_steps)} must rise")
         return self
 
     def sizes(self) -> Sizes:

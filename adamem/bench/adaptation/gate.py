@@ -25,6 +25,8 @@ class Verdict(NamedTuple):
     refused: bool
     seconds: float
     """That the exam took."""
+    questions: int
+    """That it asked."""
 
 
 class Gate:
@@ -53,11 +55,15 @@ class Gate:
         self._held: list[Pair] = []
 
     def withhold(self, pairs: Sequence[Pair]) -> list[Pair]:
-        """The pairs that are left to be taught, in their order; the others are asked for in every exam from now on."""
-        count = min(max(FEWEST, round(self._held_out * len(pairs))), len(pairs) // 2)
-        held = set(self._rng.permutation(len(pairs))[:count].tolist())
-        self._held += [pair for place, pair in enumerate(pairs) if place in held]
-        return [pair for place, pair in enumerate(pairs) if place not in held]
+        """The pairs that are left to be taught, in their order; the others are asked for in every exam from now on.
+
+        All pairs of a question go together: none is examined that is taught with another of its answers.
+        """
+        questions = list(dict.fromkeys(pair.query for pair in pairs))
+        count = min(max(FEWEST, round(self._held_out * len(questions))), len(questions) // 2)
+        held = {questions[place] for place in self._rng.permutation(len(questions))[:count].tolist()}
+        self._held += [pair for pair in pairs if pair.query in held]
+        return [pair for pair in pairs if pair.query not in held]
 
     def examine(self, former: Encoder, candidate: Encoder) -> Verdict:
         """Whether the candidate may take the former's place."""
@@ -65,4 +71,5 @@ class Gate:
         answers = [pair.document for pair in self._held]
         exam = Exam(tuple(pair.query for pair in self._held), (*answers, *self._others), tuple(range(len(answers))))
         before, after = exam.mark(former), exam.mark(candidate)
-        return Verdict(before, after, after < before - self._tolerance, time.perf_counter() - begun)
+        refused = after < before - self._tolerance
+        return Verdict(before, after, refused, time.perf_counter() - begun, len(self._held))

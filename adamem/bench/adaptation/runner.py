@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,13 @@ class _Run:
         encoder = tunable(open_encoder(self.experiment.encoder))
         return encoder if self.experiment.device == "auto" else encoder.on(self.experiment.device)
 
+    @cached_property
+    def device(self) -> str:
+        """What ``auto`` has come to on this machine."""
+        from sentence_transformers.util import get_device_name  # noqa: PLC0415 -- slow to import
+
+        return str(get_device_name()) if self.experiment.device == "auto" else self.experiment.device
+
     def part(self, part: str, pieces: Piecewise) -> None:
         if part == SERVING:
             self._serving(pieces)
@@ -152,21 +159,26 @@ class _Run:
         assert config is not None
         for name in config.sets:
             sequence = sequence_of(name, sizes=config.sizes(), seed=seed)
-            spec = self._spec(sequence, seed) | {"config": config.model_dump(mode="json", exclude={"sets"})}
+            told = config.model_dump(mode="json", exclude={"sets", "own_steps"})
 
-            def measure(_: Path, sequence: TaskSequence = sequence) -> Measured:
-                self.reporter.stage(f"single updates of {sequence.name}, seed {seed}", 3 * config.probes)
+            def measure(_: Path, steps: int, sequence: TaskSequence = sequence) -> Measured:
+                what = f"single updates of {sequence.name}, seed {seed}"
+                what += f", {steps} steps for a fact’s own" if steps > 1 else ""
+                self.reporter.stage(what, 3 * config.probes)
                 arrays = measure_acquisition(
                     self.encoder,
                     sequence,
                     config,
                     self.experiment.learning.learning(),
+                    steps=steps,
                     seed=seed,
                     advance=self.reporter.advance,
                 )
                 return arrays, _facts(sequence)
 
-            pieces.piece(f"{ACQUISITION}.{name}.{seed}", spec, measure)
+            for steps in config.own_steps:
+                spec = self._spec(sequence, seed) | {"config": told | {"own_steps": steps}}
+                pieces.piece(f"{ACQUISITION}.{name}.{seed}.{steps}", spec, partial(measure, steps=steps))
 
     def _serving(self, pieces: Piecewise) -> None:
         config, learning = self.experiment.chosen.serving, self.experiment.learning.learning()
@@ -195,7 +207,7 @@ class _Run:
         return {
             "sequence": sequence.key,
             "encoder": self.encoder.fingerprint,
-            "device": experiment.device,
+            "device": self.device,
             "libraries": {name: version(name) for name in ("peft", "transformers")},
             "learning": experiment.learning.model_dump(mode="json"),
             "recipes": {
@@ -227,7 +239,8 @@ def _names(experiment: AdaptationExperiment) -> Iterator[str]:
             yield from (f"{name}.{seed}.{what}" for what in ("questions", *chosen.arms))
     if chosen.acquisition is not None:
         for seed in range(chosen.seeds):
-            yield from (f"{ACQUISITION}.{name}.{seed}" for name in chosen.acquisition.sets)
+            single = chosen.acquisition
+            yield from (f"{ACQUISITION}.{name}.{seed}.{steps}" for name in single.sets for steps in single.own_steps)
     if chosen.serving is not None:
         for seed in range(chosen.serving.seeds):
             yield from (f"{SERVING}.{how}.{seed}" for how in adapters(experiment.learning.learning(), seed=seed))

@@ -54,13 +54,17 @@ def relevant(source: str | Path) -> dict[str, list[str]]:
 
 
 def general_set(source: str | Path, *, count: int, seed: int) -> General:
-    """At most `count` judged queries of a collection, seeded, and the documents that answer them, in their order."""
+    """At most `count` judged queries of a collection, and the documents that answer them, in their order.
+
+    Seeds from 0 take one share of a shuffle after the other: as many questions differ between them as can.
+    """
     texts = load_texts(source)
     answers: dict[int, list[int]] = {}
     for query, document in zip(texts.qrels.query.tolist(), texts.qrels.document.tolist(), strict=True):
         answers.setdefault(query, []).append(document)
-    rng = np.random.default_rng([seed, 3])
-    asked = sorted(rng.permutation(sorted(answers))[:count].tolist())
+    order = np.random.default_rng(3).permutation(sorted(answers))
+    count = min(count, order.size)
+    asked = sorted(order.take(range(seed * count, (seed + 1) * count), mode="wrap").tolist())
     needed = sorted({document for query in asked for document in answers[query]})
     return General(
         texts.name,

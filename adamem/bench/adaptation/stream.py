@@ -66,6 +66,7 @@ def run_stream(
     if verdicts:
         arrays["marks"] = np.array([(np.nan, np.nan), *((one.before, one.after) for one in verdicts)])
         arrays["refused"] = np.array([False, *(one.refused for one in verdicts)])
+        arrays["examined"] = np.array([0, *(one.questions for one in verdicts)], dtype=np.int32)
         arrays["exam_seconds"] = np.array([0.0, *(one.seconds for one in verdicts)])
     return arrays, {"documents": asked.own, "questions": len(asked.questions)}
 

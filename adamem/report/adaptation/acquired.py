@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from adamem.bench.paired import Paired, paired
 from adamem.bench.pieces import Piece
@@ -28,13 +26,20 @@ class Acquired:
     fact is taught or not is drawn by each seed.
     """
 
-    key: str
+    set: str
+    steps: int
+    """That a fact's own update took."""
     pieces: tuple[Piece, ...]
     arrays: tuple[dict[str, AnyArray], ...]
     further: tuple[int, ...]
     _estimates: dict[_Key, Estimate] = field(default_factory=dict, repr=False)
     _changes: dict[_Key, Paired] = field(default_factory=dict, repr=False)
     """What has been compared already."""
+
+    @property
+    def key(self) -> str:
+        """What the report calls it."""
+        return self.set if self.steps == 1 else f"{self.set}, {self.steps} steps"
 
     @property
     def moments(self) -> tuple[str, ...]:
@@ -68,7 +73,8 @@ class Acquired:
         """The share that is ranked first, over distinct facts."""
         asked = (moment, taught, view, form)
         if asked not in self._estimates:
-            self._estimates[asked] = share(self.found(moment, taught=taught, view=view, form=form))
+            found = self.found(moment, taught=taught, view=view, form=form)
+            self._estimates[asked] = share(found, np.arange(found.size))
         return self._estimates[asked]
 
     def change(self, moment: str, since: str, *, taught: bool, view: str = "anew", form: str | None = None) -> Paired:
@@ -95,7 +101,7 @@ class Acquired:
         """float64 (seeds,): the same of each seed."""
         out = []
         for one, arrays in enumerate(self.arrays):
-            single = Acquired(self.key, self.pieces[one : one + 1], (arrays,), self.further)
+            single = Acquired(self.set, self.steps, self.pieces[one : one + 1], (arrays,), self.further)
             out.append(
                 single.change(moment, "before", taught=True, view=view).difference
                 - single.change(moment, "before", taught=False, view=view).difference
@@ -121,18 +127,10 @@ class Acquired:
     def _facts(self) -> AnyArray:
         """int32 (w,): of each question of all seeds, one after the other, its fact, numbered over all seeds.
 
-        Two seeds number facts each in its own way: facts that share a question are one.
+        Two seeds number facts each in its own way: facts of one group are one.
         """
-        own, first = [], 0
-        for arrays in self.arrays:
-            own.append(first + arrays["fact"].astype(np.int64))
-            first += int(arrays["fact"].max()) + 1
-        numbers = np.concatenate(own)
-        _, keys = np.unique(np.concatenate([arrays["key"] for arrays in self.arrays]), return_inverse=True)
-        keys = keys.ravel() + first  # questions stand behind the facts
-        size = int(keys.max()) + 1
-        joined = coo_array((np.ones(numbers.size, dtype=np.int8), (numbers, keys)), shape=(size, size))
-        return np.asarray(connected_components(joined, directed=False)[1][numbers])
+        _, facts = np.unique(np.concatenate([arrays["group"] for arrays in self.arrays]), return_inverse=True)
+        return np.asarray(facts.ravel())
 
     def _mine(self, taught: bool, form: str | None) -> AnyArray:
         """Which questions of all seeds are of facts that are taught, or are not: bool (w,)."""

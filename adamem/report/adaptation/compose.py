@@ -173,7 +173,7 @@ def _expected(gathered: Gathered) -> Block | None:
 def _method(gathered: Gathered) -> tuple[str, ...]:
     """How it was measured, in sentences."""
     learning = gathered.experiment.learning
-    known = {one.key for one in gathered.sets} | {one.key for one in gathered.acquired}
+    known = {one.key for one in gathered.sets} | {one.set for one in gathered.acquired}
     koziev = (
         "On koziev, level a asks in the other of two known forms, not in free paraphrase; level b asks in the same two "
         f"forms. {forms.explained(set(forms.EXPLAINED))} The two differ in how hard they are, so they are told apart."

@@ -9,7 +9,7 @@ from adamem.bench.adaptation.asked import LEVELS
 from adamem.bench.paired import Paired
 from adamem.bench.stats import Estimate
 from adamem.report import wording
-from adamem.report.adaptation.distinct import bounds, share
+from adamem.report.adaptation.distinct import bounds
 from adamem.report.adaptation.gathered import CONTROLS, TITLES, ArmResult, Gathered
 from adamem.report.adaptation.tables import Records, label, named, span
 from adamem.report.document import Cell, Column, Group, Table
@@ -24,7 +24,7 @@ def controls(gathered: Gathered) -> Table | None:
     for one in gathered.sets:
         rows = []
         for arm in (one.arms[name] for name in CONTROLS if name in one.arms):
-            tests, after = [arm.change(level) for level in range(len(LEVELS))], share(arm.pooled(0, -1))
+            tests, after = [arm.change(level) for level in range(len(LEVELS))], arm.share(0, -1)
             chance, beside = chance_of(arm), one.arms.get(FOLLOWS.get(arm.name, "lora"))
             said = [above(tests[0]), *([at_chance(after, chance)] if arm.name == SHUFFLED else [])]
             rows.append(
@@ -110,7 +110,7 @@ def sentence(gathered: Gathered) -> str:
     wrong = [(key, arm) for key, arm in found if arm.name == SHUFFLED]
     told = []
     for key, arm in wrong:
-        after, chance = share(arm.pooled(0, -1)), chance_of(arm)
+        after, chance = arm.share(0, -1), chance_of(arm)
         told.append(f"{key} {at_chance(after, chance)} ({wording.score(after.value)} against {wording.score(chance)})")
     if told:
         said += f" Taught shuffled pairs, recall@1 of level a is: {'; '.join(told)}."

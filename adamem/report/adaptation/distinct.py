@@ -1,7 +1,8 @@
 """What is asked in several seeds counts once: means over seeds first, and intervals over what differs from each other.
 
 Two seeds draw some of the same questions, or all of them where a collection has no more. Resampled as if they were
-others, they would narrow an interval that more seeds cannot narrow: what seeds spread by is told beside it.
+others, they would narrow an interval that more seeds cannot narrow: what seeds spread by is told beside it. For the
+same reason it is groups that are resampled: all questions about a fact, an intent, an entity or a term.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from scipy.special import betaincinv  # the beta distribution's quantile; scipy.
 
 from adamem.bench.bootstrap import RESAMPLES
 from adamem.bench.paired import Paired, snapped
-from adamem.bench.stats import Estimate, mean_estimate
+from adamem.bench.stats import Estimate
 from adamem.types import AnyArray, DoubleArray
 
 
@@ -22,17 +23,23 @@ def means_by_key(values: DoubleArray, keys: AnyArray) -> DoubleArray:
     return np.asarray(np.bincount(place, weights=values) / np.bincount(place))
 
 
-def share(values: DoubleArray) -> Estimate:
-    """The mean of `values` (n,) in [0, 1] with its 95 % interval: bootstrap, or exact where all of them are equal.
+def share(values: DoubleArray, groups: AnyArray) -> Estimate:
+    """The mean of `values` (n,) in [0, 1] with its 95 % interval: bootstrap over `groups` (n,), or exact.
 
     Resamples of equal values are all the same, which says nothing of how many there were: there the interval is that of
-    Clopper and Pearson (1934).
+    Clopper and Pearson (1934), of as many as there are groups.
     """
-    found = mean_estimate(values[None])
-    if values.size == 0 or np.ptp(values) > 0:
-        return found
-    low, high = exact_interval(float(values[0]), values.size)
-    return Estimate(found.value, low, high)
+    if values.size == 0:
+        return Estimate(np.nan, np.nan, np.nan)
+    _, place = np.unique(groups, return_inverse=True)
+    place = place.ravel()
+    sums, sizes = np.bincount(place, weights=values), np.bincount(place)
+    value = float(values.mean())
+    if np.ptp(values) == 0:
+        return Estimate(value, *exact_interval(value, sums.size))
+    drawn = _weights(sums.size)
+    low, high = np.percentile((drawn @ sums) / (drawn @ sizes), (2.5, 97.5))
+    return Estimate(value, float(low), float(high))
 
 
 def exact_interval(value: float, count: int) -> tuple[float, float]:
@@ -62,9 +69,7 @@ def contrast(values: DoubleArray, keys: AnyArray, treated: AnyArray) -> Estimate
     value = snapped(float(sides[0][1].mean() - sides[1][1].mean()))
     if all(np.ptp(found) == 0 for _, found in sides):
         return Estimate(value, np.nan, np.nan)
-    weights = np.random.default_rng([0, names.size]).multinomial(
-        names.size, np.full(names.size, 1 / names.size), size=RESAMPLES
-    )
+    weights = _weights(names.size)
     means = []
     for at, found in sides:
         drawn = weights[:, at]  # (resamples, facts of this side)
@@ -72,6 +77,11 @@ def contrast(values: DoubleArray, keys: AnyArray, treated: AnyArray) -> Estimate
         means.append(np.divide(drawn @ found, count, out=np.full(RESAMPLES, np.nan), where=count > 0))
     low, high = np.nanpercentile(means[0] - means[1], (2.5, 97.5))
     return Estimate(value, snapped(float(low)), snapped(float(high)))
+
+
+def _weights(count: int) -> AnyArray:
+    """How often each of so many is drawn: int (resamples, count)."""
+    return np.random.default_rng([0, count]).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
 
 
 def bounds(test: Paired) -> tuple[float | None, float | None]:

@@ -17,11 +17,12 @@ from adamem.bench.adaptation.records import FORMAT, AdaptationFolder, Adaptation
 from adamem.bench.paired import Paired, paired
 from adamem.bench.pieces import Piece
 from adamem.bench.quality import TaskQuality, quality_of
+from adamem.bench.stats import Estimate
 from adamem.bench.toml import validate
 from adamem.data.dataset import Qrels
 from adamem.errors import ConfigError, CorruptResult
 from adamem.report.adaptation.acquired import Acquired, is_quiet
-from adamem.report.adaptation.distinct import means_by_key
+from adamem.report.adaptation.distinct import means_by_key, share
 from adamem.types import AnyArray, DoubleArray
 
 MEASURES: dict[str, tuple[int, str]] = {
@@ -176,11 +177,20 @@ class ArmResult:
         return self._distinct(stage, view, measure, lambda one: one.of_level(level, form))
 
     def change(self, level: int, view: str = "anew", measure: str = "recall@1", form: str | None = None) -> Paired:
-        """The last stage against the untouched encoder, over distinct questions."""
+        """The last stage against the untouched encoder, over distinct questions in their groups."""
         asked = (level, view, measure, form)
         if asked not in self._compared:
-            self._compared[asked] = paired(self.pooled(level, 0, *asked[1:]), self.pooled(level, -1, *asked[1:]))
+            at = [self.pooled(level, stage, *asked[1:]) for stage in (0, -1)]
+            self._compared[asked] = paired(*at, groups=self.groups(level, form))
         return self._compared[asked]
+
+    def share(self, level: int, stage: int, view: str = "anew") -> Estimate:
+        """Recall@1 of a level at a stage, with its interval."""
+        return share(self.pooled(level, stage, view), self.groups(level))
+
+    def groups(self, level: int, form: str | None = None) -> AnyArray:
+        """int64 (q,): the groups of the distinct questions of `pooled`."""
+        return self._groups(lambda one: one.of_level(level, form))
 
     def first_task(self, level: int, measure: str) -> FirstTask | None:
         """Of the task that each seed learnt first, a level's distinct questions.
@@ -198,7 +208,8 @@ class ArmResult:
             return None
         for since, values in (("untouched", at[0]), ("right after", at[1])):
             if (*asked, since) not in self._compared:
-                self._compared[*asked, since] = paired(values, at[2])
+                groups = self._groups(lambda one: one.of_first(level))
+                self._compared[*asked, since] = paired(values, at[2], groups=groups)
         untouched, right_after, last = (float(values.mean()) for values in at)
         kept, gained = self._compared[*asked, "right after"], self._compared[*asked, "untouched"]
         return FirstTask(untouched, right_after, last, kept, gained)
@@ -216,7 +227,8 @@ class ArmResult:
             mine, theirs = (
                 ArmResult(arm.name, tuple(one for one in arm.streams if one.seed in both)) for arm in (self, other)
             )
-            self._compared[asked] = paired(*(arm.pooled(level, -1, "anew", measure) for arm in (theirs, mine)))
+            at = [arm.pooled(level, -1, "anew", measure) for arm in (theirs, mine)]
+            self._compared[asked] = paired(*at, groups=mine.groups(level))
         return self._compared[asked]
 
     def of_seeds(self, level: int, view: str = "anew") -> DoubleArray:
@@ -266,6 +278,11 @@ class ArmResult:
         if not values:
             return np.empty(0)
         return means_by_key(np.concatenate(values), np.concatenate(keys))
+
+    def _groups(self, chosen: Callable[[Stream], AnyArray]) -> AnyArray:
+        picked = [(one.asked, chosen(one)) for one in self.streams]
+        keys, groups = (np.concatenate([asked[what][mine] for asked, mine in picked]) for what in ("key", "group"))
+        return np.asarray(groups[np.unique(keys, return_index=True)[1]])
 
 
 @dataclass(frozen=True)
@@ -353,14 +370,18 @@ class Gathered:
     def ran(self) -> list[tuple[str, str, int]]:
         """Of each sequence each arm, and the single updates of each set under no arm: how many seeds there are."""
         chosen = self.experiment.chosen
-        sets, acquired = {one.key: one for one in self.sets}, {one.key: one for one in self.acquired}
+        sets, acquired = {one.key: one for one in self.sets}, {(one.set, one.steps): one for one in self.acquired}
         out = [
             (key, arm, len(sets[key].arms[arm].streams) if key in sets and arm in sets[key].arms else 0)
             for key in chosen.sets
             for arm in chosen.arms
         ]
         if chosen.acquisition is not None:
-            out += [(key, "", len(acquired[key].pieces) if key in acquired else 0) for key in chosen.acquisition.sets]
+            out += [
+                (key, "", len(acquired[key, steps].pieces) if (key, steps) in acquired else 0)
+                for key in chosen.acquisition.sets
+                for steps in chosen.acquisition.own_steps
+            ]
         return out
 
     @property
@@ -379,7 +400,7 @@ def gather(path: Path) -> Gathered:
         raise CorruptResult(f"{error}; restore the file or run the experiment again") from error
     if run.format < FORMAT:
         raise CorruptResult(
-            f"{path} was measured before questions had keys (format {run.format}, expected {FORMAT}); run it again"
+            f"{path} was measured before questions had groups (format {run.format}, expected {FORMAT}); run it again"
         )
     chosen, there = experiment.chosen, set(run.pieces)
     # Each arm over the seeds that there are of it: a run that was cut off has some of fewer.
@@ -387,17 +408,19 @@ def gather(path: Path) -> Gathered:
     acquired = []
     if chosen.acquisition is not None:
         for key in chosen.acquisition.sets:
-            names = [f"acquisition.{key}.{seed}" for seed in range(chosen.seeds)]
-            names = [name for name in names if name in there]
-            if names:
-                acquired.append(
-                    Acquired(
-                        key,
-                        tuple(folder.piece(name) for name in names),
-                        tuple(folder.arrays(name) for name in names),
-                        tuple(chosen.acquisition.further),
+            for steps in chosen.acquisition.own_steps:
+                names = [f"acquisition.{key}.{seed}.{steps}" for seed in range(chosen.seeds)]
+                names = [name for name in names if name in there]
+                if names:
+                    acquired.append(
+                        Acquired(
+                            key,
+                            steps,
+                            tuple(folder.piece(name) for name in names),
+                            tuple(folder.arrays(name) for name in names),
+                            chosen.acquisition.further,
+                        )
                     )
-                )
     return Gathered(path, run, experiment, sets, acquired, [folder.piece(name) for name in run.pieces])
 
 

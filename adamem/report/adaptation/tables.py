@@ -10,7 +10,7 @@ from adamem.bench.adaptation.asked import LEVELS
 from adamem.bench.adaptation.drift import ALARMS
 from adamem.bench.paired import Paired
 from adamem.report import wording
-from adamem.report.adaptation.distinct import bounds, has_interval, share
+from adamem.report.adaptation.distinct import bounds, has_interval
 from adamem.report.adaptation.gathered import MEASURES, TITLES, ArmResult, Gathered, SetResult
 from adamem.report.document import Cell, Column, CsvValue, Group, Table
 from adamem.types import DoubleArray
@@ -39,7 +39,7 @@ def levels(gathered: Gathered) -> Table | None:
                 cells = [Cell(named(one, arm), VIEW_NAMES[view] if len(arm.views) > 1 else "documents stay")]
                 for level, name in enumerate(LEVELS):
                     test, seeds = arm.change(level, view), arm.of_seeds(level, view)
-                    told, ndcg = share(arm.pooled(level, -1, view)), arm.change(level, view, "ndcg@10")
+                    told, ndcg = arm.share(level, -1, view), arm.change(level, view, "ndcg@10")
                     low, high = bounds(test)
                     ndcg_low, ndcg_high = bounds(ndcg)
                     cells.append(
@@ -104,7 +104,7 @@ def levels(gathered: Gathered) -> Table | None:
 
 def other_words(gathered: Gathered) -> str:
     """What “other words” are where they are no free paraphrase: a sentence with a space before it, or nothing."""
-    if not any(key == "koziev" for key in (*(one.key for one in gathered.sets), *(a.key for a in gathered.acquired))):
+    if not any(key == "koziev" for key in (*(one.key for one in gathered.sets), *(a.set for a in gathered.acquired))):
         return ""
     return " On koziev, level a asks in the other of two known forms, not in free paraphrase."
 
@@ -124,7 +124,7 @@ HARDLY = "can hardly show a loss"
 
 
 def _cells_of_base(one: SetResult, level: int) -> Cell:
-    found = share(one.base.pooled(level, 0))
+    found = one.base.share(level, 0)
     told = [wording.interval(found, "score"), f"{one.base.asked(level):,} questions"]
     if LEVELS[level] == "general" and one.can_hardly_lose:
         told.append(HARDLY)
