@@ -167,6 +167,7 @@ def stream_of(key, arm, seed, asked, tasks, found):
         arrays |= {
             "refused": refused,
             "marks": np.array([(np.nan, np.nan), *((0.5, 0.2 if no else 0.6) for no in refused[1:])]),
+            "examined": np.array([0, *(12 * (n + 1) for n in range(tasks))], dtype=np.int32),
             "exam_seconds": np.array([0.0] + [0.5] * tasks),
         }
     return arrays
@@ -255,7 +256,7 @@ def test_an_arm_is_worth_it_where_it_gains_and_the_general_set_does_not_pay(gath
     assert query["general_questions"] == 600
     said = gains.claim(gathered)
     assert said.startswith("On 2 of 2 real sets measured an arm finds more at level a or b (recall@10")
-    assert said.endswith("koziev and banking, by “query map”.")
+    assert said.endswith("koziev and banking, by “query map”. The same on each of them: “query map”.")
 
 
 @pytest.mark.parametrize(
@@ -269,7 +270,42 @@ def test_an_arm_is_worth_it_where_it_gains_and_the_general_set_does_not_pay(gath
 )
 def test_a_loss_of_a_point_is_ruled_out_by_an_interval_alone(low, high, said):
     """Above −1 point as a whole, below it as a whole, or not decided."""
-    assert gains.verdict(Paired(100, (low + high) / 2, low, high, 0.5, 0.1, 0.1, 0.1)) == said
+    test = Paired(100, (low + high) / 2, low, high, 0.5, 0.1, 0.1, 0.1)
+    assert gains.verdict(test) == said
+    # By two measures the worse one counts.
+    well, badly = (Paired(100, where, where - 0.005, where + 0.005, 0.5, 0.1, 0.1, 0.1) for where in (0.0, -0.02))
+    assert gains.verdict(well, test) == gains.verdict(test, well) == said
+    assert gains.verdict(badly, test) == gains.verdict(test, badly) == "lost"
+
+
+def test_a_loss_at_the_first_place_alone_is_a_loss(tmp_path):
+    """What is found second instead of first is still among ten: recall@10 stays, and the arm is not named."""
+
+    def second(key, arm, stage, level, task, number, seed):
+        if level == 2:
+            return 1 if arm == "lora" and stage and number % 10 == 0 else 0
+        return 0 if stage else None
+
+    found = gather(made(tmp_path, sets=["koziev"], arms=["none", "lora"], general=400, found=second))
+    told = record_of(gains.gains(found), arm="lora")
+    assert told["general_difference"] == 0
+    assert told["general_first_difference"] == pytest.approx(-0.1)
+    assert told["general_set"] == "lost"
+    assert gains.claim(found).startswith("Not on the one real set measured there is an arm")
+
+
+def test_a_gain_among_many_arms_has_to_be_the_larger(tmp_path):
+    """Six questions of forty gained have p = 2^-5 at one level of one arm, which ten comparisons make chance."""
+
+    def lucky(key, arm, stage, level, task, number, seed):
+        gained = arm == "lora" and level == 1 and number < 3 and seed == 0
+        return 0 if level == 2 or number % 2 or (stage and gained) or (stage and arm == "lora-64") else None
+
+    arms = ["none", "lora", "lora-4", "lora-64", "lora-replay", "query-only"]
+    made_of = {"sets": ["koziev"], "seeds": 2, "general": 400, "found": lucky}
+    found = gather(made(tmp_path, arms=arms, **made_of))
+    assert record_of(gains.gains(found), arm="lora")["neighbours_low"] > 0
+    assert gains.claim(found).endswith("koziev, by “LoRA of rank 64”.")
 
 
 def test_a_claim_that_does_not_hold_is_said_so(tmp_path):
@@ -438,7 +474,9 @@ def test_controls_have_two_verdicts(tmp_path):
     assert random["general_difference"] == 0
     assert random["document_cosine"] == random["document_cosine_beside"] == 1
     said = controls.sentence(found)
-    assert said.startswith("Controls find no more than the untouched encoder: “random, as far as LoRA”")
+    assert said.startswith(
+        "Controls are not shown to find more than the untouched encoder (level a, recall@1): “random, as far as LoRA”"
+    )
     assert "koziev still above chance (0.100 against 0.025); banking at chance (0.000 against 0.025)." in said
     lucky = gather(made(tmp_path / "lucky", sets=["koziev"], arms=["none", "lora", "shuffled"],
                         found=lambda *a: 0 if a[2] else None))  # fmt: skip
@@ -529,7 +567,10 @@ def test_the_claim_is_what_an_update_does_beyond_the_stream(tmp_path):
     assert (told["since_before"], told["since_before_low"]) == pytest.approx((0.6, own.low))
     assert told["least_of_seeds"] == told["most_of_seeds"] == pytest.approx(0.6)
     said, more, *_ = compose.answer(found)
-    assert said.startswith("On koziev (en) a single update teaches its fact: right after it, the share of facts")
+    assert said.startswith(
+        "On koziev (en) a single update of one step moves its own fact towards the front: right after it, the share of "
+        "facts"
+    )
     assert "has changed by +60.00 points [" in said
     assert "when 2 more updates have followed by +20.00 points [" in said
     assert said.endswith("], not told apart from none.")
@@ -585,6 +626,7 @@ def test_the_gate_is_told_by_what_it_refused_and_saved(tmp_path):
     whole = gather(made(tmp_path / "whole", sets=["koziev"], arms=arms, found=ruined))
     told = record_of(gates(whole), arm="shuffled-gated")
     assert (told["refused"], told["updates"]) == (6, 6)
+    assert (told["least_examined"], told["most_examined"]) == (12, 36)
     assert told["wordings_saved"] == pytest.approx(0.75)
     told = record_of(gates(whole), arm="lora-gated")
     assert (told["refused"], told["wordings_saved"]) == (0, 0)

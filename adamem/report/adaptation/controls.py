@@ -106,7 +106,7 @@ def sentence(gathered: Gathered) -> str:
     if failed:
         return f"A control helps where it must not: {wording.listed(failed)}; what is said above is not to be trusted."
     names = wording.listed(list(dict.fromkeys(f"“{arm.title}”" for _, arm in found)))
-    said = f"Controls find no more than the untouched encoder: {names}."
+    said = f"Controls are not shown to find more than the untouched encoder (level a, recall@1): {names}."
     wrong = [(key, arm) for key, arm in found if arm.name == SHUFFLED]
     told = []
     for key, arm in wrong:

@@ -70,7 +70,7 @@ def forms(gathered: Gathered) -> Table | None:
         tuple(records),
         notes=(
             f"{explained(known)} Documents embedded anew. Small print: the change in points of 0.01, with a 95 % "
-            "interval over distinct questions.",
+            "interval over what they are about.",
         ),
     )
 

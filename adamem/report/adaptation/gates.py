@@ -24,6 +24,7 @@ def gates(gathered: Gathered) -> Table | None:
             refused = np.concatenate([stream.arrays["refused"][1:] for stream in arm.streams])
             marks = np.concatenate([stream.arrays["marks"][1:] for stream in arm.streams])
             moved = marks[:, 1] - marks[:, 0]
+            examined = np.sort(np.concatenate([stream.arrays["examined"][1:] for stream in arm.streams]))
             exam = float(np.mean([stream.arrays["exam_seconds"][1:].mean() for stream in arm.timed]))
             tests = [None if bare is None else arm.against(bare, level) for level in range(len(LEVELS))]
             rows.append(
@@ -38,7 +39,7 @@ def gates(gathered: Gathered) -> Table | None:
                         else Cell(wording.points(test.difference), span(test))
                         for test in tests
                     ),
-                    Cell(wording.seconds(exam)),
+                    Cell(wording.seconds(exam), f"{examined[0]:,} to {examined[-1]:,} questions"),
                 )
             )
             record: dict[str, str | int | float | None] = {
@@ -49,6 +50,8 @@ def gates(gathered: Gathered) -> Table | None:
                 "updates": int(refused.size),
                 "refused": int(refused.sum()),
                 "exam_seconds": exam,
+                "least_examined": int(examined[0]),
+                "most_examined": int(examined[-1]),
             }
             for name, test in zip(LEVELS, tests, strict=True):
                 low, high = (None, None) if test is None else bounds(test)
@@ -76,12 +79,13 @@ def gates(gathered: Gathered) -> Table | None:
         tuple(groups),
         tuple(records),
         notes=(
-            "After each task the candidate is asked for lessons of all tasks so far that were held out and never "
+            "After each task the candidate is asked the questions of all tasks so far that were held out and never "
             f"taught ({gathered.experiment.variants.held_out:.0%} of each task's), and refused if their MRR@10 fell by "
-            f"more than {gathered.experiment.variants.tolerance:g}; then the former weights stay. Against no gate: the "
-            "difference to the same arm without one, in points of 0.01, on the distinct questions of the seeds that "
-            "both have, with a 95 % interval; that arm is taught the held-out lessons too. Where pairs are shuffled, "
-            "those that are held out are not.",
+            f"more than {gathered.experiment.variants.tolerance:g}; then the former weights stay. One answer of each "
+            "is right to the exam, as to the engine's, which knows of no other. Against no gate: the difference to the "
+            "same arm without one, in points of 0.01, on the questions of the seeds that both have, with a 95 % "
+            "interval; that arm is taught the held-out lessons too. Where pairs are shuffled, those that are held out "
+            "are not.",
         ),
     )
 

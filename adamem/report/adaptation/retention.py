@@ -65,6 +65,6 @@ def retention(gathered: Gathered) -> Table | None:
         notes=(
             "The distinct questions of the task that each seed learns first (seeds draw the order), documents embedded "
             "anew. Small print: after the last task against right after the first, in points of 0.01, with a 95 % "
-            "interval over distinct questions; against the untouched encoder in the CSV.",
+            "interval over what they are about; against the untouched encoder in the CSV.",
         ),
     )

@@ -93,10 +93,10 @@ def levels(gathered: Gathered) -> Table | None:
             "exact search. Level a asks in other words for what was taught, b for other documents of the same tasks; c "
             "is another collection, never trained on and searched among its own documents."
             f"{other_words(gathered)} Small print: the change in points of 0.01 against the untouched encoder, with "
-            "its 95 % bootstrap interval over distinct questions, a question’s value being its mean over the seeds "
-            "that ask it; then what the change is in the least and the most of the seeds, each of which learns anew. "
-            "Bold: ahead by a paired test at 5 % (uncorrected). Recall@5 and @10 (any answer, the fraction of them, "
-            "all of them), MRR@10, nDCG@10 and effect sizes stand in the CSV.",
+            "its 95 % bootstrap interval over what the questions are about, a question’s value being its mean over the "
+            "seeds that ask it; then what the change is in the least and the most of the seeds, each of which learns "
+            "anew. Bold: ahead by a paired test at 5 % (uncorrected). Recall@5 and @10 (any answer, the fraction of "
+            "them, all of them), MRR@10, nDCG@10 and effect sizes stand in the CSV.",
             *weak_notes(gathered),
         ),
     )
@@ -201,7 +201,7 @@ def continual(gathered: Gathered) -> Table | None:
             "forgetting: the best of R[i][j] before the end − R[T][j], the untouched encoder being i = 0; both over "
             "all tasks but the last. Forward transfer: R[j−1][j] − R[0][j], over all but the first. In points of "
             "0.01. First task: its questions after the last task, and what that is against right after it was learnt, "
-            "with a 95 % interval over distinct questions. Worst points are the lowest means over all distinct "
+            "with a 95 % interval over what they are about. Worst points are the lowest means over all distinct "
             "questions of a level after so many tasks.",
         ),
     )
