@@ -152,7 +152,8 @@ def stream_of(key, arm, seed, asked, tasks, found):
     moves = arm not in {"none", "query-only"}
     count = np.array(after)
     spent = 1.0 + sum(map(ord, arm)) % 17
-    arrays = dict.fromkeys(("anew", "stale", "bridged"), rows) | {
+    arrays = {
+        "anew": rows,
         "alarms": np.ones((len(after), 5)),
         "after": count.astype(np.int16),
         "steps": 10 * count,
@@ -161,7 +162,9 @@ def stream_of(key, arm, seed, asked, tasks, found):
         "embedding_seconds": np.where(count > 0, 2.0 * moves, 0.0),
     }
     if moves and after[-1] == tasks:
-        arrays["mixed"] = np.stack([at(0), at(0), at(1), at(tasks), at(tasks)])
+        arrays["mixed"] = np.stack([at(0), at(0), at(1), at(tasks), at(tasks)])[:, :, 0]
+    if moves:
+        arrays |= dict.fromkeys(("stale", "bridged"), rows[-1])
     if arm.endswith("gated"):
         refused = np.array([False, *(arm.startswith("shuffled") for _ in range(tasks))])
         arrays |= {

@@ -7,12 +7,13 @@ SET, a seed N and an arm:
   question has one in every seed; ``group`` int64 (q,): what it is about has one likewise; ``form`` str (q,);
   ``query``, ``document`` int32: judgements by number; ``documents`` int32 (2,): how many are the sequence's, and how
   many there are with those of level c
-* ``SET.N.ARM``          rows (s, q, 10) int32 of each view: ``anew``, ``stale``, ``bridged``, -1 where there is none;
-  the first stage is the untouched encoder; ``after`` int16 (s,): tasks learnt; ``steps``, ``nbytes`` int64 (s,),
-  ``learning_seconds`` (s,), up to there; ``embedding_seconds`` (s,): of the sequence's documents; ``alarms`` (s, 5);
-  ``norms`` (s - 1, layers); ``mixed`` int32 (shares, q, 10), after the last task; of arms with a gate ``refused`` bool
-  (s,), ``marks`` (s, 2): MRR@10 of what was in use and of the candidate, NaN at first, ``examined`` int32 (s,):
-  how many questions, and ``exam_seconds`` (s,), of each exam
+* ``SET.N.ARM``          ``anew`` (s, q, 10): rows with all documents embedded anew, -1 where there is none; the first
+  stage is the untouched encoder; after the last task, where documents move, ``stale``, ``bridged`` (q, 10), with the
+  documents as they were (`adamem.bench.adaptation.stream.KEPT`), and ``mixed`` (shares, q), the first row where a share
+  of them is embedded anew; ``after`` int16 (s,): tasks learnt; ``steps``, ``nbytes`` int64 (s,), ``learning_seconds``
+  (s,), up to there; ``embedding_seconds`` (s,): of the sequence's documents; ``alarms`` (s, 5); ``norms``
+  (s - 1, layers); of arms with a gate ``refused`` bool (s,), ``marks`` (s, 2): MRR@10 of what was in use and of the
+  candidate, NaN at first, ``examined`` int32 (s,): how many questions, and ``exam_seconds`` (s,), of each exam
 * ``acquisition.SET.N.STEPS``  STEPS are those of a fact's own update. ``anew``, ``stale`` int32 (c, w): the rank of
   each question's best answer, from 1, when ``done`` int32 (c,) updates were done; ``taught`` int32 (p,): the number of
   each taught fact's update, from 0; ``fact`` int16 (w,): of each question, facts from p on being never taught; ``key``,

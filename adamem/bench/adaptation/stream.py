@@ -15,9 +15,9 @@ from adamem.bench.adaptation.gate import Verdict
 from adamem.encoders.bridges import mean_drift
 from adamem.types import AnyArray, FloatArray
 
-VIEWS = ("anew", "stale", "bridged")
-"""How the new questions meet the documents: all embedded anew; as the base embedded them; or so, moved by the mean
-drift of a share of them embedded anew, which is what the engine does."""
+KEPT = ("stale", "bridged")
+"""How the new questions meet documents that are not embedded anew: as they are, or moved by the mean drift of a share
+of the documents embedded anew, which is what the engine does."""
 MIXED = (0.0, 0.1, 0.5, 0.9, 1.0)
 """Shares of the documents that are embedded anew while the others are still the base's, after the last task."""
 Arrays = dict[str, AnyArray]
@@ -27,11 +27,11 @@ def run_stream(
     setting: Setting, arm: Arm, asked: Asked, known: Known, *, advance: Callable[[], object]
 ) -> tuple[Arrays, dict[str, Any]]:
     """What a piece ``SET.N.ARM`` holds (see `adamem.bench.adaptation.records`); `advance` is told after each task."""
-    rows: dict[str, list[AnyArray]] = {view: [asked.ranked(known.questions, known.documents)] for view in VIEWS}
+    anew = [asked.ranked(known.questions, known.documents)]
     alarms = [_alarms(known.questions, known.documents, asked, known)]
     costs = [(0, 0, 0, 0.0, 0.0)]
     norms: list[AnyArray] = []
-    mixed: list[AnyArray] = []
+    moved: Arrays = {}
     verdicts: list[Verdict] = []
     questions, documents = known.questions, known.documents
     for state in arm(setting):
@@ -39,17 +39,18 @@ def run_stream(
         if state.verdict is None or not state.verdict.refused:  # else all is as it was, and nothing is embedded
             questions = state.encoder.encode_query(asked.questions)
             documents, seconds = _documents(state, asked, known)
-        for view, found in _views(setting, asked, known, questions, documents).items():
-            rows[view].append(found)
+        anew.append(asked.ranked(questions, documents))
         alarms.append(_alarms(questions, documents, asked, known))
         costs.append((state.after, state.steps, state.nbytes, state.seconds, seconds))
         norms.append(state.norms)
         if state.verdict is not None:
             verdicts.append(state.verdict)
         if state.moves_documents and state.after == len(setting.sequence.tasks):
-            mixed = [_mixed(setting, asked, known, questions, documents, share) for share in MIXED]
+            moved = _moved(setting, asked, known, questions, documents)
         advance()
-    arrays: Arrays = {view: np.stack(found) for view, found in rows.items()}
+    # Half the room of int32, where so few documents have numbers.
+    number = np.int16 if len(asked.documents) < 2**15 else np.int32
+    arrays: Arrays = {name: found.astype(number) for name, found in {"anew": np.stack(anew), **moved}.items()}
     arrays["alarms"] = np.array(alarms)
     after, steps, nbytes, learning, embedding = zip(*costs, strict=True)
     arrays |= {
@@ -61,8 +62,6 @@ def run_stream(
     }
     if norms and norms[0].size:
         arrays["norms"] = np.stack(norms)
-    if mixed:
-        arrays["mixed"] = np.stack(mixed)
     if verdicts:
         arrays["marks"] = np.array([(np.nan, np.nan), *((one.before, one.after) for one in verdicts)])
         arrays["refused"] = np.array([False, *(one.refused for one in verdicts)])
@@ -81,19 +80,14 @@ def _documents(state: State, asked: Asked, known: Known) -> tuple[FloatArray, fl
     return np.concatenate([own, state.encoder.encode_document(asked.documents[asked.own :])]), seconds
 
 
-def _views(
-    setting: Setting, asked: Asked, known: Known, questions: FloatArray, documents: FloatArray
-) -> dict[str, AnyArray]:
-    """The rows of each view."""
-    anew = asked.ranked(questions, documents)
-    if documents is known.documents:
-        return dict.fromkeys(VIEWS, anew)
+def _moved(setting: Setting, asked: Asked, known: Known, questions: FloatArray, documents: FloatArray) -> Arrays:
+    """The rows where documents are not embedded anew (see `KEPT`), or only a share of them: what comes first then."""
     fitted = _some(setting, asked, setting.learning.bridge)
     bridge = mean_drift(documents[fitted], known.documents[fitted])
     return {
-        "anew": anew,
         "stale": asked.ranked(questions, known.documents),
         "bridged": asked.ranked(bridge(questions), known.documents),
+        "mixed": np.stack([_mixed(setting, asked, known, questions, documents, share)[:, 0] for share in MIXED]),
     }
 
 

@@ -86,10 +86,16 @@ class Stream:
         return bool((self.arrays["embedding_seconds"] > 0).any())
 
     def values(self, view: str = "anew", measure: str = "recall@1") -> DoubleArray:
-        """float64 (s, q): one value a question at each stage; see `adamem.bench.adaptation.stream` for the views."""
+        """float64 (s, q): one value a question at each stage; see `adamem.bench.adaptation.stream` for the views.
+
+        Of views other than ``anew``, where documents move, the first stage and the last.
+        """
         k, name = MEASURES[measure]
         if (view, k) not in self._found:
-            self._found[view, k] = [self._scored(rows, k) for rows in self.arrays[view]]
+            rows = self.arrays["anew"]
+            if view in self.arrays and view != "anew":  # those of the last stage
+                rows = np.stack([rows[0], self.arrays[view]])
+            self._found[view, k] = [self._scored(found, k) for found in rows]
         return np.stack([getattr(found, name) for found in self._found[view, k]])
 
     @property
@@ -124,8 +130,8 @@ class Stream:
 
         Empty where no document moves.
         """
-        rows = self.arrays.get("mixed", ())
-        return np.array([self._scored(found, 1).recall_any[self.of_level(level)].mean() for found in rows])
+        first = self.arrays.get("mixed", ())
+        return np.array([self._scored(found[:, None], 1).recall_any[self.of_level(level)].mean() for found in first])
 
     def matrix(self, view: str = "anew", level: int = 0) -> DoubleArray:
         """R: float64 (T + 1, T), recall@1 of each task's questions after so many tasks; NaN where not measured."""
