@@ -30,6 +30,8 @@ from adamem.types import FloatArray
 _COMMAND = "from adamem.adapt.workshop import work; work()"
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 _PATIENCE = 5.0
+_LOOK = 1.0
+"""Seconds between two looks at who has started the process."""
 
 
 class ProcessEnded(LearningFailed):
@@ -113,7 +115,7 @@ class Workshop:
                 process.stdin.flush()
                 is_well, answer = pickle.load(process.stdout)
             except (EOFError, OSError, ValueError, pickle.UnpicklingError) as error:  # or its streams were closed
-                code = self._end()
+                code = self._end(patience=_PATIENCE)
                 raise ProcessEnded(
                     f"the process that learns ended with {_exit(code)}; what had been learnt before is as it was"
                 ) from error
@@ -148,19 +150,23 @@ class Workshop:
             raise _closed()
         return process
 
-    def _end(self) -> int | None:
+    def _end(self, *, patience: float = 0.0) -> int | None:
+        """End the process, if there is one, and say its code; it has so many seconds to end by itself."""
         process, self._process = self._process, None
         if process is None:
             return None
+        try:
+            code = process.wait(timeout=patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+        # Not before it is gone: whoever waits for its answer holds them. Nor would it hear of that, where a child that
+        # was forked meanwhile holds the same pipes open.
         for stream in (process.stdin, process.stdout):
             with contextlib.suppress(OSError):
                 assert stream is not None
                 stream.close()
-        try:
-            return process.wait(timeout=_PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return process.wait()
+        return code
 
 
 # -- in the process ----------------------------------------------------------------------------------------------------
@@ -227,6 +233,7 @@ def work() -> None:
     os.dup2(2, 1)  # what libraries print is no answer
     requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(requests,), daemon=True).start()
+    threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
     base: Encoder | AdaMemError = _base(requests.get())
     while True:
         request = requests.get()
@@ -263,6 +270,13 @@ def _read(requests: queue.SimpleQueue[Any]) -> None:
             os._exit(0)
         except Exception:  # noqa: BLE001 -- broken off in the middle
             os._exit(1)
+
+
+def _watch(parent: int) -> None:
+    """End with whoever has started this, if the pipe stays open: a child that was forked may outlive a killed one."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK)
+    os._exit(0)
 
 
 def _closed() -> ProcessEnded:
