@@ -104,6 +104,7 @@ class Workshop:
         self._end()
 
     def _ask(self, request: _Request) -> Any:
+        sent = _sent(request, "the recipe")
         with self._turn:
             if self._closed.is_set():
                 raise _closed()
@@ -111,7 +112,7 @@ class Workshop:
             try:
                 assert process.stdin is not None
                 assert process.stdout is not None
-                pickle.dump(request, process.stdin)
+                pickle.dump(sent, process.stdin)
                 process.stdin.flush()
                 is_well, answer = pickle.load(process.stdout)
             except (EOFError, OSError, ValueError, pickle.UnpicklingError) as error:  # or its streams were closed
@@ -127,13 +128,7 @@ class Workshop:
         return answer
 
     def _start(self) -> subprocess.Popen[bytes]:
-        try:
-            base = pickle.dumps(self._base)
-        except Exception as error:  # whatever a class of one's own raises
-            raise InvalidInput(
-                f"the encoder {self._base.name} cannot be sent to the process that learns ({error}); "
-                "make it a class of a module of its own, without open files or locks"
-            ) from error
+        base = _sent(self._base, f"the encoder {self._base.name}")
         process = subprocess.Popen(
             [sys.executable, "-c", _COMMAND, str(self._nice)],
             stdin=subprocess.PIPE,
@@ -167,6 +162,17 @@ class Workshop:
                 assert stream is not None
                 stream.close()
         return code
+
+
+def _sent(one: object, what: str) -> bytes:
+    """As bytes, which arrive whatever is in them: what cannot be opened there can be told."""
+    try:
+        return pickle.dumps(one)
+    except Exception as error:  # whatever a class of one's own raises
+        raise InvalidInput(
+            f"{what} cannot be sent to the process that learns ({error}); "
+            "make it a class of a module of its own, without open files or locks"
+        ) from error
 
 
 # -- in the process ----------------------------------------------------------------------------------------------------
@@ -231,16 +237,17 @@ def work() -> None:
             os.nice(int(sys.argv[1]))
     out: IO[bytes] = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no answer
-    requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(requests,), daemon=True).start()
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
-    base: Encoder | AdaMemError = _base(requests.get())
+    base: Encoder | None = None
+    sent = requests.get()
     while True:
         request = requests.get()
         try:
-            if isinstance(base, AdaMemError):
-                raise base
-            answer = True, request.done(base)
+            if base is None:
+                base, sent = _received(sent, "the encoder"), b""  # a model is large
+            answer: tuple[bool, Any] = True, _received(request, "the recipe").done(base)
         except AdaMemError as error:
             answer = False, error
         except Exception as error:  # noqa: BLE001 -- of whatever library; a sentence, for not every error can be sent
@@ -249,18 +256,17 @@ def work() -> None:
         out.flush()
 
 
-def _base(sent: bytes) -> Encoder | AdaMemError:
+def _received(sent: bytes, what: str) -> Any:
     try:
-        base: Encoder = pickle.loads(sent)
-        return base
-    except Exception as error:  # noqa: BLE001 -- whatever a class of one's own raises
-        return InvalidInput(
-            f"the encoder cannot be opened in the process that learns ({type(error).__name__}: {error}); "
+        return pickle.loads(sent)
+    except Exception as error:
+        raise InvalidInput(
+            f"{what} cannot be opened in the process that learns ({type(error).__name__}: {error}); "
             "make it a class of a module of its own"
-        )
+        ) from error
 
 
-def _read(requests: queue.SimpleQueue[Any]) -> None:
+def _read(requests: queue.SimpleQueue[bytes]) -> None:
     """Take in requests while one is being served, and end with whoever sends them, even in the middle of one."""
     stream = os.fdopen(os.dup(0), "rb")
     while True:

@@ -14,6 +14,7 @@ import pytest
 
 from adamem.adapt import ProcessEnded, QueryAdapter, Workshop
 from adamem.encoders import open_encoder
+from adamem.errors import InvalidInput
 
 FOR_EVER = QueryAdapter(epochs=10**9)
 
@@ -90,3 +91,47 @@ def is_there(process):
     with contextlib.suppress(psutil.NoSuchProcess):
         return process.status() != psutil.STATUS_ZOMBIE
     return False
+
+
+def test_a_recipe_that_cannot_be_sent_is_told(facts):
+    """A class within a function has no name that another process could find; what is sent next is done."""
+
+    class Local(QueryAdapter):
+        pass
+
+    workshop = Workshop(open_encoder("hashing:64"), nice=0)
+    with pytest.raises(InvalidInput, match=r"the recipe cannot be sent to the process that learns \(.*Local"):
+        workshop.learn(Local(), facts.pairs)
+    assert workshop.learn(QueryAdapter(epochs=1), facts.pairs).kept
+    workshop.close()
+
+
+OWN = """
+from dataclasses import dataclass
+from adamem.adapt import Pair, QueryAdapter, Workshop
+from adamem.encoders import open_encoder
+from adamem.errors import InvalidInput
+
+@dataclass(frozen=True)
+class Own(QueryAdapter):
+    pass
+
+workshop = Workshop(open_encoder("hashing:64"), nice=0)
+pairs = [Pair("Where is Brimolk?", "a bakery"), Pair("Where is Tavuri?", "the ferry")]
+try:
+    workshop.learn(Own(), pairs)
+except InvalidInput as error:
+    print(error)
+    print(type(workshop.learn(QueryAdapter(epochs=1), pairs)))
+workshop.close()
+"""
+
+
+def test_a_recipe_of_the_script_itself_is_told(tmp_path):
+    """The process that learns does not run the script, so it does not have its classes; it goes on with the next."""
+    (tmp_path / "script.py").write_text(OWN)
+    done = subprocess.run([sys.executable, str(tmp_path / "script.py")], capture_output=True, text=True, check=True)
+    said, learnt = done.stdout.splitlines()
+    assert said.startswith("the recipe cannot be opened in the process that learns (AttributeError: ")
+    assert said.endswith("; make it a class of a module of its own")
+    assert "Learnt" in learnt
