@@ -34,8 +34,15 @@ _LOOK = 1.0
 """Seconds between two looks at who has started the process."""
 
 
-class ProcessEnded(LearningFailed):
-    """The process in which an encoder was learning has ended: killed, out of memory, or closed."""
+class ProcessFailed(LearningFailed):
+    """The process in which an encoder was learning failed by no fault of the pairs.
+
+    No memory or disk was to be had, or an encoder or a recipe of one's own raised what is no error of AdaMem's.
+    """
+
+
+class ProcessEnded(ProcessFailed):
+    """It has ended: killed, out of memory, or closed."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +94,7 @@ class Workshop:
         InvalidInput
             if the recipe does not fit the encoder, or the pairs teach nothing.
         LearningFailed
-            if the weights are not finite any more; `ProcessEnded` if the process was killed, which is no fault of the
-            pairs.
+            if the weights are not finite any more; `ProcessFailed` by no fault of the pairs.
         """
         learnt: Learnt = self._ask(_Learn(adapter, tuple(pairs), since, tuple(replay), exam))
         return learnt
@@ -251,7 +257,7 @@ def work() -> None:
         except AdaMemError as error:
             answer = False, error
         except Exception as error:  # noqa: BLE001 -- of whatever library; a sentence, for not every error can be sent
-            answer = False, LearningFailed(f"learning failed: {type(error).__name__}: {error}")
+            answer = False, ProcessFailed(f"the process that learns failed with {type(error).__name__}: {error}")
         pickle.dump(answer, out)
         out.flush()
 

@@ -242,7 +242,7 @@ class Tutor:
 
     def _learn(self, least: int, spent: LearningTimings) -> int | None:
         """Learn the lessons that wait, if they are so many at least: the number of what came of it, or None."""
-        from adamem.adapt import Pair, ProcessEnded  # noqa: PLC0415 -- only who learns needs it
+        from adamem.adapt import Pair, ProcessFailed  # noqa: PLC0415 -- only who learns needs it
 
         past, row = self._core.past, self._core.known_encoder()
         if row is None or self._core.read(self._learning.waiting) < least:
@@ -274,9 +274,9 @@ class Tutor:
             outcome = workshop.learn(
                 adapter, pairs, since=None if since is None else since.model, replay=replay, exam=exam
             )
-        except ProcessEnded:
+        except ProcessFailed:
             raise  # no fault of the lessons, which go on waiting
-        except LearningFailed as error:  # and not what is wrong with the encoder or the recipe
+        except LearningFailed as error:  # it is theirs, or that of a recipe that learns too fast
             reason = str(error)
             _log.warning("%d lessons have taught the encoder of %s nothing: %s", len(lessons), self._core.file, reason)
             return self._core.write(lambda: self._refuse(base, adapter, lessons, reason), past=past)

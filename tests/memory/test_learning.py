@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
 import shutil
 import signal
@@ -708,6 +709,42 @@ def test_an_encoder_that_cannot_be_sent_costs_no_lesson(tmp_path, caplog):
         assert engine.adaptations() == []
     with open_(tmp_path / "m.db") as engine:
         assert engine.learn().lessons == 9
+
+
+FAILING = """
+from adamem.encoders import open_encoder
+
+class Failing:
+    name, dim, fingerprint = "failing", 256, "f" * 64
+
+    def __init__(self, outage):
+        self._outage, self._encoder = outage, open_encoder("hashing:256")
+
+    def encode_query(self, texts):
+        return self._encoder.encode_query(texts)
+
+    def encode_document(self, texts):
+        if self._outage.exists():
+            raise OSError("no file can be opened")
+        return self._encoder.encode_document(texts)
+"""
+
+
+def test_an_outage_of_the_process_that_learns_costs_no_lesson(tmp_path, monkeypatch):
+    """What an encoder of one's own raises there is told, whatever it is; once that is over all are learnt."""
+    (tmp_path / "failing_encoder.py").write_text(FAILING)
+    monkeypatch.syspath_prepend(tmp_path)
+    outage = tmp_path / "outage"
+    encoder = importlib.import_module("failing_encoder").Failing(outage)
+    with open_(tmp_path / "m.db", encoder=encoder) as engine:
+        filled(engine)
+        outage.touch()
+        with pytest.raises(LearningFailed, match="failed with OSError: no file can be opened"):
+            engine.learn()
+        assert engine.adaptations() == []
+        assert engine._core.learning.waiting() == 8
+        outage.unlink()
+        assert engine.learn().lessons == 8
 
 
 @pytest.mark.minilm
