@@ -22,6 +22,7 @@ from adamem.encoders.adaptation import open_adaptation
 from adamem.encoders.query_map import QueryMap
 from adamem.errors import CorruptResult, InvalidInput, LearningFailed, StorageError, UnknownName
 from adamem.memory import LearningPlan, LearningTimings, MemoryEngine, Timings
+from adamem.memory.reembedding import Reembedding
 from adamem.memory.tutor import Tutor
 
 NAMES = ["Brimolk", "Tavuri", "Ostrand", "Quelvo", "Pindara", "Zemthor", "Lurique", "Fanwick"]
@@ -652,6 +653,80 @@ def test_what_is_learnt_while_all_is_embedded_by_another_encoder_is_kept_and_not
         learnt = engine.learn()
         assert (learnt.standing, learnt.in_use) == ("taken", False)
         assert engine.search("a library in Cairo", top_k=1)[0].memory.text == "a library in Cairo"
+
+
+@pytest.mark.minilm
+@pytest.mark.parametrize("moment", ["before", "meanwhile"])
+def test_lessons_wait_while_somebody_else_embeds_all_anew(tmp_path, monkeypatch, moment):
+    """What came of them could not be embedded by, and what is learnt next would not go on from it."""
+    begun, told = threading.Event(), threading.Event()
+    learn = Workshop.learn
+
+    def stop(done, total):
+        begun.set()
+        assert told.wait(60)
+        raise KeyError("stopped")
+
+    with open_(tmp_path / "m.db", encoder="minilm", adapter=LoRAAdapter(steps=1)) as engine:
+        filled(engine)
+
+        def reembed():
+            with pytest.raises(KeyError, match="stopped"):
+                engine.reembed("hashing:128", progress=stop)
+
+        somebody = threading.Thread(target=reembed)
+
+        def overtaken(self, *given, **named):
+            assert moment == "meanwhile"  # nothing is learnt in vain
+            outcome = learn(self, *given, **named)
+            somebody.start()
+            assert begun.wait(60)
+            return outcome
+
+        if moment == "before":
+            somebody.start()
+            assert begun.wait(60)
+        with monkeypatch.context() as patch:
+            patch.setattr(Workshop, "learn", overtaken)
+            with pytest.raises(StorageError, match="are being embedded anew already"):
+                engine.learn()
+        told.set()
+        somebody.join()
+        assert engine.adaptations() == []
+        assert engine._core.learning.waiting() == 8
+        learnt = engine.learn()
+        assert (learnt.lessons, learnt.standing, learnt.in_use) == (8, "taken", True)
+
+
+@pytest.mark.minilm
+def test_nothing_is_learnt_before_all_is_embedded_by_what_was(tmp_path, monkeypatch, caplog):
+    """The disk is full: the log says so, later lessons wait, and go on from what was learnt once there is room."""
+    path, recipe = tmp_path / "m.db", LoRAAdapter(steps=1)
+    with open_(path, encoder="minilm", adapter=recipe) as engine:
+        filled(engine)
+    some = LearningPlan(after=4, held_out=0.0, nice=0)
+
+    def full(self, *given):
+        raise StorageError("no room on the disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Reembedding, "embed", full)
+        with open_(path, encoder="minilm", adapter=recipe, plan=some) as engine:
+            engine._tutor.wait()
+            assert [(one.lessons, one.standing) for one in engine.adaptations()] == [(4, "waiting")]
+            assert engine._core.learning.waiting() == 4
+            assert "no room on the disk" in caplog.text
+    learn, since = Workshop.learn, []
+
+    def watched(self, *given, **named):
+        since.append(named["since"])
+        return learn(self, *given, **named)
+
+    monkeypatch.setattr(Workshop, "learn", watched)
+    with open_(path, encoder="minilm", adapter=recipe, plan=some) as engine:
+        engine._tutor.wait()
+        assert [(one.lessons, one.standing) for one in engine.adaptations()] == [(4, "taken"), (4, "taken")]
+        assert since == [engine._core.learning.model(1).model]
 
 
 @pytest.mark.parametrize("what", ["rollback", "choice"])
