@@ -349,7 +349,7 @@ class Tutor:
         from adamem.adapt import BridgedAdapter  # noqa: PLC0415 -- only who learns needs it
 
         own = [one.document for one in lessons]
-        # Other ones than the exam draws, as far as there are others.
+        # Drawn apart from what the exam draws, which may have some of them too: a bridge is told of no question.
         texts = dict.fromkeys([*own, *self._learning.distractors(_BRIDGED, seed=seed + 1, answers=own)])
         return BridgedAdapter(self._adapter, tuple(texts))  # type: ignore[arg-type]  # it says of itself if it does not fit
 
