@@ -151,7 +151,7 @@ class Tutor:
         self._lock = threading.Lock()  # held while a thread is started or ends, and while lessons are counted
         self._thread: threading.Thread | None = None
         self._stopping = False
-        self._noted = False  # whether lessons were added that the thread may not have seen
+        self._noted = False  # whether there is something that the thread may not have seen
         self._waiting = 0
         self.recount()
 
@@ -160,6 +160,8 @@ class Tutor:
         self._waiting = 0
         self.note(self._core.read(self._learning.waiting))
         if self._core.read(self._learning.unfinished) is not None:
+            with self._lock:
+                self._noted = True
             self.wake()
 
     def note(self, lessons: int) -> None:

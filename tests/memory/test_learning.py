@@ -72,6 +72,11 @@ def queried(engine):
     return engine._core.encoder.query("Where does anybody work?", engine._core.known_encoder())
 
 
+def full(self, *given):
+    """In the place of `Reembedding.embed`."""
+    raise StorageError("no room on the disk")
+
+
 def open_(path, **named):
     return MemoryEngine(path, **{"encoder": "hashing:256", "adapter": MAP, "plan": ALL, **named})
 
@@ -706,9 +711,6 @@ def test_nothing_is_learnt_before_all_is_embedded_by_what_was(tmp_path, monkeypa
         filled(engine)
     some = LearningPlan(after=4, held_out=0.0, nice=0)
 
-    def full(self, *given):
-        raise StorageError("no room on the disk")
-
     with monkeypatch.context() as patch:
         patch.setattr(Reembedding, "embed", full)
         with open_(path, encoder="minilm", adapter=recipe, plan=some) as engine:
@@ -727,6 +729,32 @@ def test_nothing_is_learnt_before_all_is_embedded_by_what_was(tmp_path, monkeypa
         engine._tutor.wait()
         assert [(one.lessons, one.standing) for one in engine.adaptations()] == [(4, "taken"), (4, "taken")]
         assert since == [engine._core.learning.model(1).model]
+
+
+@pytest.mark.minilm
+def test_a_rollback_while_it_learns_to_what_was_not_embedded_yet_has_it_embedded(tmp_path, monkeypatch):
+    """By the thread that gives up just then: nothing else would wake one until more lessons have come."""
+    plan = LearningPlan(after=8, held_out=0.0, nice=0)
+    with open_(tmp_path / "m.db", encoder="minilm", adapter=LoRAAdapter(steps=1), plan=plan) as engine:
+        with monkeypatch.context() as patch:
+            patch.setattr(Reembedding, "embed", full)
+            ids = filled(engine)
+            engine._tutor.wait()
+            assert [one.standing for one in engine.adaptations()] == ["waiting"]
+            engine.snapshot("unfinished")
+        learn = Workshop.learn
+
+        def given_up(self, *given, **named):
+            outcome = learn(self, *given, **named)
+            engine.rollback("unfinished")
+            return outcome
+
+        monkeypatch.setattr(Workshop, "learn", given_up)
+        for name in NAMES:
+            engine.feedback(reworded(name), ids[name])
+            engine._tutor.wait()  # so that no lesson comes while the last ones are learnt
+        assert [(one.standing, one.in_use) for one in engine.adaptations()] == [("taken", True)]
+        assert engine._core.learning.waiting() == 0
 
 
 @pytest.mark.parametrize("what", ["rollback", "choice"])
