@@ -123,6 +123,8 @@ class Workshop:
                 is_well, answer = pickle.load(process.stdout)
             except (EOFError, OSError, ValueError, pickle.UnpicklingError) as error:  # or its streams were closed
                 code = self._end(patience=_PATIENCE)
+                if self._closed.is_set():
+                    raise _closed() from error
                 raise ProcessEnded(
                     f"the process that learns ended with {_exit(code)}; what had been learnt before is as it was"
                 ) from error

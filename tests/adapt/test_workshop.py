@@ -52,7 +52,7 @@ def test_closing_waits_for_no_child_that_was_forked(facts):
     os.close(told)
     os.close(tell)
     assert is_closed
-    assert len(ended) == 1
+    assert [str(error) for error in ended] == ["the memory was closed while its encoder was learning; nothing is lost"]
 
 
 KILLED = """
