@@ -6,7 +6,7 @@ from adamem.adapt.lora import LoRAAdapter, LoRALearner
 from adamem.adapt.pairs import Pair
 from adamem.adapt.protocol import Adapter
 from adamem.adapt.query import QueryAdapter
-from adamem.adapt.workshop import Learnt, ProcessEnded, Workshop
+from adamem.adapt.workshop import Learnt, ProcessEnded, ProcessFailed, Workshop
 
 __all__ = [
     "Adapter",
@@ -17,6 +17,7 @@ __all__ = [
     "LoRALearner",
     "Pair",
     "ProcessEnded",
+    "ProcessFailed",
     "QueryAdapter",
     "Workshop",
 ]

@@ -13,7 +13,11 @@ from adamem.encoders.protocol import Encoder
 
 @runtime_checkable
 class Adapter(Protocol):
-    """A recipe by which an encoder learns from pairs. It is sent to another process: a frozen dataclass does."""
+    """A recipe by which an encoder learns from pairs.
+
+    It is sent to another process, which does not run the caller's script: a frozen dataclass of a module of its own
+    does.
+    """
 
     @property
     def kind(self) -> str:

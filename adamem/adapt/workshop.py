@@ -30,10 +30,19 @@ from adamem.types import FloatArray
 _COMMAND = "from adamem.adapt.workshop import work; work()"
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 _PATIENCE = 5.0
+_LOOK = 1.0
+"""Seconds between two looks at who has started the process."""
 
 
-class ProcessEnded(LearningFailed):
-    """The process in which an encoder was learning has ended: killed, out of memory, or closed."""
+class ProcessFailed(LearningFailed):
+    """The process in which an encoder was learning failed by no fault of the pairs.
+
+    No memory or disk was to be had, or an encoder or a recipe of one's own raised what is no error of AdaMem's.
+    """
+
+
+class ProcessEnded(ProcessFailed):
+    """It has ended: killed, out of memory, or closed."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +94,7 @@ class Workshop:
         InvalidInput
             if the recipe does not fit the encoder, or the pairs teach nothing.
         LearningFailed
-            if the weights are not finite any more; `ProcessEnded` if the process was killed, which is no fault of the
-            pairs.
+            if the weights are not finite any more; `ProcessFailed` by no fault of the pairs.
         """
         learnt: Learnt = self._ask(_Learn(adapter, tuple(pairs), since, tuple(replay), exam))
         return learnt
@@ -102,6 +110,7 @@ class Workshop:
         self._end()
 
     def _ask(self, request: _Request) -> Any:
+        sent = _sent(request, "the recipe")
         with self._turn:
             if self._closed.is_set():
                 raise _closed()
@@ -109,11 +118,13 @@ class Workshop:
             try:
                 assert process.stdin is not None
                 assert process.stdout is not None
-                pickle.dump(request, process.stdin)
+                pickle.dump(sent, process.stdin)
                 process.stdin.flush()
                 is_well, answer = pickle.load(process.stdout)
             except (EOFError, OSError, ValueError, pickle.UnpicklingError) as error:  # or its streams were closed
-                code = self._end()
+                code = self._end(patience=_PATIENCE)
+                if self._closed.is_set():
+                    raise _closed() from error
                 raise ProcessEnded(
                     f"the process that learns ended with {_exit(code)}; what had been learnt before is as it was"
                 ) from error
@@ -125,13 +136,7 @@ class Workshop:
         return answer
 
     def _start(self) -> subprocess.Popen[bytes]:
-        try:
-            base = pickle.dumps(self._base)
-        except Exception as error:  # whatever a class of one's own raises
-            raise InvalidInput(
-                f"the encoder {self._base.name} cannot be sent to the process that learns ({error}); "
-                "make it a class of a module of its own, without open files or locks"
-            ) from error
+        base = _sent(self._base, f"the encoder {self._base.name}")
         process = subprocess.Popen(
             [sys.executable, "-c", _COMMAND, str(self._nice)],
             stdin=subprocess.PIPE,
@@ -148,19 +153,34 @@ class Workshop:
             raise _closed()
         return process
 
-    def _end(self) -> int | None:
+    def _end(self, *, patience: float = 0.0) -> int | None:
+        """End the process, if there is one, and say its code; it has so many seconds to end by itself."""
         process, self._process = self._process, None
         if process is None:
             return None
+        try:
+            code = process.wait(timeout=patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+        # Not before it is gone: whoever waits for its answer holds them. Nor would it hear of that, where a child that
+        # was forked meanwhile holds the same pipes open.
         for stream in (process.stdin, process.stdout):
             with contextlib.suppress(OSError):
                 assert stream is not None
                 stream.close()
-        try:
-            return process.wait(timeout=_PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return process.wait()
+        return code
+
+
+def _sent(one: object, what: str) -> bytes:
+    """As bytes, which arrive whatever is in them: what cannot be opened there can be told."""
+    try:
+        return pickle.dumps(one)
+    except Exception as error:  # whatever a class of one's own raises
+        raise InvalidInput(
+            f"{what} cannot be sent to the process that learns ({error}); "
+            "make it a class of a module of its own, without open files or locks"
+        ) from error
 
 
 # -- in the process ----------------------------------------------------------------------------------------------------
@@ -225,35 +245,36 @@ def work() -> None:
             os.nice(int(sys.argv[1]))
     out: IO[bytes] = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no answer
-    requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(requests,), daemon=True).start()
-    base: Encoder | AdaMemError = _base(requests.get())
+    threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+    base: Encoder | None = None
+    sent = requests.get()
     while True:
         request = requests.get()
         try:
-            if isinstance(base, AdaMemError):
-                raise base
-            answer = True, request.done(base)
+            if base is None:
+                base, sent = _received(sent, "the encoder"), b""  # a model is large
+            answer: tuple[bool, Any] = True, _received(request, "the recipe").done(base)
         except AdaMemError as error:
             answer = False, error
         except Exception as error:  # noqa: BLE001 -- of whatever library; a sentence, for not every error can be sent
-            answer = False, LearningFailed(f"learning failed: {type(error).__name__}: {error}")
+            answer = False, ProcessFailed(f"the process that learns failed with {type(error).__name__}: {error}")
         pickle.dump(answer, out)
         out.flush()
 
 
-def _base(sent: bytes) -> Encoder | AdaMemError:
+def _received(sent: bytes, what: str) -> Any:
     try:
-        base: Encoder = pickle.loads(sent)
-        return base
-    except Exception as error:  # noqa: BLE001 -- whatever a class of one's own raises
-        return InvalidInput(
-            f"the encoder cannot be opened in the process that learns ({type(error).__name__}: {error}); "
+        return pickle.loads(sent)
+    except Exception as error:
+        raise InvalidInput(
+            f"{what} cannot be opened in the process that learns ({type(error).__name__}: {error}); "
             "make it a class of a module of its own"
-        )
+        ) from error
 
 
-def _read(requests: queue.SimpleQueue[Any]) -> None:
+def _read(requests: queue.SimpleQueue[bytes]) -> None:
     """Take in requests while one is being served, and end with whoever sends them, even in the middle of one."""
     stream = os.fdopen(os.dup(0), "rb")
     while True:
@@ -263,6 +284,13 @@ def _read(requests: queue.SimpleQueue[Any]) -> None:
             os._exit(0)
         except Exception:  # noqa: BLE001 -- broken off in the middle
             os._exit(1)
+
+
+def _watch(parent: int) -> None:
+    """End with whoever has started this, if the pipe stays open: a child that was forked may outlive a killed one."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK)
+    os._exit(0)
 
 
 def _closed() -> ProcessEnded:

@@ -6,6 +6,7 @@ that others may write while an encoder works. Then all is one write.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +18,7 @@ import numpy as np
 
 from adamem.files import storage_error
 from adamem.memory.copying import follow, foreign
-from adamem.memory.core import Core
+from adamem.memory.core import Core, EmbeddedMeanwhile
 from adamem.memory.drafts import embedded_text
 from adamem.memory.encoder_in_use import checked
 from adamem.memory.packages import Package, Packed
@@ -46,6 +47,12 @@ class _Brought:
 
 def take_in(core: Core, package: Package, into: str | None, bring: Bring | None) -> Imported:
     """See `MemoryEngine.import_package`. Raises whatever is wrong with the package, before anything is written."""
+    while True:
+        with contextlib.suppress(EmbeddedMeanwhile):  # as an addition does, it begins again
+            return _take_in(core, package, into, bring)
+
+
+def _take_in(core: Core, package: Package, into: str | None, bring: Bring | None) -> Imported:
     row = core.known_encoder()
     if not package.count:
         _names(package.memories(), into)
@@ -66,7 +73,7 @@ def take_in(core: Core, package: Package, into: str | None, bring: Bring | None)
 def _take_in_fitted(core: Core, package: Package, into: str | None, bring: Bring | None) -> Imported:
     """Into a file that has no encoder yet, by one that is fitted to the package. To be called in `Core.write`."""
     if core.row is not None:  # it has got one meanwhile
-        return take_in(core, package, into, bring)
+        return _take_in(core, package, into, bring)
     encoder = core.encoder.fit(text for some in _pieces(package.memories()) for text in _texts(some))
     with _Spool(core.path) as spool:
         names = _names(_embedded(package, spool, encoder.encode_document), into)

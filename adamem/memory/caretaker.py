@@ -291,7 +291,7 @@ class Caretaker:
         self._core.require_writer()
         past = self._core.past
         dim = fitted_dim(encoder) if isinstance(encoder, str) else None
-        with self._alone():
+        with self.alone():
             if dim is not None:
                 fitted = fitting.fit(self._live_texts(), dim)
                 return self._reembed(fitted, fitted, past, keep=keep, progress=progress)
@@ -302,13 +302,12 @@ class Caretaker:
         """Embed all memories anew by what an encoder has become, and search by it from then on; how many.
 
         `by` makes the vectors. Those of whatever else was learnt here go. It was learnt from `past`. To `spent` is
-        added how long that took.
+        added how long that took. To be called within `alone`.
         """
-        with self._alone():
-            return self._reembed(adapted, None, past, keep=True, progress=None, by=by, spent=spent)
+        return self._reembed(adapted, None, past, keep=True, progress=None, by=by, spent=spent)
 
     @contextlib.contextmanager
-    def _alone(self, *, wait: float = 0.0) -> Iterator[None]:
+    def alone(self, *, wait: float = 0.0) -> Iterator[None]:
         """Around embedding anew. Raises `StorageError` where that is being done, after so many seconds."""
         if not self._reembedding.acquire(timeout=wait):
             raise StorageError(f"the memories of {self._core.file} are being embedded anew already; wait for that")
@@ -344,7 +343,7 @@ class Caretaker:
         past = self._core.write(self._core.give_up_past, past=past)
         in_use = self._core.known_encoder()
         if in_use is None or in_use.fingerprint != encoder.fingerprint:
-            with self._alone(wait=_PATIENCE):
+            with self.alone(wait=_PATIENCE):
                 self._reembed(encoder, None, past, keep=True, progress=progress)
 
         def switch() -> None:

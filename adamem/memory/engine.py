@@ -181,7 +181,10 @@ class MemoryEngine:
         self._tutor = None
         if adapter is not None:
             try:
-                self._tutor = Tutor(self._core, self._core.learning, adapter, plan, reembed=self._caretaker.adapt)
+                caretaker = self._caretaker
+                self._tutor = Tutor(
+                    self._core, self._core.learning, adapter, plan, reembed=caretaker.adapt, alone=caretaker.alone
+                )
             except BaseException:
                 self._core.close()
                 raise
@@ -707,7 +710,8 @@ class MemoryEngine:
         """Let the encoder learn whatever is waiting for it, now, and say what came of the last of it.
 
         None where there was nothing, or where it teaches nothing: one pair alone is told from no other. To `timings` is
-        added how long the parts of it took. Raises `InvalidInput` where the engine was opened without an `adapter`.
+        added how long the parts of it took. Raises `InvalidInput` where the engine was opened without an `adapter`, and
+        `StorageError` where documents are to be moved, and all memories are being embedded anew already.
         """
         self._core.require_writer()
         if timings is not None and not isinstance(timings, LearningTimings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import math
@@ -119,6 +120,9 @@ class Tutor:
         Embeds all memories anew by an encoder, whose documents another one embeds, and searches by it from then on;
         vectors of what was learnt before go. It is given the past that it was learnt from (see `Core.past`), and what
         is to be told how long that took.
+    alone
+        Around that, and around what it follows from: nobody else embeds all anew meanwhile. Raises `StorageError` where
+        somebody does.
     """
 
     def __init__(
@@ -129,6 +133,7 @@ class Tutor:
         plan: LearningPlan,
         *,
         reembed: Callable[[Encoder, Encoder, int, LearningTimings], object],
+        alone: Callable[[], contextlib.AbstractContextManager[None]],
     ) -> None:
         if plan.documents == "bridge" and adapter.moves == "queries":
             raise InvalidInput(
@@ -140,12 +145,13 @@ class Tutor:
         self._adapter = adapter
         self._plan = plan
         self._reembed = reembed
+        self._alone = alone
         self._workshop: tuple[int, Workshop] | None = None  # by the row of the encoder that learns in it
         self._turn = threading.Lock()  # held while something is learnt
         self._lock = threading.Lock()  # held while a thread is started or ends, and while lessons are counted
         self._thread: threading.Thread | None = None
         self._stopping = False
-        self._noted = False  # whether lessons were added that the thread may not have seen
+        self._noted = False  # whether there is something that the thread may not have seen
         self._waiting = 0
         self.recount()
 
@@ -154,6 +160,8 @@ class Tutor:
         self._waiting = 0
         self.note(self._core.read(self._learning.waiting))
         if self._core.read(self._learning.unfinished) is not None:
+            with self._lock:
+                self._noted = True
             self.wake()
 
     def note(self, lessons: int) -> None:
@@ -225,6 +233,9 @@ class Tutor:
         except GivenUp as error:
             _log.info("%s", error)
             return None
+        except StorageError as error:  # no room on the disk, or somebody else embeds all anew just now
+            _log.warning("the encoder of %s cannot go on learning now: %s; nothing is lost", self._core.file, error)
+            return None
         except InvalidInput as error:
             _log.warning("the encoder of %s learns nothing: %s", self._core.file, error)
             return 0  # it is tried again when as many have come as are learnt together
@@ -234,15 +245,19 @@ class Tutor:
             return None
 
     def _catch_up(self, spent: LearningTimings) -> None:
-        """Embed anew by what was learnt last, where a kill came between."""
-        past, row = self._core.past, self._core.known_encoder()
-        unfinished = self._core.read(self._learning.unfinished)
-        if row is not None and unfinished is not None:
-            self._embed_by(unfinished, past, spent)
+        """Embed anew by what was learnt last, where a kill or a full disk came between."""
+        if self._core.read(self._learning.unfinished) is None:
+            return
+        with self._alone():
+            past, row = self._core.past, self._core.known_encoder()
+            unfinished = self._core.read(self._learning.unfinished)
+            if row is not None and unfinished is not None:
+                adapted = open_adaptation(unfinished.model).applied_to(self._core.encoder.open(unfinished.base))
+                self._embed(adapted, unfinished.base, unfinished.model, past, spent)
 
     def _learn(self, least: int, spent: LearningTimings) -> int | None:
         """Learn the lessons that wait, if they are so many at least: the number of what came of it, or None."""
-        from adamem.adapt import Pair, ProcessEnded  # noqa: PLC0415 -- only who learns needs it
+        from adamem.adapt import Pair, ProcessFailed  # noqa: PLC0415 -- only who learns needs it
 
         past, row = self._core.past, self._core.known_encoder()
         if row is None or self._core.read(self._learning.waiting) < least:
@@ -254,6 +269,9 @@ class Tutor:
                 f"the memories of {self._core.file} are embedded by {row.name}, and what is to be learnt leaves "
                 f"documents as {base.name} embeds them; go back to that one first: use_adaptation(None)"
             )
+        if moves == "both":
+            with self._alone():
+                pass  # else it could not be embedded by: sooner told than after an hour of learning
         # A pair alone teaches nothing: where no other was learnt yet, more of those that wait are learnt with it.
         for lessons in self._batches(max(least, self._plan.after)):
             if not lessons:
@@ -274,9 +292,9 @@ class Tutor:
             outcome = workshop.learn(
                 adapter, pairs, since=None if since is None else since.model, replay=replay, exam=exam
             )
-        except ProcessEnded:
+        except ProcessFailed:
             raise  # no fault of the lessons, which go on waiting
-        except LearningFailed as error:  # and not what is wrong with the encoder or the recipe
+        except LearningFailed as error:  # it is theirs, or that of a recipe that learns too fast
             reason = str(error)
             _log.warning("%d lessons have taught the encoder of %s nothing: %s", len(lessons), self._core.file, reason)
             return self._core.write(lambda: self._refuse(base, adapter, lessons, reason), past=past)
@@ -333,7 +351,7 @@ class Tutor:
         from adamem.adapt import BridgedAdapter  # noqa: PLC0415 -- only who learns needs it
 
         own = [one.document for one in lessons]
-        # Other ones than the exam draws, as far as there are others.
+        # Drawn apart from what the exam draws, which may have some of them too: a bridge is told of no question.
         texts = dict.fromkeys([*own, *self._learning.distractors(_BRIDGED, seed=seed + 1, answers=own)])
         return BridgedAdapter(self._adapter, tuple(texts))  # type: ignore[arg-type]  # it says of itself if it does not fit
 
@@ -377,24 +395,17 @@ class Tutor:
                 self._core.row = self._core.store.encoder()
             return number, waits
 
-        number, waits = self._core.write(keep, past=past)
-        spent.switching += time.perf_counter() - loaded
-        if waits:
-            self._embed(adapted, base, outcome.kept, past, spent)
+        # Lessons are learnt by it only where it can be embedded by: the next ones go on from what is in use.
+        with self._alone() if learnt.moves == "both" else contextlib.nullcontext():
+            number, waits = self._core.write(keep, past=past)
+            spent.switching += time.perf_counter() - loaded
+            if waits:
+                self._embed(adapted, base, outcome.kept, past, spent)
         return number
-
-    def _embed_by(self, learnt: Adaptation, past: int, spent: LearningTimings) -> None:
-        adapted = open_adaptation(learnt.model).applied_to(self._core.encoder.open(learnt.base))
-        self._embed(adapted, learnt.base, learnt.model, past, spent)
 
     def _embed(self, adapted: Encoder, base: EncoderRow, model: bytes, past: int, spent: LearningTimings) -> None:
         """Embed all memories anew, in the other process; searches go by the former encoder until all are there."""
-        try:
-            self._reembed(adapted, _Elsewhere(adapted, self._workshop_for(base), model), past, spent)
-        except GivenUp:
-            raise
-        except StorageError as error:  # somebody is embedding anew already
-            _log.warning("%s; what the encoder has learnt is in use after the next lessons", error)
+        self._reembed(adapted, _Elsewhere(adapted, self._workshop_for(base), model), past, spent)
 
 
 class _Elsewhere:

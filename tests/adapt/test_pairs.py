@@ -17,7 +17,7 @@ def test_the_door_is_exact():
     """The public names are these and no others."""
     assert adamem.adapt.__all__ == [
         *("Adapter", "BridgedAdapter", "Exam", "Learnt", "LoRAAdapter", "LoRALearner"),
-        *("Pair", "ProcessEnded", "QueryAdapter", "Workshop"),
+        *("Pair", "ProcessEnded", "ProcessFailed", "QueryAdapter", "Workshop"),
     ]
 
 

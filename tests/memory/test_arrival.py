@@ -104,6 +104,35 @@ def test_what_breaks_off_in_the_middle_leaves_nothing(opened, tmp_path, monkeypa
     assert not list(tmp_path.glob("tmp*"))
 
 
+class Overtaken:
+    """Something else is done once, before it embeds."""
+
+    name, dim, fingerprint = "overtaken", 64, "e" * 64
+
+    def __init__(self):
+        self.by, self._encoder = [], open_encoder("hashing:64")
+
+    def encode_document(self, said):
+        if self.by:
+            self.by.pop()()
+        return self._encoder.encode_document(said)
+
+    encode_query = encode_document
+
+
+def test_what_is_embedded_anew_meanwhile_keeps_no_package_out(opened, tmp_path):
+    """However long it took to embed it: it is embedded once more, by the encoder that the file has by then."""
+    source, encoder = opened(tmp_path / "source.db"), Overtaken()
+    source.add_many([f"text number{i}" for i in range(50)])
+    source.export_package(tmp_path / "p.zip")
+    engine = opened(tmp_path / "here.db", encoder=encoder)
+    engine.add("here before")
+    encoder.by.append(lambda: engine.reembed("hashing:32"))
+    assert engine.import_package(tmp_path / "p.zip").memories == 50
+    assert (engine.count(), engine.stats().encoder) == (51, "hashing:32")
+    assert texts(engine.search("text number7", top_k=1)) == ["text number7"]
+
+
 @pytest.mark.parametrize("same", [True, False])
 def test_few_are_held_at_once(opened, tmp_path, monkeypatch, same):
     """Of 4,000 with 384 dimensions, which are 6 MB of vectors alone: half of that at most; so when they go out."""

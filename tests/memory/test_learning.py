@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ from adamem.encoders.adaptation import open_adaptation
 from adamem.encoders.query_map import QueryMap
 from adamem.errors import CorruptResult, InvalidInput, LearningFailed, StorageError, UnknownName
 from adamem.memory import LearningPlan, LearningTimings, MemoryEngine, Timings
+from adamem.memory.reembedding import Reembedding
 from adamem.memory.tutor import Tutor
 
 NAMES = ["Brimolk", "Tavuri", "Ostrand", "Quelvo", "Pindara", "Zemthor", "Lurique", "Fanwick"]
@@ -68,6 +70,11 @@ def vectors_of(engine):
 def queried(engine):
     """The vector that a query is searched by."""
     return engine._core.encoder.query("Where does anybody work?", engine._core.known_encoder())
+
+
+def full(self, *given):
+    """In the place of `Reembedding.embed`."""
+    raise StorageError("no room on the disk")
 
 
 def open_(path, **named):
@@ -653,6 +660,103 @@ def test_what_is_learnt_while_all_is_embedded_by_another_encoder_is_kept_and_not
         assert engine.search("a library in Cairo", top_k=1)[0].memory.text == "a library in Cairo"
 
 
+@pytest.mark.minilm
+@pytest.mark.parametrize("moment", ["before", "meanwhile"])
+def test_lessons_wait_while_somebody_else_embeds_all_anew(tmp_path, monkeypatch, moment):
+    """What came of them could not be embedded by, and what is learnt next would not go on from it."""
+    begun, told = threading.Event(), threading.Event()
+    learn = Workshop.learn
+
+    def stop(done, total):
+        begun.set()
+        assert told.wait(60)
+        raise KeyError("stopped")
+
+    with open_(tmp_path / "m.db", encoder="minilm", adapter=LoRAAdapter(steps=1)) as engine:
+        filled(engine)
+
+        def reembed():
+            with pytest.raises(KeyError, match="stopped"):
+                engine.reembed("hashing:128", progress=stop)
+
+        somebody = threading.Thread(target=reembed)
+
+        def overtaken(self, *given, **named):
+            assert moment == "meanwhile"  # nothing is learnt in vain
+            outcome = learn(self, *given, **named)
+            somebody.start()
+            assert begun.wait(60)
+            return outcome
+
+        if moment == "before":
+            somebody.start()
+            assert begun.wait(60)
+        with monkeypatch.context() as patch:
+            patch.setattr(Workshop, "learn", overtaken)
+            with pytest.raises(StorageError, match="are being embedded anew already"):
+                engine.learn()
+        told.set()
+        somebody.join()
+        assert engine.adaptations() == []
+        assert engine._core.learning.waiting() == 8
+        learnt = engine.learn()
+        assert (learnt.lessons, learnt.standing, learnt.in_use) == (8, "taken", True)
+
+
+@pytest.mark.minilm
+def test_nothing_is_learnt_before_all_is_embedded_by_what_was(tmp_path, monkeypatch, caplog):
+    """The disk is full: the log says so, later lessons wait, and go on from what was learnt once there is room."""
+    path, recipe = tmp_path / "m.db", LoRAAdapter(steps=1)
+    with open_(path, encoder="minilm", adapter=recipe) as engine:
+        filled(engine)
+    some = LearningPlan(after=4, held_out=0.0, nice=0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Reembedding, "embed", full)
+        with open_(path, encoder="minilm", adapter=recipe, plan=some) as engine:
+            engine._tutor.wait()
+            assert [(one.lessons, one.standing) for one in engine.adaptations()] == [(4, "waiting")]
+            assert engine._core.learning.waiting() == 4
+            assert "no room on the disk" in caplog.text
+    learn, since = Workshop.learn, []
+
+    def watched(self, *given, **named):
+        since.append(named["since"])
+        return learn(self, *given, **named)
+
+    monkeypatch.setattr(Workshop, "learn", watched)
+    with open_(path, encoder="minilm", adapter=recipe, plan=some) as engine:
+        engine._tutor.wait()
+        assert [(one.lessons, one.standing) for one in engine.adaptations()] == [(4, "taken"), (4, "taken")]
+        assert since == [engine._core.learning.model(1).model]
+
+
+@pytest.mark.minilm
+def test_a_rollback_while_it_learns_to_what_was_not_embedded_yet_has_it_embedded(tmp_path, monkeypatch):
+    """By the thread that gives up just then: nothing else would wake one until more lessons have come."""
+    plan = LearningPlan(after=8, held_out=0.0, nice=0)
+    with open_(tmp_path / "m.db", encoder="minilm", adapter=LoRAAdapter(steps=1), plan=plan) as engine:
+        with monkeypatch.context() as patch:
+            patch.setattr(Reembedding, "embed", full)
+            ids = filled(engine)
+            engine._tutor.wait()
+            assert [one.standing for one in engine.adaptations()] == ["waiting"]
+            engine.snapshot("unfinished")
+        learn = Workshop.learn
+
+        def given_up(self, *given, **named):
+            outcome = learn(self, *given, **named)
+            engine.rollback("unfinished")
+            return outcome
+
+        monkeypatch.setattr(Workshop, "learn", given_up)
+        for name in NAMES:
+            engine.feedback(reworded(name), ids[name])
+            engine._tutor.wait()  # so that no lesson comes while the last ones are learnt
+        assert [(one.standing, one.in_use) for one in engine.adaptations()] == [("taken", True)]
+        assert engine._core.learning.waiting() == 0
+
+
 @pytest.mark.parametrize("what", ["rollback", "choice"])
 @pytest.mark.parametrize(
     ("moment", "encoder", "recipe"),
@@ -708,6 +812,42 @@ def test_an_encoder_that_cannot_be_sent_costs_no_lesson(tmp_path, caplog):
         assert engine.adaptations() == []
     with open_(tmp_path / "m.db") as engine:
         assert engine.learn().lessons == 9
+
+
+FAILING = """
+from adamem.encoders import open_encoder
+
+class Failing:
+    name, dim, fingerprint = "failing", 256, "f" * 64
+
+    def __init__(self, outage):
+        self._outage, self._encoder = outage, open_encoder("hashing:256")
+
+    def encode_query(self, texts):
+        return self._encoder.encode_query(texts)
+
+    def encode_document(self, texts):
+        if self._outage.exists():
+            raise OSError("no file can be opened")
+        return self._encoder.encode_document(texts)
+"""
+
+
+def test_an_outage_of_the_process_that_learns_costs_no_lesson(tmp_path, monkeypatch):
+    """What an encoder of one's own raises there is told, whatever it is; once that is over all are learnt."""
+    (tmp_path / "failing_encoder.py").write_text(FAILING)
+    monkeypatch.syspath_prepend(tmp_path)
+    outage = tmp_path / "outage"
+    encoder = importlib.import_module("failing_encoder").Failing(outage)
+    with open_(tmp_path / "m.db", encoder=encoder) as engine:
+        filled(engine)
+        outage.touch()
+        with pytest.raises(LearningFailed, match="failed with OSError: no file can be opened"):
+            engine.learn()
+        assert engine.adaptations() == []
+        assert engine._core.learning.waiting() == 8
+        outage.unlink()
+        assert engine.learn().lessons == 8
 
 
 @pytest.mark.minilm
