@@ -94,14 +94,12 @@ class Learning:
 
     def _note(self, change: Change, found: Sequence[tuple[int, str | None]]) -> int:
         last = change.connection.execute(select(func.coalesce(func.max(lessons.c.id), 0))).scalar_one()
-        share = self._held_out
         rows = [
             {
                 "memory": number,
                 "query": query,
                 "created": change.now,
-                # By its own number: the same ones, however they come in.
-                "held": int(math.floor((last + place) * share) > math.floor((last + place - 1) * share)),
+                "held": int((last + place) * _GOLDEN % 1 < self._held_out),
             }
             for place, (number, query) in enumerate(found, start=1)
         ]
@@ -310,6 +308,9 @@ def require_model(found: Adaptation | None, number: int, *, file: str) -> Adapta
     return found
 
 
+_GOLDEN = (math.sqrt(5) - 1) / 2
+"""Its multiples lie evenly in [0, 1) without their whole parts, and so do those of every second or third number (Weyl,
+1916): the share of lessons that is held out is the same whatever else takes numbers between them."""
 _AGAINST = 2
 """What `held` is of a lesson whose memory does not answer its query."""
 _QUESTION = select(memories.c.question).where(memories.c.id == lessons.c.memory).scalar_subquery()

@@ -378,7 +378,7 @@ def test_lessons_that_tell_nothing_apart_keep_no_others_from_being_learnt(tmp_pa
         assert engine._core.learning.waiting() == 0
 
 
-def test_every_tenth_lesson_is_held_out_and_judges(tmp_path):
+def test_a_tenth_of_the_lessons_is_held_out_and_judges(tmp_path):
     """They are never taught; with five of them there is an exam."""
     with open_(tmp_path / "m.db", plan=LearningPlan(after=1_000, nice=0)) as engine:
         for number in range(60):
@@ -865,6 +865,18 @@ def test_the_share_that_is_held_out_is_what_the_plan_says(tmp_path, share, held)
         for number in range(100):
             engine.feedback(f"Where is key {number}?", 1)
         assert engine._core.learning.waiting() == 100 - held
+
+
+@pytest.mark.parametrize("between", [1, 3, 4])
+def test_what_is_said_not_to_answer_takes_no_place_among_those_that_are_held_out(tmp_path, between):
+    """However regularly it comes between them, of a hundred lessons ten judge."""
+    with open_(tmp_path / "m.db", plan=LearningPlan(after=1_000)) as engine:
+        right, *wrong = [engine.add(place).id for place in PLACES[: 1 + between]]
+        for number in range(100):
+            engine.feedback(f"Where is key {number}?", right)
+            for other in wrong:
+                engine.feedback(f"Where is key {number}?", other, helpful=False)
+        assert len(engine._core.learning.held(100)) in (9, 10, 11)
 
 
 def test_lessons_are_checked(tmp_path):
