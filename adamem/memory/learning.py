@@ -85,21 +85,23 @@ class Learning:
         same = lessons.c.memory == number
         change.connection.execute(delete(lessons).where(same, asked, opposite))
         if helpful:
-            return self._note(change, [(number, query)])
+            # Said again, it stays what it was: what is taught cannot judge as well.
+            held = change.connection.execute(select(func.min(lessons.c.held)).where(same, asked)).scalar()
+            return self._note(change, [(number, query)], held=held)
         if not change.connection.execute(select(lessons.c.id).where(same, asked)).first():
             row = {"memory": number, "query": query, "created": change.now, "held": _AGAINST}
             change.connection.execute(insert(lessons), [row])
         learnt = (asked, lessons.c.held == 0, lessons.c.learnt.is_not(None))
         return change.connection.execute(update(lessons).where(*learnt).values(learnt=None)).rowcount
 
-    def _note(self, change: Change, found: Sequence[tuple[int, str | None]]) -> int:
+    def _note(self, change: Change, found: Sequence[tuple[int, str | None]], *, held: int | None = None) -> int:
         last = change.connection.execute(select(func.coalesce(func.max(lessons.c.id), 0))).scalar_one()
         rows = [
             {
                 "memory": number,
                 "query": query,
                 "created": change.now,
-                "held": int((last + place) * _GOLDEN % 1 < self._held_out),
+                "held": int((last + place) * _GOLDEN % 1 < self._held_out) if held is None else held,
             }
             for place, (number, query) in enumerate(found, start=1)
         ]
@@ -124,7 +126,7 @@ class Learning:
             lessons.c.learnt.is_(None),
             lessons.c.memory != one.memory,
             memories.c.text != said,
-            func.coalesce(lessons.c.query, memories.c.question) != one.query,
+            _ASKED.is_distinct_from(one.query),
         )
         return self._lessons(query.order_by(lessons.c.id).limit(count))
 
@@ -137,9 +139,11 @@ class Learning:
         return self._lessons(self._of(_COLUMNS, lessons.c.id.in_(drawn)).order_by(lessons.c.id)) if drawn else []
 
     def held(self, count: int) -> list[Lesson]:
-        """The latest so many that are never taught."""
-        query = self._of(_COLUMNS, held=1).order_by(lessons.c.id.desc()).limit(count)
-        return self._lessons(query)
+        """The latest so many that are never taught, one a query."""
+        latest = self._of([func.max(lessons.c.id)], held=1).group_by(_ASKED)
+        return self._lessons(
+            self._of(_COLUMNS, lessons.c.id.in_(latest), held=1).order_by(lessons.c.id.desc()).limit(count)
+        )
 
     def distractors(self, count: int, *, seed: int, answers: Sequence[str]) -> list[str]:
         """What is embedded of so many memories that hold, drawn at random, but for those that say an answer."""
@@ -314,4 +318,6 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 _AGAINST = 2
 """What `held` is of a lesson whose memory does not answer its query."""
 _QUESTION = select(memories.c.question).where(memories.c.id == lessons.c.memory).scalar_subquery()
+_ASKED = func.coalesce(lessons.c.query, memories.c.question)
+"""The query of a lesson, joined with its memory."""
 _COLUMNS = (lessons.c.id, lessons.c.memory, lessons.c.query, memories.c.question, memories.c.text)

@@ -879,6 +879,22 @@ def test_what_is_said_not_to_answer_takes_no_place_among_those_that_are_held_out
         assert len(engine._core.learning.held(100)) in (9, 10, 11)
 
 
+def test_what_is_said_again_is_taught_or_judges_and_never_both(tmp_path):
+    """By whatever way it was said first; an exam asks each question once, and one question makes none."""
+    plan = LearningPlan(after=1_000, held_out=0.5, nice=0)
+    with open_(tmp_path / "m.db", plan=plan) as engine:
+        learning = engine._core.learning
+        pairs = [(engine.update(f"What is in drawer {n}?", f"a spoon and {n}").id, n) for n in range(4)]
+        first = {one.memory for one in learning.held(100)}
+        assert 0 < len(first) < 4
+        for _ in range(10):
+            for number, n in pairs:
+                engine.feedback(f"What is in drawer {n}?", number)
+        assert {one.memory for one in learning.next(100)} == {number for number, _ in pairs} - first
+        assert sorted(one.memory for one in learning.held(100)) == sorted(first)
+        assert engine.learn().before is None  # for an exam there are too few
+
+
 def test_lessons_are_checked(tmp_path):
     """An empty query, and a memory that is none."""
     with open_(tmp_path / "m.db") as engine:
