@@ -38,6 +38,8 @@ class Lesson:
     """What is read of the memory: the answer alone where the query is its own question, which would give it away."""
     against: tuple[str, ...] = ()
     """What is read of memories that are said not to answer the query."""
+    seen: int = 0
+    """The number of the last lesson there was when this one was read: what is said later is not in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +164,11 @@ class Learning:
 
     def _lessons(self, query: Select[Any]) -> list[Lesson]:
         with self._store.database.read() as connection:
+            seen = connection.execute(select(func.max(lessons.c.id))).scalar() or 0
             found = [
-                Lesson(row.id, row.memory, row.question, row.text)
+                Lesson(row.id, row.memory, row.question, row.text, seen=seen)
                 if row.query is None
-                else Lesson(row.id, row.memory, row.query, embedded_text(row.question, row.text))
+                else Lesson(row.id, row.memory, row.query, embedded_text(row.question, row.text), seen=seen)
                 for row in connection.execute(query)
             ]
             against: dict[str, list[str]] = {}
@@ -194,7 +197,10 @@ class Learning:
         standing: Standing,
         reason: str,
     ) -> int:
-        """Keep what came of lessons, which are learnt by that; its number."""
+        """Keep what came of lessons, which are learnt by that; its number.
+
+        Where something was said not to answer a query since its lessons were read, they are learnt again, with that.
+        """
         taken = standing in ("taken", "waiting")
         values = {
             "base": base.id,
@@ -211,7 +217,10 @@ class Learning:
             "seconds": 0.0 if outcome is None else outcome.seconds,
         }
         number = _inserted(change, values)
-        ids = [one.id for one in learnt]
+        later = lessons.c.id > min(one.seen for one in learnt)
+        said = select(lessons.c.query).where(lessons.c.held == _AGAINST, later)
+        unheard = set(change.connection.execute(said).scalars())
+        ids = [one.id for one in learnt if one.query not in unheard]
         for some in (ids[start : start + _MOST] for start in range(0, len(ids), _MOST)):
             change.connection.execute(update(lessons).where(lessons.c.id.in_(some)).values(learnt=number))
         return number

@@ -852,6 +852,27 @@ def test_what_does_not_answer_a_query_is_held_against_it(tmp_path):
         assert engine.learn().standing == "taken"
 
 
+def test_what_is_said_not_to_answer_while_its_query_is_learnt_is_not_lost(tmp_path, monkeypatch):
+    """The query waits on and is learnt again, with that held against it; the others are learnt."""
+    with open_(tmp_path / "m.db") as engine:
+        filled(engine)
+        learn, taught = Workshop.learn, []
+
+        def told_meanwhile(self, adapter, pairs, **named):
+            outcome = learn(self, adapter, pairs, **named)
+            if not taught:
+                engine.feedback(asked("Brimolk"), 2, helpful=False)
+            taught.append({pair.query: pair.against for pair in pairs})
+            return outcome
+
+        monkeypatch.setattr(Workshop, "learn", told_meanwhile)
+        engine.learn()
+        assert len(taught[0]) == 8
+        assert taught[0][asked("Brimolk")] == ()
+        assert taught[1:] == [{asked("Brimolk"): (PLACES[1],)}]
+        assert engine._core.learning.waiting() == 0
+
+
 def test_golden_questions_may_come_from_anywhere():
     """They are kept: an iterator would be empty after the first exam."""
     assert LearningPlan(golden=iter([["a", "b"]])).golden == (("a", "b"),)
