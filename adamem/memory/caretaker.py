@@ -335,7 +335,7 @@ class Caretaker:
                 f"the adaptation {number} was learnt on {found.base.name}, and the memories are embedded by "
                 f"{base.name}; embed them by that one first: reembed({found.base.name!r})"
             )
-        encoder = self._core.encoder.open(base)
+        learnt = encoder = self._core.encoder.open(base)
         if found is not None:
             learnt = open_adaptation(found.model).applied_to(encoder)
             learnt.encode_query(["what cannot be applied is not chosen, and no search waits for the model"])
@@ -354,7 +354,9 @@ class Caretaker:
                 )
             with self._store.change() as change:
                 learning.settle(change)
-                learning.use_for_queries(change, number if found is not None and found.moves == "queries" else None)
+                learning.use_for_queries(change, None if learnt is encoder else number)
+            if learnt is not encoder:
+                self._core.encoder.know_moving(learnt, on=encoder)
             self._core.row = self._store.encoder()
             self._core.give_up_past()  # what was begun since goes on from what was in use before
 

@@ -621,6 +621,25 @@ def test_what_is_there_twice_keeps_the_lessons_of_both(tmp_path):
         assert engine.learn().lessons == 2
 
 
+def test_no_search_waits_for_what_was_chosen(tmp_path, monkeypatch):
+    """It was opened and tried before it was chosen; the first query is embedded by that."""
+    path = tmp_path / "m.db"
+    with open_(path) as engine:
+        ids = filled(engine)
+        learnt = engine.learn()
+        moved = queried(engine)
+        engine.use_adaptation(None)
+
+    def again(kept):
+        raise AssertionError("opened for a search")
+
+    with MemoryEngine(path) as engine:
+        engine.use_adaptation(learnt.id)
+        monkeypatch.setattr("adamem.memory.encoder_in_use.open_adaptation", again)
+        np.testing.assert_array_equal(queried(engine), moved)
+        assert found(engine, ids) == 8
+
+
 def test_another_encoder_is_not_moved_by_what_this_one_learnt(tmp_path):
     """Embedding anew by another encoder leaves adaptations behind, and they say so."""
     with open_(tmp_path / "m.db") as engine:
