@@ -78,6 +78,32 @@ def test_the_fit_is_in_the_file(open_lsa, tmp_path, settings):
         assert texts(engine.search("mouse field", top_k=1)) == ["the mouse runs over the field"]
 
 
+def test_of_two_who_add_to_a_new_file_one_fits(open_lsa, monkeypatch):
+    """Also where one has looked for the file's encoder before the other has written it."""
+    with open_lsa() as engine:
+        look, looked, written = engine._store.encoder, threading.Event(), threading.Event()
+
+        def slow():
+            row = look()
+            if threading.current_thread() is second:
+                looked.set()
+                assert written.wait(60)
+            return row
+
+        monkeypatch.setattr(engine._store, "encoder", slow)
+        second = threading.Thread(target=lambda: engine.add_many(f"then {text}" for text in SAID))
+        second.start()
+        while second.is_alive() and not looked.wait(0.01):
+            pass
+        engine.add_many(SAID)
+        written.set()
+        second.join()
+        row = engine._core.known_encoder()
+        ids = np.arange(1, 1 + 2 * len(SAID))
+        assert sum(len(some) for some, _ in engine._store.vectors(ids, row)) == len(ids)
+    assert fits(engine._core.path) == 1
+
+
 def test_another_process_gives_the_same_fit(open_lsa, tmp_path):
     """Equal texts, equal bytes; other texts, another fingerprint."""
     with open_lsa() as engine:
