@@ -406,17 +406,18 @@ class Caretaker:
         spent.embedding += embedded - begun
 
         def swap() -> int:
+            is_other = self._core.row != row
+            # Also where it is in use already: queries may be moved, and what was learnt last may be what it is.
             with self._store.change() as change:
                 more = work.finish(change.connection)
                 self._store.use_encoder(change, row)
                 self._core.learning.settle(change)
             self._core.row = row
-            self._core.shelves.forget_all()
+            if is_other:
+                self._core.shelves.forget_all()
             return more
 
-        old = self._core.known_encoder()
-        if old != row:
-            count += write(swap)
+        count += write(swap)
         switched = time.perf_counter()
         spent.switching += switched - embedded
         if not keep or by is not None:

@@ -687,7 +687,8 @@ class MemoryEngine:
 
         Searches and writes go on meanwhile. What is stopped or killed goes on from where it was when it is called
         again; a `rollback` or `use_adaptation` meanwhile stops it, which raises `StorageError`. Going back is calling
-        it with the encoder before: its vectors are there, unless `keep` was False.
+        it with the encoder before: its vectors are there, unless `keep` was False. What was learnt on it is not in use
+        then; see `use_adaptation`.
 
         Parameters
         ----------

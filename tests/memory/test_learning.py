@@ -655,6 +655,32 @@ def test_another_encoder_is_not_moved_by_what_this_one_learnt(tmp_path):
         assert found(engine, ids) == 8
 
 
+def test_embedding_anew_by_the_encoder_in_use_leaves_what_it_has_learnt(tmp_path):
+    """As embedding by another one and back does; no vector is made, and it can be taken up again."""
+    with open_(tmp_path / "m.db") as engine:
+        ids = filled(engine)
+        before, query = found(engine, ids), queried(engine)
+        learnt = engine.learn()
+        assert engine.reembed("hashing:256") == 0
+        assert not engine.adaptations()[0].in_use
+        np.testing.assert_array_equal(queried(engine), query)
+        assert found(engine, ids) == before
+        engine.use_adaptation(learnt.id)
+        assert found(engine, ids) == 8
+
+
+@pytest.mark.minilm
+def test_what_changed_nothing_is_taken_as_well(tmp_path):
+    """Where the encoder that was learnt is the one in use, nothing is left to be embedded by it."""
+    with open_(tmp_path / "m.db", encoder="minilm", adapter=LoRAAdapter(steps=0)) as engine:
+        ids = filled(engine)
+        engine.learn()
+        engine.feedback(reworded("Tavuri"), ids["Tavuri"])
+        engine.learn()
+        assert [one.standing for one in engine.adaptations()] == ["taken", "taken"]
+        assert engine._core.learning.unfinished() is None
+
+
 def test_what_is_learnt_while_all_is_embedded_by_another_encoder_is_kept_and_not_used(tmp_path, monkeypatch):
     """Its queries would be compared with vectors of another space."""
     with open_(tmp_path / "m.db") as engine:
