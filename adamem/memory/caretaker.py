@@ -27,6 +27,7 @@ from adamem.memory.clock import to_datetime
 from adamem.memory.copying import copy_namespace, links_now
 from adamem.memory.core import Core
 from adamem.memory.drafts import check_name
+from adamem.memory.encoder_in_use import checked
 from adamem.memory.learning import Adaptation
 from adamem.memory.packages import Package, is_package, write_package
 from adamem.memory.records import Defragmented, Imported, LearningTimings, Memory, Version
@@ -338,7 +339,7 @@ class Caretaker:
         learnt = encoder = self._core.encoder.open(base)
         if found is not None:
             learnt = open_adaptation(found.model).applied_to(encoder)
-            learnt.encode_query(["what cannot be applied is not chosen, and no search waits for the model"])
+            checked(learnt.encode_query(["what cannot be applied is not chosen, and no search waits for the model"]), 1)
             encoder = learnt if found.moves == "both" else encoder
         # First of all: what is being learnt or embedded just now would take the place of what is chosen.
         past = self._core.write(self._core.give_up_past, past=past)

@@ -730,6 +730,8 @@ class MemoryEngine:
         ------
         UnknownName
             if there is no such adaptation, or it was refused.
+        InvalidInput
+            if it was learnt on another encoder than the memories are of, or what it makes of a query is no vector.
         StorageError
             if the memories were rolled back or embedded anew meanwhile, or another one was chosen.
         """

@@ -18,6 +18,8 @@ import pytest
 from adamem.adapt import Exam, LoRAAdapter, ProcessEnded, QueryAdapter, Workshop
 from adamem.encoders import open_encoder
 from adamem.encoders.adaptation import open_adaptation
+from adamem.encoders.bridged import BridgedLora
+from adamem.encoders.bridges import Bridge
 from adamem.encoders.query_map import QueryMap
 from adamem.errors import CorruptResult, InvalidInput, LearningFailed, StorageError, UnknownName
 from adamem.memory import LearningPlan, LearningTimings, MemoryEngine, Timings
@@ -1045,6 +1047,28 @@ def test_an_adaptation_of_other_dimensions_is_left_out(tmp_path, caplog):
         assert engine.import_package(tmp_path / "lie.zip").adaptation is None
         assert engine.count() == 8
         assert "left out: this query map is of 128 dimensions" in caplog.text
+
+
+@pytest.mark.minilm
+def test_what_no_search_could_go_by_is_not_chosen(tmp_path):
+    """A bridge that leaves nothing of a query: it is told when it is chosen, and what is in use stays."""
+    with open_(
+        tmp_path / "m.db",
+        encoder="minilm",
+        adapter=LoRAAdapter(steps=1),
+        plan=dataclasses.replace(ALL, documents="bridge"),
+    ) as engine:
+        ids = filled(engine)
+        before = found(engine, ids)
+        kept = open_adaptation(engine._core.learning.model(engine.learn().id).model)
+        engine.use_adaptation(None)
+        nowhere = Bridge("procrustes", joins=kept.bridge.joins, rotation=np.zeros((384, 384), np.float32))
+        lie = BridgedLora(kept.learnt, nowhere).to_bytes()
+        with engine._store.database.write() as connection:
+            connection.exec_driver_sql("UPDATE adaptations SET model = ?", (lie,))
+        with pytest.raises(InvalidInput, match="zero"):
+            engine.use_adaptation(1)
+        assert found(engine, ids) == before
 
 
 @pytest.mark.minilm
