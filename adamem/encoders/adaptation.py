@@ -79,7 +79,7 @@ def open_adaptation(kept: bytes) -> Adaptation:
         )
     try:
         return openers[kind](said, arrays)
-    except (KeyError, TypeError, InvalidInput) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise CorruptResult(f"a kept {kind} is incomplete or breaks its own rules ({error}); learn it anew") from error
 
 

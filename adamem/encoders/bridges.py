@@ -28,9 +28,14 @@ class Bridge:
     method
         How it was fitted: ``procrustes``, ``low-rank-affine`` or ``mean-drift``.
     parts
-        float32: either ``rotation`` (dim, dim), or ``left`` and ``right`` (dim, rank) and ``bias`` (dim).
+        float32, finite: either ``rotation`` (dim, dim), or ``left`` and ``right`` (dim, rank) and ``bias`` (dim).
     joins
         The fingerprints of the new encoder and of the old one, where they are known; see `joining`.
+
+    Raises
+    ------
+    InvalidInput
+        if the parts are others, do not fit each other, or are not finite.
     """
 
     def __init__(self, method: str, *, joins: tuple[str, str] | None = None, **parts: FloatArray) -> None:
@@ -39,6 +44,20 @@ class Bridge:
         self._parts = {name: np.ascontiguousarray(part, dtype=np.float32) for name, part in parts.items()}
         for part in self._parts.values():
             part.setflags(write=False)
+        shapes = {name: part.shape for name, part in self._parts.items()}
+        match shapes:
+            case {"rotation": (dim, other)} if len(shapes) == 1 and dim == other:
+                self._dim = dim
+            case {"left": (dim, _) as left, "right": right, "bias": bias} if (
+                len(shapes) == 3 and left == right and bias == (dim,)
+            ):
+                self._dim = dim
+            case _:
+                raise InvalidInput(
+                    f"a bridge takes a rotation (dim, dim), or left and right (dim, rank) and bias (dim), not {shapes}"
+                )
+        if not all(np.isfinite(part).all() for part in self._parts.values()):
+            raise InvalidInput("a bridge takes parts that are all finite; fit it anew")
 
     @property
     def nbytes(self) -> int:
@@ -51,7 +70,14 @@ class Bridge:
         return fingerprint_of(self.to_bytes())
 
     def __call__(self, new: FloatArray) -> FloatArray:
-        """Vectors of the new space, float32 (q, dim), as unit vectors of the old, float32 (q, dim)."""
+        """Vectors of the new space, float32 (q, dim), as unit vectors of the old, float32 (q, dim).
+
+        Raises `InvalidInput` for vectors of another dimension.
+        """
+        if new.shape[1] != self._dim:
+            raise InvalidInput(
+                f"this bridge is of {self._dim} dimensions, and the vectors have {new.shape[1]}; fit one of their own"
+            )
         if "rotation" in self._parts:
             return unit(new @ self._parts["rotation"])
         return unit(new + (new @ self._parts["left"]) @ self._parts["right"].T + self._parts["bias"])
@@ -82,10 +108,13 @@ class Bridge:
     @classmethod
     def from_parts(cls, said: dict[str, Any], parts: dict[str, FloatArray]) -> Self:
         """What `to_bytes` has sealed. Raises `CorruptResult` if it is no bridge."""
-        if said.get("kind") != "bridge" or set(parts) not in ({"rotation"}, {"left", "right", "bias"}):
+        if said.get("kind") != "bridge":
             raise CorruptResult(f"kept bytes hold a {said.get('kind')}, expected a bridge; pass what to_bytes wrote")
-        new, old = said.get("joins") or (None, None)
-        return cls(said["method"], joins=None if new is None else (str(new), str(old)), **parts)
+        try:
+            new, old = said.get("joins") or (None, None)
+            return cls(str(said["method"]), joins=None if new is None else (str(new), str(old)), **parts)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CorruptResult(f"a kept bridge is incomplete or breaks its rules ({error}); fit it anew") from error
 
 
 def procrustes(new: FloatArray, old: FloatArray) -> Bridge:

@@ -127,7 +127,7 @@ class LoraWeights:
     def from_parts(cls, said: dict[str, Any], arrays: dict[str, FloatArray]) -> Self:
         """What `to_bytes` has sealed."""
         return cls(
-            said["base"],
+            str(said["base"]),
             rank=said["rank"],
             alpha=said["alpha"],
             targets=tuple(said["targets"]),

@@ -114,7 +114,7 @@ class QueryMap:
     @classmethod
     def from_parts(cls, said: dict[str, Any], arrays: dict[str, FloatArray]) -> Self:
         """What `to_bytes` has sealed."""
-        return cls(said["base"], arrays["a"], arrays["b"])
+        return cls(str(said["base"]), arrays["a"], arrays["b"])
 
 
 def operator_norm(a: AnyArray, b: AnyArray) -> float:

@@ -47,7 +47,7 @@ def unseal(kept: bytes) -> tuple[dict[str, Any], dict[str, FloatArray]]:
             arrays[name] = np.frombuffer(flat, dtype="<f4", count=count, offset=start).astype(np.float32).reshape(shape)
             start += 4 * count
         return dict(head["said"]), arrays
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise CorruptResult(
             f"{len(kept)} bytes are whole but no kept adaptation: expected a line of JSON and float32 arrays; "
             "pass what to_bytes has written"

@@ -27,6 +27,7 @@ from adamem.memory.clock import to_datetime
 from adamem.memory.copying import copy_namespace, links_now
 from adamem.memory.core import Core
 from adamem.memory.drafts import check_name
+from adamem.memory.encoder_in_use import checked
 from adamem.memory.learning import Adaptation
 from adamem.memory.packages import Package, is_package, write_package
 from adamem.memory.records import Defragmented, Imported, LearningTimings, Memory, Version
@@ -334,10 +335,10 @@ class Caretaker:
                 f"the adaptation {number} was learnt on {found.base.name}, and the memories are embedded by "
                 f"{base.name}; embed them by that one first: reembed({found.base.name!r})"
             )
-        encoder = self._core.encoder.open(base)
+        learnt = encoder = self._core.encoder.open(base)
         if found is not None:
             learnt = open_adaptation(found.model).applied_to(encoder)
-            learnt.encode_query(["what cannot be applied is not chosen, and no search waits for the model"])
+            checked(learnt.encode_query(["what cannot be applied is not chosen, and no search waits for the model"]), 1)
             encoder = learnt if found.moves == "both" else encoder
         # First of all: what is being learnt or embedded just now would take the place of what is chosen.
         past = self._core.write(self._core.give_up_past, past=past)
@@ -353,7 +354,9 @@ class Caretaker:
                 )
             with self._store.change() as change:
                 learning.settle(change)
-                learning.use_for_queries(change, number if found is not None and found.moves == "queries" else None)
+                learning.use_for_queries(change, None if learnt is encoder else number)
+            if learnt is not encoder:
+                self._core.encoder.know_moving(learnt, on=encoder)
             self._core.row = self._store.encoder()
             self._core.give_up_past()  # what was begun since goes on from what was in use before
 
@@ -403,17 +406,18 @@ class Caretaker:
         spent.embedding += embedded - begun
 
         def swap() -> int:
+            is_other = self._core.row != row
+            # Also where it is in use already: queries may be moved, and what was learnt last may be what it is.
             with self._store.change() as change:
                 more = work.finish(change.connection)
                 self._store.use_encoder(change, row)
                 self._core.learning.settle(change)
             self._core.row = row
-            self._core.shelves.forget_all()
+            if is_other:
+                self._core.shelves.forget_all()
             return more
 
-        old = self._core.known_encoder()
-        if old != row:
-            count += write(swap)
+        count += write(swap)
         switched = time.perf_counter()
         spent.switching += switched - embedded
         if not keep or by is not None:

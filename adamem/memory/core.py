@@ -193,7 +193,8 @@ class Core:
 
     def known_encoder(self) -> EncoderRow | None:
         """The encoder whose vectors are in the file, if there are any yet."""
-        if self.row is None or self.readonly:  # another process may have written it
+        self.require_open()
+        if self.readonly:  # else only what is done in `write` changes it
             self.row = self.read(self.store.encoder)
         return self.row
 

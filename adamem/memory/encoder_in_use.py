@@ -64,10 +64,11 @@ class EncoderInUse:
         with self._opening:
             self._known[encoder.fingerprint] = encoder
 
-    def know_moving(self, encoder: Encoder) -> None:
-        """Embed queries by this one where an adaptation moves them."""
+    def know_moving(self, encoder: Encoder, *, on: Encoder) -> None:
+        """Embed queries by this one where an adaptation of `on` moves them, unless that was forgotten meanwhile."""
         with self._opening:
-            self._moved = encoder
+            if self._known.get(on.fingerprint) is on:
+                self._moved = encoder
 
     def know_fitted(self, encoder: LsaEncoder) -> None:
         """As `know`, of one that was fitted to the file's texts and is kept in it."""
@@ -80,6 +81,8 @@ class EncoderInUse:
         with self._opening:
             for fingerprint in self._fitted:
                 self._known.pop(fingerprint, None)
+            if self._fitted:
+                self._moved = None  # one of them may be its base
 
     @property
     def must_be_fitted(self) -> bool:

@@ -690,7 +690,8 @@ class MemoryEngine:
 
         Searches and writes go on meanwhile. What is stopped or killed goes on from where it was when it is called
         again; a `rollback` or `use_adaptation` meanwhile stops it, which raises `StorageError`. Going back is calling
-        it with the encoder before: its vectors are there, unless `keep` was False.
+        it with the encoder before: its vectors are there, unless `keep` was False. What was learnt on it is not in use
+        then; see `use_adaptation`.
 
         Parameters
         ----------
@@ -733,6 +734,8 @@ class MemoryEngine:
         ------
         UnknownName
             if there is no such adaptation, or it was refused.
+        InvalidInput
+            if it was learnt on another encoder than the memories are of, or what it makes of a query is no vector.
         StorageError
             if the memories were rolled back or embedded anew meanwhile, or another one was chosen.
         """

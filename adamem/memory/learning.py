@@ -38,6 +38,8 @@ class Lesson:
     """What is read of the memory: the answer alone where the query is its own question, which would give it away."""
     against: tuple[str, ...] = ()
     """What is read of memories that are said not to answer the query."""
+    seen: int = 0
+    """The number of the last lesson there was when this one was read: what is said later is not in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +87,23 @@ class Learning:
         same = lessons.c.memory == number
         change.connection.execute(delete(lessons).where(same, asked, opposite))
         if helpful:
-            return self._note(change, [(number, query)])
+            # Said again, it stays what it was: what is taught cannot judge as well.
+            held = change.connection.execute(select(func.min(lessons.c.held)).where(same, asked)).scalar()
+            return self._note(change, [(number, query)], held=held)
         if not change.connection.execute(select(lessons.c.id).where(same, asked)).first():
             row = {"memory": number, "query": query, "created": change.now, "held": _AGAINST}
             change.connection.execute(insert(lessons), [row])
         learnt = (asked, lessons.c.held == 0, lessons.c.learnt.is_not(None))
         return change.connection.execute(update(lessons).where(*learnt).values(learnt=None)).rowcount
 
-    def _note(self, change: Change, found: Sequence[tuple[int, str | None]]) -> int:
+    def _note(self, change: Change, found: Sequence[tuple[int, str | None]], *, held: int | None = None) -> int:
         last = change.connection.execute(select(func.coalesce(func.max(lessons.c.id), 0))).scalar_one()
-        share = self._held_out
         rows = [
             {
                 "memory": number,
                 "query": query,
                 "created": change.now,
-                # By its own number: the same ones, however they come in.
-                "held": int(math.floor((last + place) * share) > math.floor((last + place - 1) * share)),
+                "held": int((last + place) * _GOLDEN % 1 < self._held_out) if held is None else held,
             }
             for place, (number, query) in enumerate(found, start=1)
         ]
@@ -126,7 +128,7 @@ class Learning:
             lessons.c.learnt.is_(None),
             lessons.c.memory != one.memory,
             memories.c.text != said,
-            func.coalesce(lessons.c.query, memories.c.question) != one.query,
+            _ASKED.is_distinct_from(one.query),
         )
         return self._lessons(query.order_by(lessons.c.id).limit(count))
 
@@ -139,9 +141,11 @@ class Learning:
         return self._lessons(self._of(_COLUMNS, lessons.c.id.in_(drawn)).order_by(lessons.c.id)) if drawn else []
 
     def held(self, count: int) -> list[Lesson]:
-        """The latest so many that are never taught."""
-        query = self._of(_COLUMNS, held=1).order_by(lessons.c.id.desc()).limit(count)
-        return self._lessons(query)
+        """The latest so many that are never taught, one a query."""
+        latest = self._of([func.max(lessons.c.id)], held=1).group_by(_ASKED)
+        return self._lessons(
+            self._of(_COLUMNS, lessons.c.id.in_(latest), held=1).order_by(lessons.c.id.desc()).limit(count)
+        )
 
     def distractors(self, count: int, *, seed: int, answers: Sequence[str]) -> list[str]:
         """What is embedded of so many memories that hold, drawn at random, but for those that say an answer."""
@@ -160,10 +164,11 @@ class Learning:
 
     def _lessons(self, query: Select[Any]) -> list[Lesson]:
         with self._store.database.read() as connection:
+            seen = connection.execute(select(func.max(lessons.c.id))).scalar() or 0
             found = [
-                Lesson(row.id, row.memory, row.question, row.text)
+                Lesson(row.id, row.memory, row.question, row.text, seen=seen)
                 if row.query is None
-                else Lesson(row.id, row.memory, row.query, embedded_text(row.question, row.text))
+                else Lesson(row.id, row.memory, row.query, embedded_text(row.question, row.text), seen=seen)
                 for row in connection.execute(query)
             ]
             against: dict[str, list[str]] = {}
@@ -192,7 +197,10 @@ class Learning:
         standing: Standing,
         reason: str,
     ) -> int:
-        """Keep what came of lessons, which are learnt by that; its number."""
+        """Keep what came of lessons, which are learnt by that; its number.
+
+        Where something was said not to answer a query since its lessons were read, they are learnt again, with that.
+        """
         taken = standing in ("taken", "waiting")
         values = {
             "base": base.id,
@@ -209,7 +217,10 @@ class Learning:
             "seconds": 0.0 if outcome is None else outcome.seconds,
         }
         number = _inserted(change, values)
-        ids = [one.id for one in learnt]
+        later = lessons.c.id > min(one.seen for one in learnt)
+        said = select(lessons.c.query).where(lessons.c.held == _AGAINST, later)
+        unheard = set(change.connection.execute(said).scalars())
+        ids = [one.id for one in learnt if one.query not in unheard]
         for some in (ids[start : start + _MOST] for start in range(0, len(ids), _MOST)):
             change.connection.execute(update(lessons).where(lessons.c.id.in_(some)).values(learnt=number))
         return number
@@ -310,7 +321,12 @@ def require_model(found: Adaptation | None, number: int, *, file: str) -> Adapta
     return found
 
 
+_GOLDEN = (math.sqrt(5) - 1) / 2
+"""Its multiples lie evenly in [0, 1) without their whole parts, and so do those of every second or third number (Weyl,
+1916): the share of lessons that is held out is the same whatever else takes numbers between them."""
 _AGAINST = 2
 """What `held` is of a lesson whose memory does not answer its query."""
 _QUESTION = select(memories.c.question).where(memories.c.id == lessons.c.memory).scalar_subquery()
+_ASKED = func.coalesce(lessons.c.query, memories.c.question)
+"""The query of a lesson, joined with its memory."""
 _COLUMNS = (lessons.c.id, lessons.c.memory, lessons.c.query, memories.c.question, memories.c.text)

@@ -158,7 +158,7 @@ class Store:
         return EncoderRow(int(found), fingerprint, name, dim)
 
     def use_encoder(self, change: Change, row: EncoderRow) -> None:
-        """Search this encoder's vectors from now on; what moved the queries of another one is not in use any more."""
+        """Search this encoder's vectors from now on; what moved queries is not in use any more."""
         change.connection.execute(update(state).values(encoder=row.id, adaptation=None))
 
     def kept_encoder(self, row: EncoderRow) -> bytes | None:

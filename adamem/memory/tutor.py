@@ -146,7 +146,7 @@ class Tutor:
         self._plan = plan
         self._reembed = reembed
         self._alone = alone
-        self._workshop: tuple[int, Workshop] | None = None  # by the row of the encoder that learns in it
+        self._workshop: tuple[Encoder, Workshop] | None = None  # by the very encoder that learns in it
         self._turn = threading.Lock()  # held while something is learnt
         self._lock = threading.Lock()  # held while a thread is started or ends, and while lessons are counted
         self._thread: threading.Thread | None = None
@@ -326,10 +326,11 @@ class Tutor:
         with self._lock:
             if self._stopping:
                 raise ProcessEnded("the memory was closed while its encoder was learning; nothing is lost")
-            if self._workshop is None or self._workshop[0] != base.id:
+            encoder = self._core.encoder.open(base)
+            if self._workshop is None or self._workshop[0] is not encoder:  # also where words were taken out of it
                 if self._workshop is not None:
                     self._workshop[1].close()
-                self._workshop = base.id, Workshop(self._core.encoder.open(base), nice=self._plan.nice)
+                self._workshop = encoder, Workshop(encoder, nice=self._plan.nice)
             return self._workshop[1]
 
     def _exam(self, seed: int) -> Exam | None:
@@ -367,7 +368,8 @@ class Tutor:
     ) -> int:
         begun = time.perf_counter()
         learnt = open_adaptation(outcome.kept)
-        adapted = learnt.applied_to(self._core.encoder.open(base))
+        encoder = self._core.encoder.open(base)
+        adapted = learnt.applied_to(encoder)
         reason, before, after = "", outcome.before, outcome.after
         if before is not None and after is not None and after < before - self._plan.tolerance:
             reason = f"MRR@10 of the exam fell from {before:.3f} to {after:.3f}"
@@ -391,7 +393,7 @@ class Tutor:
                 if is_wanted and moves_queries:
                     self._learning.use_for_queries(change, number)
             if is_wanted and moves_queries:
-                self._core.encoder.know_moving(adapted)
+                self._core.encoder.know_moving(adapted, on=encoder)
                 self._core.row = self._core.store.encoder()
             return number, waits
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -105,6 +107,54 @@ def test_whole_bytes_that_are_no_adaptation_are_refused(said: dict, sentence: st
     """An unknown kind, or a known one with parts missing."""
     with pytest.raises(CorruptResult, match=sentence):
         open_adaptation(seal(said, {}))
+
+
+LORA = {"base": "00", "rank": 1, "alpha": 1, "targets": ["layer"], "sides": "both"}
+BRIDGE = {"kind": "bridge", "method": "procrustes"}
+WHOLE = {"learnt.a": np.ones((1, 2), np.float32), "bridge.rotation": np.eye(2, dtype=np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("said", "arrays", "sentence"),
+    [
+        ({"learnt": LORA, "bridge": []}, WHOLE, "has no attribute 'get'"),
+        ({"learnt": LORA, "bridge": BRIDGE | {"joins": ["a", "b", "c"]}}, WHOLE, "too many values to unpack"),
+        ({"learnt": LORA, "bridge": {"kind": "bridge"}}, WHOLE, "'method'"),
+        ({"learnt": LORA, "bridge": BRIDGE}, {5: WHOLE["learnt.a"]}, "has no attribute 'partition'"),
+        ({"learnt": LORA, "bridge": BRIDGE}, {"learnt.a": WHOLE["learnt.a"]}, "not {}"),
+        (
+            {"learnt": LORA, "bridge": BRIDGE},
+            WHOLE | {"bridge.rotation": np.full((2, 2), np.nan, np.float32)},
+            "parts that are all finite",
+        ),
+        (
+            {"learnt": LORA, "bridge": BRIDGE},
+            WHOLE | {"bridge.rotation": np.ones((2, 3), np.float32)},
+            r"not \{'rotation': \(2, 3\)\}",
+        ),
+    ],
+)
+def test_bytes_that_were_made_to_break_it_are_refused(said: dict, arrays: dict, sentence: str):
+    """Their seal is whole; what they say is not what any version has written."""
+    opened = open_adaptation(seal({"kind": "bridged-lora", "learnt": LORA, "bridge": BRIDGE}, WHOLE))
+    assert opened.moves == "queries"
+    with pytest.raises(CorruptResult, match=f"a kept bridged-lora is incomplete or breaks its own rules.*{sentence}"):
+        open_adaptation(seal({"kind": "bridged-lora", **said}, arrays))
+
+
+@pytest.mark.parametrize("head", [b"[" * 200_000, b'{"said": {}, "arrays": [["a", [1%s]]]}' % (b"0" * 30)])
+def test_a_head_that_was_made_to_break_its_reader_is_refused(head: bytes):
+    """Nested deeper than can be read, or larger than any number of bytes."""
+    with pytest.raises(CorruptResult, match="are whole but no kept adaptation"):
+        open_adaptation(hashlib.sha256(head).digest() + head)
+
+
+def test_a_base_that_is_no_fingerprint_is_another_base():
+    """Whatever stands there in place of it."""
+    part = np.zeros((64, 1), np.float32)
+    opened = open_adaptation(seal({"kind": "query-map", "base": 5}, {"a": part, "b": part}))
+    with pytest.raises(InvalidInput, match="was learnt on the encoder 5, and hashing:64 is"):
+        opened.applied_to(BASE)
 
 
 def test_another_base_is_refused():

@@ -9,6 +9,7 @@ from scipy.stats import ortho_group
 from adamem.encoders import Encoder, open_encoder
 from adamem.encoders.bridges import Bridge, bridged, low_rank_affine, mean_drift, procrustes
 from adamem.encoders.query_map import QueryMap, unit
+from adamem.encoders.sealed import seal
 from adamem.errors import CorruptResult, InvalidInput
 
 DIM = 24
@@ -93,6 +94,33 @@ def test_other_kept_bytes_are_no_bridge():
     nothing = np.zeros((4, 1), dtype=np.float32)
     with pytest.raises(CorruptResult, match="hold a query-map, expected a bridge"):
         Bridge.from_bytes(QueryMap("00", nothing, nothing).to_bytes())
+
+
+@pytest.mark.parametrize(
+    ("parts", "sentence"),
+    [
+        ({"rotation": np.ones((2, 3))}, r"not \{'rotation': \(2, 3\)\}"),
+        ({"rotation": np.ones(2)}, "takes a rotation"),
+        ({"rotation": np.eye(2), "bias": np.ones(2)}, "takes a rotation"),
+        ({"left": np.ones((2, 1)), "right": np.ones((3, 1)), "bias": np.ones(2)}, "takes a rotation"),
+        ({"left": np.ones((2, 1)), "right": np.ones((2, 1)), "bias": np.ones(3)}, "takes a rotation"),
+        ({"left": np.ones((2, 1)), "right": np.ones((2, 1))}, "takes a rotation"),
+        ({}, r"not \{\}"),
+        ({"rotation": np.full((2, 2), np.inf)}, "all finite"),
+    ],
+)
+def test_parts_that_make_no_bridge_are_refused(parts: dict, sentence: str):
+    """And where they come in kept bytes, these are damaged."""
+    with pytest.raises(InvalidInput, match=sentence):
+        Bridge("any", **parts)
+    with pytest.raises(CorruptResult, match=f"a kept bridge is incomplete or breaks its rules.*{sentence}"):
+        Bridge.from_bytes(seal({"kind": "bridge", "method": "any"}, parts))
+
+
+def test_vectors_of_another_dimension_do_not_go_over_a_bridge():
+    """A sentence, and not numpy's."""
+    with pytest.raises(InvalidInput, match="this bridge is of 24 dimensions, and the vectors have 25"):
+        procrustes(_vectors(60), _vectors(60, seed=1))(np.ones((1, 25), np.float32))
 
 
 def test_a_bridged_encoder_speaks_the_old_space():

@@ -15,9 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from adamem.adapt import QueryAdapter
 from adamem.encoders.lsa import LsaEncoder, words
+from adamem.encoders.query_map import QueryMap
 from adamem.errors import CorruptResult, InvalidInput, UnknownName
-from adamem.memory import Hit, MemoryEngine, NewMemory
+from adamem.memory import Hit, LearningPlan, MemoryEngine, NewMemory
 
 ANIMALS = ["the cat", "a kitten", "the mouse", "my dog", "a puppy", "the horse"]
 DEEDS = ["sleeps in the barn", "drinks warm milk", "runs over the field", "is fed at noon", "likes to be brushed"]
@@ -74,6 +76,32 @@ def test_the_fit_is_in_the_file(open_lsa, tmp_path, settings):
             engine.add("the horse neighs")
     with open_lsa(alone, encoder=row.name) as engine:
         assert texts(engine.search("mouse field", top_k=1)) == ["the mouse runs over the field"]
+
+
+def test_of_two_who_add_to_a_new_file_one_fits(open_lsa, monkeypatch):
+    """Also where one has looked for the file's encoder before the other has written it."""
+    with open_lsa() as engine:
+        look, looked, written = engine._store.encoder, threading.Event(), threading.Event()
+
+        def slow():
+            row = look()
+            if threading.current_thread() is second:
+                looked.set()
+                assert written.wait(60)
+            return row
+
+        monkeypatch.setattr(engine._store, "encoder", slow)
+        second = threading.Thread(target=lambda: engine.add_many(f"then {text}" for text in SAID))
+        second.start()
+        while second.is_alive() and not looked.wait(0.01):
+            pass
+        engine.add_many(SAID)
+        written.set()
+        second.join()
+        row = engine._core.known_encoder()
+        ids = np.arange(1, 1 + 2 * len(SAID))
+        assert sum(len(some) for some, _ in engine._store.vectors(ids, row)) == len(ids)
+    assert fits(engine._core.path) == 1
 
 
 def test_another_process_gives_the_same_fit(open_lsa, tmp_path):
@@ -435,3 +463,47 @@ def test_an_encoder_is_the_same_when_it_is_opened_again():
     np.testing.assert_array_equal(none.encode_query(["cat"]), [[0.0] * 11 + [1.0]])
     assert words("Ein Wort, zwei-Wörter") == {"ein", "wort", "zwei", "wörter"}
     assert "barn" not in LsaEncoder(["one barn", "one", "two", "two"], min_texts=2).terms
+
+
+@pytest.mark.parametrize("moment", ["before", "when it is taken", "after"])
+def test_what_is_purged_is_gone_from_what_learns_and_has_learnt(open_lsa, monkeypatch, moment):
+    """Neither a query that is moved nor the process that learns knows its words any more; others are as they were."""
+    plan = LearningPlan(after=1_000, held_out=0.0, nice=0)
+    secret = "where is the xylophant"
+    with open_lsa(adapter=QueryAdapter(), plan=plan) as engine:
+        engine.add_many([*SAID, "the xylophant sleeps", "the xylophant is fed"])
+        applied, purged = QueryMap.applied_to, []
+
+        def purge(*ids):
+            for number in ids:
+                engine.purge(number)
+            purged.extend(ids)
+
+        def purged_meanwhile(self, base):
+            encoder = applied(self, base)
+            if moment == "when it is taken" and not purged:
+                purge(31, 32)
+            return encoder
+
+        def learn(first):
+            for number in range(first, first + 4):
+                engine.feedback(f"who {SAID[number - 1]}?", number)
+            assert engine.learn().in_use
+
+        monkeypatch.setattr(QueryMap, "applied_to", purged_meanwhile)
+        if moment == "before":
+            learn(5)
+            purge(31, 32)
+        learn(1)
+        if moment == "after":
+            purge(31, 32)
+        assert purged == [31, 32]
+        row = engine._core.known_encoder()
+        query, other = engine._core.encoder.query(secret, row), engine._core.encoder.query("where is the cat", row)
+        if moment == "before":
+            there = engine._tutor._workshop[1].documents(None, [secret])
+            np.testing.assert_array_equal(there, engine._core.encoder.open(row).encode_document([secret]))
+    with open_lsa() as engine:
+        row = engine._core.known_encoder()
+        np.testing.assert_array_equal(query, engine._core.encoder.query(secret, row))
+        np.testing.assert_array_equal(other, engine._core.encoder.query("where is the cat", row))

@@ -19,6 +19,8 @@ import pytest
 from adamem.adapt import Exam, LoRAAdapter, ProcessEnded, QueryAdapter, Workshop
 from adamem.encoders import open_encoder
 from adamem.encoders.adaptation import open_adaptation
+from adamem.encoders.bridged import BridgedLora
+from adamem.encoders.bridges import Bridge
 from adamem.encoders.query_map import QueryMap
 from adamem.errors import CorruptResult, InvalidInput, LearningFailed, StorageError, UnknownName
 from adamem.memory import LearningPlan, LearningTimings, MemoryEngine, Timings
@@ -385,7 +387,7 @@ def test_lessons_that_tell_nothing_apart_keep_no_others_from_being_learnt(tmp_pa
         assert engine._core.learning.waiting() == 0
 
 
-def test_every_tenth_lesson_is_held_out_and_judges(tmp_path):
+def test_a_tenth_of_the_lessons_is_held_out_and_judges(tmp_path):
     """They are never taught; with five of them there is an exam."""
     with open_(tmp_path / "m.db", plan=LearningPlan(after=1_000, nice=0)) as engine:
         for number in range(60):
@@ -628,6 +630,25 @@ def test_what_is_there_twice_keeps_the_lessons_of_both(tmp_path):
         assert engine.learn().lessons == 2
 
 
+def test_no_search_waits_for_what_was_chosen(tmp_path, monkeypatch):
+    """It was opened and tried before it was chosen; the first query is embedded by that."""
+    path = tmp_path / "m.db"
+    with open_(path) as engine:
+        ids = filled(engine)
+        learnt = engine.learn()
+        moved = queried(engine)
+        engine.use_adaptation(None)
+
+    def again(kept):
+        raise AssertionError("opened for a search")
+
+    with MemoryEngine(path) as engine:
+        engine.use_adaptation(learnt.id)
+        monkeypatch.setattr("adamem.memory.encoder_in_use.open_adaptation", again)
+        np.testing.assert_array_equal(queried(engine), moved)
+        assert found(engine, ids) == 8
+
+
 def test_another_encoder_is_not_moved_by_what_this_one_learnt(tmp_path):
     """Embedding anew by another encoder leaves adaptations behind, and they say so."""
     with open_(tmp_path / "m.db") as engine:
@@ -641,6 +662,32 @@ def test_another_encoder_is_not_moved_by_what_this_one_learnt(tmp_path):
         engine.reembed("hashing:256")
         engine.use_adaptation(learnt.id)
         assert found(engine, ids) == 8
+
+
+def test_embedding_anew_by_the_encoder_in_use_leaves_what_it_has_learnt(tmp_path):
+    """As embedding by another one and back does; no vector is made, and it can be taken up again."""
+    with open_(tmp_path / "m.db") as engine:
+        ids = filled(engine)
+        before, query = found(engine, ids), queried(engine)
+        learnt = engine.learn()
+        assert engine.reembed("hashing:256") == 0
+        assert not engine.adaptations()[0].in_use
+        np.testing.assert_array_equal(queried(engine), query)
+        assert found(engine, ids) == before
+        engine.use_adaptation(learnt.id)
+        assert found(engine, ids) == 8
+
+
+@pytest.mark.minilm
+def test_what_changed_nothing_is_taken_as_well(tmp_path):
+    """Where the encoder that was learnt is the one in use, nothing is left to be embedded by it."""
+    with open_(tmp_path / "m.db", encoder="minilm", adapter=LoRAAdapter(steps=0)) as engine:
+        ids = filled(engine)
+        engine.learn()
+        engine.feedback(reworded("Tavuri"), ids["Tavuri"])
+        engine.learn()
+        assert [one.standing for one in engine.adaptations()] == ["taken", "taken"]
+        assert engine._core.learning.unfinished() is None
 
 
 def test_what_is_learnt_while_all_is_embedded_by_another_encoder_is_kept_and_not_used(tmp_path, monkeypatch):
@@ -992,6 +1039,27 @@ def test_what_does_not_answer_a_query_is_held_against_it(tmp_path):
         assert engine.learn().standing == "taken"
 
 
+def test_what_is_said_not_to_answer_while_its_query_is_learnt_is_not_lost(tmp_path, monkeypatch):
+    """The query waits on and is learnt again, with that held against it; the others are learnt."""
+    with open_(tmp_path / "m.db") as engine:
+        filled(engine)
+        learn, taught = Workshop.learn, []
+
+        def told_meanwhile(self, adapter, pairs, **named):
+            outcome = learn(self, adapter, pairs, **named)
+            if not taught:
+                engine.feedback(asked("Brimolk"), 2, helpful=False)
+            taught.append({pair.query: pair.against for pair in pairs})
+            return outcome
+
+        monkeypatch.setattr(Workshop, "learn", told_meanwhile)
+        engine.learn()
+        assert len(taught[0]) == 8
+        assert taught[0][asked("Brimolk")] == ()
+        assert taught[1:] == [{asked("Brimolk"): (PLACES[1],)}]
+        assert engine._core.learning.waiting() == 0
+
+
 def test_golden_questions_may_come_from_anywhere():
     """They are kept: an iterator would be empty after the first exam."""
     assert LearningPlan(golden=iter([["a", "b"]])).golden == (("a", "b"),)
@@ -1005,6 +1073,34 @@ def test_the_share_that_is_held_out_is_what_the_plan_says(tmp_path, share, held)
         for number in range(100):
             engine.feedback(f"Where is key {number}?", 1)
         assert engine._core.learning.waiting() == 100 - held
+
+
+@pytest.mark.parametrize("between", [1, 3, 4])
+def test_what_is_said_not_to_answer_takes_no_place_among_those_that_are_held_out(tmp_path, between):
+    """However regularly it comes between them, of a hundred lessons ten judge."""
+    with open_(tmp_path / "m.db", plan=LearningPlan(after=1_000)) as engine:
+        right, *wrong = [engine.add(place).id for place in PLACES[: 1 + between]]
+        for number in range(100):
+            engine.feedback(f"Where is key {number}?", right)
+            for other in wrong:
+                engine.feedback(f"Where is key {number}?", other, helpful=False)
+        assert len(engine._core.learning.held(100)) in (9, 10, 11)
+
+
+def test_what_is_said_again_is_taught_or_judges_and_never_both(tmp_path):
+    """By whatever way it was said first; an exam asks each question once, and one question makes none."""
+    plan = LearningPlan(after=1_000, held_out=0.5, nice=0)
+    with open_(tmp_path / "m.db", plan=plan) as engine:
+        learning = engine._core.learning
+        pairs = [(engine.update(f"What is in drawer {n}?", f"a spoon and {n}").id, n) for n in range(4)]
+        first = {one.memory for one in learning.held(100)}
+        assert 0 < len(first) < 4
+        for _ in range(10):
+            for number, n in pairs:
+                engine.feedback(f"What is in drawer {n}?", number)
+        assert {one.memory for one in learning.next(100)} == {number for number, _ in pairs} - first
+        assert sorted(one.memory for one in learning.held(100)) == sorted(first)
+        assert engine.learn().before is None  # for an exam there are too few
 
 
 def test_lessons_are_checked(tmp_path):
@@ -1091,6 +1187,28 @@ def test_an_adaptation_of_other_dimensions_is_left_out(tmp_path, caplog):
         assert engine.import_package(tmp_path / "lie.zip").adaptation is None
         assert engine.count() == 8
         assert "left out: this query map is of 128 dimensions" in caplog.text
+
+
+@pytest.mark.minilm
+def test_what_no_search_could_go_by_is_not_chosen(tmp_path):
+    """A bridge that leaves nothing of a query: it is told when it is chosen, and what is in use stays."""
+    with open_(
+        tmp_path / "m.db",
+        encoder="minilm",
+        adapter=LoRAAdapter(steps=1),
+        plan=dataclasses.replace(ALL, documents="bridge"),
+    ) as engine:
+        ids = filled(engine)
+        before = found(engine, ids)
+        kept = open_adaptation(engine._core.learning.model(engine.learn().id).model)
+        engine.use_adaptation(None)
+        nowhere = Bridge("procrustes", joins=kept.bridge.joins, rotation=np.zeros((384, 384), np.float32))
+        lie = BridgedLora(kept.learnt, nowhere).to_bytes()
+        with engine._store.database.write() as connection:
+            connection.exec_driver_sql("UPDATE adaptations SET model = ?", (lie,))
+        with pytest.raises(InvalidInput, match="zero"):
+            engine.use_adaptation(1)
+        assert found(engine, ids) == before
 
 
 @pytest.mark.minilm
