@@ -59,8 +59,8 @@ def _take_in(core: Core, package: Package, into: str | None, bring: Bring | None
         return Imported(0, (), Frozen(), None if bring is None else core.write(lambda: _brought(core, bring)))
     if row is None and core.encoder.must_be_fitted:
         return core.write(lambda: _take_in_fitted(core, package, into, bring))
-    by = None if row is None else row.fingerprint
-    if package.fingerprint == (core.encoder.open(None).fingerprint if row is None else by):
+    by = core.maker(row)
+    if package.fingerprint == by:
         names = _names(package.memories(), into)
         for piece in package.vectors(_PIECE):
             core.encoder.given(piece, len(piece), row)

@@ -208,12 +208,15 @@ class Core:
     def embedded(self, texts: Sequence[str], vectors: npt.ArrayLike | None) -> Embedded | None:
         """Vectors (n, d) of length 1, those given or the texts' own; None where the encoder is to be fitted to them."""
         row = self.known_encoder()
-        by = None if row is None else row.fingerprint
         if vectors is not None:
-            return Embedded(self.encoder.given(vectors, len(texts), row), by)
+            return Embedded(self.encoder.given(vectors, len(texts), row), self.maker(row))
         if row is None and self.encoder.must_be_fitted:
             return None
-        return Embedded(self.encoder.documents(texts, row), by)
+        return Embedded(self.encoder.documents(texts, row), self.maker(row))
+
+    def maker(self, row: EncoderRow | None) -> str:
+        """The fingerprint of what makes vectors while `row` is the encoder in use, or none is yet."""
+        return self.encoder.open(None).fingerprint if row is None else row.fingerprint
 
     def fitted_to(self, texts: Sequence[str]) -> Embedded:
         """Vectors by an encoder that is fitted to the very texts (n,), unless the file has got one meanwhile.
@@ -337,7 +340,7 @@ class Embedded:
     vectors: FloatArray
     """float32 (n, d), of length 1."""
     by: str | None
-    """The fingerprint of the encoder that the file had when they were made, or None if it had none yet."""
+    """The fingerprint of what made them (`Core.maker`); None where that is `fitted`."""
     fitted: LsaEncoder | None = None
     """The encoder that was fitted to the texts, to be kept with them."""
 

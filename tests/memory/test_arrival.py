@@ -133,6 +133,25 @@ def test_what_is_embedded_anew_meanwhile_keeps_no_package_out(opened, tmp_path):
     assert texts(engine.search("text number7", top_k=1)) == ["text number7"]
 
 
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("way", ["add", "import"])
+def test_a_new_file_that_is_embedded_anew_meanwhile_takes_no_vector_of_the_former(opened, tmp_path, way, first):
+    """Also where it had no memory yet, and so no vectors of any encoder."""
+    source, encoder = opened(tmp_path / "source.db"), Overtaken()
+    source.add_many([f"text number{i}" for i in range(50)])
+    source.export_package(tmp_path / "p.zip")
+    engine = opened(tmp_path / "here.db", encoder=encoder)
+    if not first:
+        engine.add("here before")
+    encoder.by.append(lambda: engine.reembed("hashing:48"))
+    if way == "import":
+        engine.import_package(tmp_path / "p.zip")
+    else:
+        engine.add_many([f"text number{i}" for i in range(50)])
+    assert engine.stats().encoder == "hashing:48"
+    assert texts(engine.search("text number7", mode="vector", top_k=1)) == ["text number7"]
+
+
 @pytest.mark.parametrize("same", [True, False])
 def test_few_are_held_at_once(opened, tmp_path, monkeypatch, same):
     """Of 4,000 with 384 dimensions, which are 6 MB of vectors alone: half of that at most; so when they go out."""
