@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy.typing as npt
 
 from adamem.encoders import Encoder
-from adamem.errors import AdaMemError, InvalidInput, UnknownName
+from adamem.errors import AdaMemError, InvalidInput, StorageError, UnknownName
 from adamem.index import check_count
 from adamem.memory.caretaker import Caretaker
 from adamem.memory.clock import Clock, system_clock, to_micros
@@ -705,7 +706,8 @@ class MemoryEngine:
         """
         check_encoder(encoder)
         _check_progress(progress)
-        return self._caretaker.reembed(encoder, keep=bool(keep), progress=progress)
+        with self._lessons_waiting():
+            return self._caretaker.reembed(encoder, keep=bool(keep), progress=progress)
 
     def learn(self, *, timings: LearningTimings | None = None) -> Adapted | None:
         """Let the encoder learn whatever is waiting for it, now, and say what came of the last of it.
@@ -741,7 +743,8 @@ class MemoryEngine:
         """
         _check_progress(progress)
         number = None if adaptation is None else _check_adaptation(adaptation)
-        self._caretaker.use_adaptation(number, progress=progress)
+        with self._lessons_waiting():
+            self._caretaker.use_adaptation(number, progress=progress)
 
     def snapshot(self, name: str | None = None) -> Version:
         """Keep the whole file as it is now, in ``PATH.versions/``; by the time of day where no name is given."""
@@ -850,6 +853,16 @@ class MemoryEngine:
             except EmbeddedMeanwhile:
                 if vectors is not None:  # they are not of the encoder that the file has now
                     raise
+
+    @contextlib.contextmanager
+    def _lessons_waiting(self) -> Iterator[None]:
+        """Around embedding all anew: lessons wait for its end, and nothing else would say so before others come."""
+        try:
+            yield
+        finally:
+            if self._tutor is not None:
+                with contextlib.suppress(StorageError):  # closed by now: they are learnt when it is opened again
+                    self._tutor.recount()
 
     def _require_tutor(self) -> Tutor:
         if self._tutor is None:

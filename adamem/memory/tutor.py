@@ -156,7 +156,7 @@ class Tutor:
         self.recount()
 
     def recount(self) -> None:
-        """Look at what is waiting: at the beginning, and after a rollback."""
+        """Look at what is waiting: at the beginning, after a rollback, and when all was embedded anew."""
         self._waiting = 0
         self.note(self._core.read(self._learning.waiting))
         if self._core.read(self._learning.unfinished) is not None:

@@ -751,6 +751,36 @@ def test_lessons_wait_while_somebody_else_embeds_all_anew(tmp_path, monkeypatch,
 
 
 @pytest.mark.minilm
+def test_lessons_that_waited_for_it_are_learnt_when_all_is_embedded_anew(tmp_path):
+    """Or when that has come to nothing: no further lesson has to come."""
+    begun, told = threading.Event(), threading.Event()
+
+    def stop(done, total):
+        begun.set()
+        assert told.wait(60)
+        raise KeyError("stopped")
+
+    plan = LearningPlan(after=8, held_out=0.0, nice=0)
+    with open_(tmp_path / "m.db", encoder="minilm", adapter=LoRAAdapter(steps=1), plan=plan) as engine:
+        engine.add("something that is embedded anew while others come")
+
+        def reembed():
+            with pytest.raises(KeyError, match="stopped"):
+                engine.reembed("hashing:128", progress=stop)
+
+        somebody = threading.Thread(target=reembed)
+        somebody.start()
+        assert begun.wait(60)
+        filled(engine)
+        engine._tutor.wait()
+        assert engine.adaptations() == []
+        told.set()
+        somebody.join()
+        engine._tutor.wait()
+        assert [(one.lessons, one.standing) for one in engine.adaptations()] == [(8, "taken")]
+
+
+@pytest.mark.minilm
 def test_nothing_is_learnt_before_all_is_embedded_by_what_was(tmp_path, monkeypatch, caplog):
     """The disk is full: the log says so, later lessons wait, and go on from what was learnt once there is room."""
     path, recipe = tmp_path / "m.db", LoRAAdapter(steps=1)
