@@ -126,7 +126,7 @@ def _numbers(axes: Axes, mine: Sequence[Mapping[str, Any]]) -> None:
     box = axes.get_window_extent()
     groups: list[list[int]] = []
     for one in sorted(range(len(mine)), key=lambda number: at[number][0]):
-        if groups and at[one][0] - at[groups[-1][0]][0] < _NEAR:
+        if groups and at[one][0] - at[groups[-1][-1]][0] < _NEAR:
             groups[-1].append(one)
         else:
             groups.append([one])

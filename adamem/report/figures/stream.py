@@ -78,7 +78,7 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
                         )
             stages = sorted({r["after"] for r in shown})
             given_ticks(axes.xaxis, stages, [str(stage) for stage in stages])
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.04)
             axes.set_title(f"{key}\n{level}" if len(sets) > 1 else level)
             if place % len(levels) == 0:
                 axes.set_ylabel("recall@1")
