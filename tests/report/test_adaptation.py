@@ -22,6 +22,7 @@ from adamem.report.adaptation import acquisition, compose, controls, distinct, f
 from adamem.report.adaptation.covered import covered, part
 from adamem.report.adaptation.gates import gates, refusals
 from adamem.report.adaptation.gathered import Stream, gather
+from adamem.report.adaptation.kept import kept
 from adamem.report.adaptation.retention import retention
 from adamem.report.figures import price, reembedded, stream
 from adamem.report.figures.style import looks
@@ -149,7 +150,7 @@ def stream_of(key, arm, seed, asked, tasks, found):
         return rows_of(asked, [found(key, arm, stage, level, task, n, seed) for level, task, n in numbers])
 
     rows = np.stack([at(stage) for stage in after])
-    moves = arm not in {"none", "query-only"}
+    moves = arm not in {"none", "query-only", "lora-queries"}
     count = np.array(after)
     spent = 1.0 + sum(map(ord, arm)) % 17
     arrays = {
@@ -279,6 +280,24 @@ def test_a_loss_of_a_point_is_ruled_out_by_an_interval_alone(low, high, said):
     well, badly = (Paired(100, where, where - 0.005, where + 0.005, 0.5, 0.1, 0.1, 0.1) for where in (0.0, -0.02))
     assert gains.verdict(well, test) == gains.verdict(test, well) == said
     assert gains.verdict(badly, test) == gains.verdict(test, badly) == "lost"
+
+
+def test_ways_without_embedding_anew_stand_side_by_side(tmp_path):
+    """Old vectors asked by LoRA, over a bridge or not, against a LoRA of queries alone; what moves nothing has one way."""
+
+    def found_by(key, arm, stage, level, task, number, seed):
+        left = {"lora-queries": 0.5, "query-only": 0.4, "lora": 0.8}.get(arm, 0.3)
+        return 0 if share(left if stage else 0.3, number) else None
+
+    path = made(tmp_path, sets=["koziev"], arms=["none", "lora", "query-only", "lora-queries"], found=found_by)
+    table = kept(gather(path))
+    told = {(r["arm"], r["documents"]): r for r in table.records if r["level"] == "neighbours"}
+    assert set(told) == {("query-only", "anew"), ("lora-queries", "anew"), ("lora", "stale"), ("lora", "bridged")}
+    assert told["lora", "stale"]["recall@10"] == pytest.approx(0.8)
+    assert told["lora", "stale"]["difference"] == pytest.approx(0.3)
+    assert told["query-only", "anew"]["difference"] == pytest.approx(-0.1)
+    assert told["query-only", "anew"]["high"] < 0 < told["lora", "bridged"]["low"]
+    assert told["lora-queries", "anew"]["difference"] is None
 
 
 def test_a_loss_at_the_first_place_alone_is_a_loss(tmp_path):

@@ -11,6 +11,7 @@ from adamem.report.adaptation.acquisition import own_span
 from adamem.report.adaptation.covered import covered, part
 from adamem.report.adaptation.distinct import has_interval
 from adamem.report.adaptation.gathered import Gathered, SetResult
+from adamem.report.adaptation.kept import kept
 from adamem.report.adaptation.retention import retention
 from adamem.report.adaptation.tables import ALPHA, HARDLY, span
 from adamem.report.document import Block, Bullets, Details, Document, Paragraph, Section
@@ -43,7 +44,9 @@ def compose(gathered: Gathered) -> Document:
         ),
         section("controls", "Controls", controls.controls(gathered)),
         section("gates", "The gate", gates.gates(gathered)),
-        section("reembedded", "While documents are embedded anew", reembedded.data(gathered)),
+        section(
+            "reembedded", "Where documents are not embedded anew, or not yet", reembedded.data(gathered), kept(gathered)
+        ),
         section("costs", "What it takes", tables.costs(gathered)),
         section("serving", "Searches meanwhile", *serving.blocks(serving.served(gathered))),
         section("drift", "How far the vectors move", tables.alarms(gathered)),

@@ -225,15 +225,17 @@ class ArmResult:
         """Those that were measured while the machine was quiet; all of them where none was."""
         return tuple(one for one in self.streams if one.is_quiet) or self.streams
 
-    def against(self, other: ArmResult, level: int, measure: str = "recall@1") -> Paired:
+    def against(
+        self, other: ArmResult, level: int, measure: str = "recall@1", *, view: str = "anew", other_view: str = "anew"
+    ) -> Paired:
         """After the last task, this one against another on the same questions: those of the seeds that both have."""
-        asked = ("against", other.name, level, measure)
+        asked = ("against", other.name, level, measure, view, other_view)
         if asked not in self._compared:
             both = {one.seed for one in self.streams} & {one.seed for one in other.streams}
             mine, theirs = (
                 ArmResult(arm.name, tuple(one for one in arm.streams if one.seed in both)) for arm in (self, other)
             )
-            at = [arm.pooled(level, -1, "anew", measure) for arm in (theirs, mine)]
+            at = [arm.pooled(level, -1, seen, measure) for arm, seen in ((theirs, other_view), (mine, view))]
             self._compared[asked] = paired(*at, groups=mine.groups(level))
         return self._compared[asked]
 
