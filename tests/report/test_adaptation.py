@@ -283,7 +283,7 @@ def test_a_loss_of_a_point_is_ruled_out_by_an_interval_alone(low, high, said):
 
 
 def test_ways_without_embedding_anew_stand_side_by_side(tmp_path):
-    """Old vectors asked by LoRA, over a bridge or not, against a LoRA of queries alone; what moves nothing has one way."""
+    """Old vectors asked by LoRA, over a bridge or not, against one of queries alone; what moves nothing has one way."""
 
     def found_by(key, arm, stage, level, task, number, seed):
         left = {"lora-queries": 0.5, "query-only": 0.4, "lora": 0.8}.get(arm, 0.3)

@@ -6,7 +6,7 @@ from adamem.bench.adaptation.asked import LEVELS
 from adamem.report import wording
 from adamem.report.adaptation.distinct import bounds
 from adamem.report.adaptation.gathered import TITLES, ArmResult, Gathered, SetResult
-from adamem.report.adaptation.tables import ALPHA, VIEW_NAMES, Records, label, named, span
+from adamem.report.adaptation.tables import ALPHA, VIEW_NAMES, Records, change, label, named
 from adamem.report.document import Cell, Column, Group, Table
 
 ARMS = ("query-only", "lora-queries", "lora", "lora-replay", "lora-gentle")
@@ -27,8 +27,7 @@ def kept(gathered: Gathered) -> Table | None:
                 reference = one.arms.get(REFERENCE)
                 test = None if reference in (None, arm) else arm.against(reference, level, MEASURE, view=view)
                 best = test is not None and test.p_value < ALPHA and test.difference > 0
-                told = "" if test is None else f"{wording.points(test.difference)} {span(test)}"
-                cells.append(Cell(wording.score(found), told, best=best))
+                cells.append(Cell(wording.score(found), "" if test is None else change(test), best=best))
                 low, high = (None, None) if test is None else bounds(test)
                 records.append(
                     {
