@@ -59,7 +59,7 @@ def paired(
     better, worse = float((change > 0).mean()), float((change < 0).mean())
     if not change.any():
         return Paired(n, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
-    sums, sizes = (change, np.ones(n)) if groups is None else _in_groups(change, groups[known])
+    sums, sizes = (change, np.ones(n)) if groups is None else in_groups(change, groups[known])
     weights, random = _drawn(seed, sums.size)
     drawn = weights.astype(np.float64)
     # Not by BLAS, whose threads wait for each other longer than so small a product takes.
@@ -73,8 +73,8 @@ def paired(
         signs = tossed.astype(np.float64)
         signs *= 2
         signs -= 1
-        sums = np.einsum("ij,j->i", signs, told)
-        extreme += int((np.abs(sums) >= abs(told.sum()) - rounding).sum())
+        totals = np.einsum("ij,j->i", signs, told)
+        extreme += int((np.abs(totals) >= abs(told.sum()) - rounding).sum())
     spread = float(change.std(ddof=1)) if n > 1 else 0.0
     effect = mean / spread if spread > 0 else float(np.copysign(np.inf, mean))
     return Paired(
@@ -82,7 +82,7 @@ def paired(
     )
 
 
-def _in_groups(values: DoubleArray, groups: AnyArray) -> tuple[DoubleArray, DoubleArray]:
+def in_groups(values: DoubleArray, groups: AnyArray) -> tuple[DoubleArray, DoubleArray]:
     """float64 (groups,) each: the sum of each group's values, and how many there are."""
     _, place = np.unique(groups, return_inverse=True)
     place = place.ravel()

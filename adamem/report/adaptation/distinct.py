@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import betaincinv  # the beta distribution's quantile; scipy.stats takes a second to import
 
 from adamem.bench.bootstrap import RESAMPLES
-from adamem.bench.paired import Paired, snapped
+from adamem.bench.paired import Paired, in_groups, snapped
 from adamem.bench.stats import Estimate
 from adamem.types import AnyArray, DoubleArray
 
@@ -31,9 +31,7 @@ def share(values: DoubleArray, groups: AnyArray) -> Estimate:
     """
     if values.size == 0:
         return Estimate(np.nan, np.nan, np.nan)
-    _, place = np.unique(groups, return_inverse=True)
-    place = place.ravel()
-    sums, sizes = np.bincount(place, weights=values), np.bincount(place)
+    sums, sizes = in_groups(values, groups)
     value = float(values.mean())
     if np.ptp(values) == 0:
         return Estimate(value, *exact_interval(value, sums.size))
