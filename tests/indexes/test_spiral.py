@@ -16,6 +16,7 @@ from adamem_indexes.spiral import _body, _graph
 from adamem_indexes.spiral import _kernels as kernels
 from adamem_indexes.spiral import index as spiral_index
 from adamem_indexes.spiral._kernels import NIL
+from adamem_indexes.spiral.index import SpiralGraph
 
 SCAN_SHARE = spiral_index._SCAN_SHARE
 
@@ -620,6 +621,55 @@ def test_an_id_that_is_replaced_is_found_at_every_moment(often):
     assert min(answered) > 5
 
 
+def test_what_replaced_ids_lead_to_is_found_while_they_are_taken_out_of_the_graph(monkeypatch):
+    """Whatever a search meets of a batch: some of it taken out, the rest not yet. Seeds among it stay seeds so far.
+
+    With this data an id lies so far out that little leads there but the former row of another, which goes before.
+    """
+    vectors = clustered(3_000, 24, seed=9)
+    index = build(vectors, R=16, ef_construction=60)
+    asked = np.arange(0, 3_000, 30)
+    detach, looked = kernels.detach, []
+
+    def one_by_one(rows, lens, spiral, scratch, nodes, ef, among, ties, alpha, nearest):
+        for at in range(nodes.size):
+            some = slice(at, at + 1)
+            detach(rows, lens, spiral, scratch, nodes[some], ef, among, ties, alpha, nearest[some])
+            found = index.search(vectors[asked], 4, params={"ef": 40}).ids
+            looked.append(asked[found[:, 0] != asked].tolist())
+
+    monkeypatch.setattr(kernels, "detach", one_by_one)
+    random = np.random.default_rng(1)
+    for _ in range(3):
+        near = vectors[asked] + np.float32(1e-3) * random.normal(size=(asked.size, 24)).astype(np.float32)
+        index.replace(near, asked)
+    assert len(looked) == 300
+    assert not any(looked)
+
+
+def test_rows_are_closed_with_all_searches_begun_anew(monkeypatch):
+    """One that has passed the links to a row before they were laid elsewhere must not find it closed as well."""
+    vectors = clustered(2_000, 24)
+    index = build(vectors, R=16)
+    gone = np.unique(np.concatenate([index._body.spiral.root, index._body.spiral.leaves[:5]])).astype(np.int64)
+    apart, open_ = SpiralGraph._while_none_searches, []
+
+    def seen():
+        return index._counters[kernels.HANDOVERS] & 1, _body.detached_rows(index._body).size
+
+    def watched(self, change):
+        open_.append(seen())
+        apart(self, lambda: (open_.append(seen()), change(), open_.append(seen())))
+        open_.append(seen())
+
+    monkeypatch.setattr(SpiralGraph, "_while_none_searches", watched)
+    index.delete(gone)
+    assert open_ == [(0, 0), (1, 0), (1, gone.size), (0, gone.size)]
+    seeds = set(index._body.spiral.leaves.tolist()) | set(index._body.spiral.root.tolist())
+    assert not seeds & set(gone.tolist())
+    assert (index._body.rows.labels[gone] == -1).all()
+
+
 @pytest.mark.parametrize("verb", ["insert", "delete", "replace and delete"])
 def test_of_two_writers_with_one_id_the_second_is_refused(monkeypatch, verb):
     """Both have looked whether the id is there before either takes its turn."""
@@ -723,6 +773,26 @@ def test_an_interrupt_after_the_exchange_leaves_the_replacement_done(monkeypatch
     assert len(index) == 1_500
     assert (index.search(others, 1, params={"ef": 64}).ids[:, 0] == np.arange(50)).all()
     assert index._detached == _body.detached_rows(index._body).size > 0
+
+
+def test_an_interrupt_before_rows_are_closed_leaves_an_index_that_can_be_saved(monkeypatch, tmp_path):
+    vectors = clustered(1_500, 16)
+    index = build(vectors)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_body, "_close", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        index.delete(np.arange(50))
+    monkeypatch.undo()
+    monkeypatch.setattr(spiral_index, "_SCAN_SHARE", 0.0)
+    assert index._detached == _body.detached_rows(index._body).size == 0
+    index.save(tmp_path / "saved")
+    for one in (index, SpiralGraph.load(tmp_path / "saved")):
+        found = one.search(vectors, 1, params={"ef": 64}).ids[:, 0]
+        assert not np.isin(found, np.arange(50)).any()
+        assert (found[50:] == np.arange(50, 1_500)).mean() > 0.99
 
 
 @pytest.mark.parametrize("times", [1.3, 4.0])

@@ -8,7 +8,7 @@ not whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -372,33 +372,49 @@ def _lead_to_products(body: Body, nodes: AnyArray, *, came: bool = False) -> Non
         lead_to_products(body.rows.links, body.rows.vectors, body.fitted.centre, _longest_first(body, nodes), ask)
 
 
-def detach_rows(body: Body, gone: AnyArray) -> int:
+def detach_rows(body: Body, gone: AnyArray, close: Callable[[Callable[[], None]], None]) -> int:
     """Take rows (m,) whose ids were deleted just now out of the ways of the living; returns how many were.
 
-    A node that still has a live twin stays.
+    A node that still has a live twin stays. What is given to `close` is to be called while no search is under way, or
+    with those begun anew after it: a search that has met only such links as led to a node until now does not find what
+    its neighbours lead to since.
     """
     assert body.spiral is not None
     rows, spiral, how = body.rows, body.spiral, body.plan.building
     nodes = np.array([row for row in gone.tolist() if rows.links[row, 0] != NIL and not _lives(rows, row)], np.uint32)
     if nodes.size == 0:
         return 0
-    nearest = np.empty(nodes.size, dtype=np.uint32)
-    kernels.detach(
-        rows, body.lens, spiral, body.new_scratch(_DETACH_EF), nodes, _DETACH_EF, _DETACH_AMONG, _DETACH_TIES,
-        how.alpha, nearest,
-    )  # fmt: skip
-    # Searches begin at their nearest neighbours from now on.
-    heirs = dict(zip(nodes.tolist(), nearest.tolist(), strict=True))
-    for seeds in (spiral.leaves, spiral.root):
-        for place in np.flatnonzero(np.isin(seeds, nodes)).tolist():
-            heir = heirs[int(seeds[place])]
-            if heir != NIL:
-                seeds[place] = heir
-    return int(np.count_nonzero(nearest != NIL))
+    nearest = np.full(nodes.size, NIL, dtype=np.uint32)
+    try:
+        rows.labels[nodes] = kernels.GOING
+        kernels.detach(
+            rows, body.lens, spiral, body.new_scratch(_DETACH_EF), nodes, _DETACH_EF, _DETACH_AMONG, _DETACH_TIES,
+            how.alpha, nearest,
+        )  # fmt: skip
+    finally:  # what was taken out before an interrupt is closed as well
+        rows.labels[nodes] = -1
+        done = nearest != NIL
+        _close(body, nodes[done], nearest[done], close)
+    return int(np.count_nonzero(done))
+
+
+def _close(body: Body, nodes: AnyArray, heirs: AnyArray, close: Callable[[Callable[[], None]], None]) -> None:
+    """Let no search go through `nodes` uint32 (m,) any more; those that began at one begin at its heir, the nearest."""
+    assert body.spiral is not None
+    heir_of = dict(zip(nodes.tolist(), heirs.tolist(), strict=True))
+    taken = [(seeds, np.flatnonzero(np.isin(seeds, nodes))) for seeds in (body.spiral.leaves, body.spiral.root)]
+    given = [(seeds, places, [heir_of[node] for node in seeds[places].tolist()]) for seeds, places in taken]
+
+    def change() -> None:
+        for seeds, places, others in given:
+            seeds[places] = others
+        body.rows.tails[nodes, kernels.OFFSET - kernels.TAIL_FLOATS] = np.inf
+
+    close(change)
 
 
 def detached_rows(body: Body) -> AnyArray:
-    """uint32 (m,): the rows that `detach_rows` has taken out of the ways."""
+    """uint32 (m,): the rows that `detach_rows` has taken out of the ways, and closed."""
     offsets = body.rows.tails[: body.labels.rows, kernels.OFFSET - kernels.TAIL_FLOATS]
     return np.flatnonzero(np.isposinf(offsets)).astype(np.uint32)
 

@@ -40,7 +40,9 @@ CELLS = 8
 NEAREST_CELLS = 3
 """Leaves whose representatives are seeds: the nearest cells of the last spiral on the way down."""
 HANDOVERS = 3
-"""The counter of `new_handle` that tells when ids go over to other rows."""
+"""The counter of `new_handle` that tells when ids go over to other rows, or rows are closed."""
+GOING = -3
+"""What a row bears whose id was deleted, and that is about to be taken out of the graph."""
 NIL = np.uint32(0xFFFFFFFF)
 """No node: fills rows of links, ends chains of twins."""
 
@@ -788,7 +790,8 @@ def _stretch(query: Any, lens: Any) -> Any:
 def new_handle(rows: Any, lens: Any, spiral: Any, scratch: Any, counters: Any) -> Any:
     """A `Handle`; counters int64 (4,) grow by the estimates and the seeds' products, the hops, the vectors compared.
 
-    The fourth, `HANDOVERS`, is the writer's: it grows before ids go over from rows to others, and again after that.
+    The fourth, `HANDOVERS`, is the writer's: it grows before ids go over from rows to others, or rows are closed, and
+    again after that.
     """
     return Handle(rows, lens, spiral, scratch, counters)
 
@@ -944,6 +947,17 @@ def _is_live(rows: Any, node: Any) -> Any:
     row = np.uint32(node)
     while row != NIL:
         if rows.labels[np.uint64(row)] != -1:
+            return True
+        row = rows.twins[np.uint64(row)]
+    return False
+
+
+@_helper
+def _stays(rows: Any, node: Any) -> Any:
+    """Whether the node, or a twin of it, is live and will be."""
+    row = np.uint32(node)
+    while row != NIL:
+        if rows.labels[np.uint64(row)] != -1 and rows.labels[np.uint64(row)] != GOING:
             return True
         row = rows.twins[np.uint64(row)]
     return False
@@ -1277,19 +1291,26 @@ def link_among(
 
 
 @_helper
-def _unlink(rows: Any, node: Any, dead: Any) -> Any:
-    """Take the link node -> dead away; returns whether there was one."""
+def _leads(rows: Any, node: Any, other: Any) -> Any:
+    """Whether there is a link node -> other."""
+    for j in range(rows.links.shape[1]):  # noqa: SIM110 -- numba has no generators here
+        if rows.links[node, np.uint64(j)] == other:
+            return True
+    return False
+
+
+@_helper
+def _unlink(rows: Any, node: Any, dead: Any) -> None:
+    """Take the link node -> dead away, if there is one."""
     limit = rows.links.shape[1]
     place, degree = -1, 0
     while degree < limit and rows.links[node, np.uint64(degree)] != NIL:
         if rows.links[node, np.uint64(degree)] == dead:
             place = degree
         degree += 1
-    if place < 0:
-        return False
-    rows.links[node, np.uint64(place)] = rows.links[node, np.uint64(degree - 1)]
-    rows.links[node, np.uint64(degree - 1)] = NIL
-    return True
+    if place >= 0:
+        rows.links[node, np.uint64(place)] = rows.links[node, np.uint64(degree - 1)]
+        rows.links[node, np.uint64(degree - 1)] = NIL
 
 
 @_helper
@@ -1321,13 +1342,16 @@ def detach(
     rows: Any, lens: Any, spiral: Any, scratch: Any, nodes: Any, ef: Any, among: Any, ties: Any, alpha: Any,
     nearest: Any,
 ) -> None:  # fmt: skip
-    """Take dead `nodes` uint32 (m,) out of the ways of the living, one after the other.
+    """Take `nodes` uint32 (m,), whose rows are `GOING`, out of the ways of the living, one after the other.
+
+    Until its turn, each of them counts as live: what can be reached through it alone can be reached so far.
 
     The graph is searched for the node with `ef` candidates. Those that are live and lead to it get, in place of that
     link, `ties` links to the live ones nearest to them of the `among` nearest to the node; where it leads, `ties` of
-    these lead as well. The links to it that were not found lead nowhere from now on: its estimate is infinite.
+    these lead as well. The links to it that were not found lead nowhere from now on, where the graph is searched for
+    nodes; where it is searched for queries, when the caller closes it.
 
-    `nearest` uint32 (m,) takes the nearest live node to each, or NIL.
+    `nearest` uint32 (m,) takes the nearest live node to each, or NIL where there is none, and all stays as it is.
 
     Source: Xu et al. 2025, "In-Place Updates of a Graph Index for Streaming Approximate Nearest Neighbor Search"
     (IP-DiskANN), arXiv 2502.13826.
@@ -1335,19 +1359,25 @@ def detach(
     at = np.uint64(rows.tails.shape[1] - TAIL_FLOATS)
     for i in range(nodes.shape[0]):
         node = np.uint64(nodes[i])
+        rows.labels[node] = -1
         found = _around(rows, lens, spiral, scratch, node, ef)
         live = 0
+        nearest[i] = NIL
         for t in range(found):
             other = _key_node(scratch.pool[np.uint64(t)])
             if other != node and _is_live(rows, other):
                 scratch.near[live] = np.uint32(other)
                 live += 1
-        nearest[i] = scratch.near[0] if live > 0 else NIL
+                if nearest[i] == NIL and _stays(rows, other):
+                    nearest[i] = np.uint32(other)
+        if nearest[i] == NIL:
+            continue
         few = min(live, among)
         for t in range(live):
             other = np.uint64(scratch.near[t])
-            if _unlink(rows, other, nodes[i]):
+            if _leads(rows, other, nodes[i]):
                 count = _nearest_of(rows, scratch, other, few, scratch.offers[:ties])
+                _unlink(rows, other, nodes[i])  # late: searches may come by at any moment
                 _link_to(rows, scratch, other, scratch.offers[:count], alpha)
         for j in range(rows.links.shape[1]):
             other = rows.links[node, np.uint64(j)]
@@ -1358,9 +1388,7 @@ def detach(
                 scratch.offers[0] = other
                 for t in range(count):
                     _link_to(rows, scratch, np.uint64(scratch.offers[t + 1]), scratch.offers[:1], alpha)
-        if live > 0:
-            rows.tails[node, at + np.uint64(OFFSET)] = np.float32(np.inf)
-            rows.tails[node, at + np.uint64(SQUARE)] = np.float32(np.inf)
+        rows.tails[node, at + np.uint64(SQUARE)] = np.float32(np.inf)
 
 
 @_kernel

@@ -56,10 +56,14 @@ def are_vectors(vectors: AnyArray, metric: Metric) -> bool:
 
 
 def _are_tails(tails: AnyArray, dead: AnyArray) -> bool:
-    """Whether all of `tails` (m, TAIL_FLOATS) is finite, but what says that a dead row was detached from the graph."""
-    detached = dead & np.isposinf(tails[:, OFFSET]) & np.isposinf(tails[:, SQUARE])
+    """Whether all of `tails` (m, TAIL_FLOATS) is finite, but what says that a dead row was detached from the graph.
+
+    An interrupt may have come between taking it out and closing it: then its offset is finite.
+    """
+    detached = dead & np.isposinf(tails[:, SQUARE])
     finite = np.isfinite(tails)
-    finite[:, [OFFSET, SQUARE]] |= detached[:, None]
+    finite[:, SQUARE] |= detached
+    finite[:, OFFSET] |= detached & np.isposinf(tails[:, OFFSET])
     return bool(finite.all())
 
 

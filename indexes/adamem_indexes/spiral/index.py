@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,8 +91,9 @@ class SpiralGraph(IndexBase):
       which is due once they are a fifth.
     * Searches may run in other threads beside any of the calls that change the index, and these wait for each other.
       An insert or a replacement that fails, or is interrupted, leaves what was there before, or is done: never a half.
-      An id that is replaced is found by its old vector or by its new one, at every moment; only a search that scans,
-      or has a filter, may miss it if it runs at the very moment of the exchange.
+      An id that is replaced is found by its old vector or by its new one, at every moment, as surely as the graph
+      finds what lies there; only a search that scans, or has a filter, may miss it if it runs at the very moment of
+      the exchange.
     """
 
     name: ClassVar[str] = "spiral"
@@ -294,17 +295,18 @@ class SpiralGraph(IndexBase):
                 elif labels.live >= body.plan.scan_below and not replaces:
                     body = _built_of(body)
                 if replaces:
-                    self._hand_over(ids, source=instead_of, target=np.arange(first, first + ids.size))
+                    target = np.arange(first, first + ids.size)
+                    self._while_none_searches(lambda: labels.hand_over(ids, source=instead_of, target=target))
             except BaseException:  # Ctrl-C, no memory, no room on the disk
                 labels.take_back(first, instead_of=instead_of, ids=ids[: instead_of.size])
                 raise
             self._adopt_body(body)
 
-    def _hand_over(self, ids: IdArray, *, source: IdArray, target: IdArray) -> None:
-        """Let other rows bear the ids; searches that are walking the graph at this moment begin their query anew."""
+    def _while_none_searches(self, change: Callable[[], None]) -> None:
+        """Let searches that are walking the graph at this moment begin their query anew, after the change."""
         self._counters[kernels.HANDOVERS] += 1
         try:
-            self._body.labels.hand_over(ids, source=source, target=target)
+            change()
         finally:
             self._counters[kernels.HANDOVERS] += 1
 
@@ -314,7 +316,7 @@ class SpiralGraph(IndexBase):
         if body.spiral is None or gone.size > _REPAIRED_SHARE * body.labels.rows:
             return
         try:
-            self._detached += detach_rows(body, gone)
+            self._detached += detach_rows(body, gone, self._while_none_searches)
         except BaseException:  # what was asked for is done all the same; the count must be right
             self._detached = detached_rows(body).size
             raise
