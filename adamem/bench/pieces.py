@@ -74,6 +74,8 @@ class PieceFolder:
     FORMAT: ClassVar[int]
     ABOUT: ClassVar[str]
     """As in: holds no run on <about>."""
+    SAYS_WHICH_PART: ClassVar[bool] = False
+    """Whether the report of a run that is not complete says which part of it there is: then that is no fault."""
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
@@ -127,7 +129,8 @@ class PieceFolder:
 
     def findings(self, run: PiecesRun) -> list[str]:
         """What is wrong with the raw files, as sentences; empty if nothing is."""
-        out = [] if run.status == "complete" else [f"{self.FILE} says that the run is incomplete; run it again"]
+        whole = run.status == "complete" or self.SAYS_WHICH_PART
+        out = [] if whole else [f"{self.FILE} says that the run is incomplete; run it again"]
         for name in run.pieces:
             try:
                 piece = self.piece(name)

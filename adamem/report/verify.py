@@ -28,7 +28,8 @@ def verify(path: Path, *, deep: bool = False, pieces: bool = True, progress: Pro
 
     Of a suite, every finished data set so (but for `pieces` false), and the overview from their tables.
 
-    1. Every raw file is there and is what was written; records, keys and arrays fit together.
+    1. Every raw file is there and is what was written; records, keys and arrays fit together. The run is complete, or
+       its report says which part of it there is.
     2. Every table, figure value, report.md and report.html is what the raw files give, scored by the metric version
        that the run recorded; every picture, known by its SHA-256, is the one that was drawn.
     3. With `deep`, the data set is loaded, and true neighbours, distances and hardness are computed anew.
@@ -59,6 +60,11 @@ def verify(path: Path, *, deep: bool = False, pieces: bool = True, progress: Pro
 
         out += deep_findings(folder, run, _dataset(run, progress), progress=progress)
     return out
+
+
+def is_part(path: Path) -> bool:
+    """Whether the folder's report is of a part of what was planned, and says of which."""
+    return AdaptationFolder.is_at(path) and AdaptationFolder(Path(path)).run().status != "complete"
 
 
 def _pieces_findings(folder: PieceFolder) -> list[str]:

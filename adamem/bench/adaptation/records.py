@@ -44,6 +44,7 @@ class AdaptationFolder(PieceFolder):
     FILE = FILE
     FORMAT = FORMAT
     ABOUT = "adaptation"
+    SAYS_WHICH_PART = True
 
 
 def is_adaptation(path: Path) -> bool:

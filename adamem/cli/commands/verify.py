@@ -28,6 +28,7 @@ def verify(
     adamem verify reports/quickstart
     adamem verify --deep reports/reference/fashion-mnist
     """
+    from adamem.report.verify import is_part
     from adamem.report.verify import verify as check
 
     failed = 0
@@ -40,6 +41,7 @@ def verify(
             output.print(f"{folder}: {finding}", markup=False)
         failed += bool(findings)
         if not findings:
-            output.print(f"{folder}: every figure follows from the raw files", markup=False)
+            part = ", which are of a part of the run: report.md says of which" if is_part(folder) else ""
+            output.print(f"{folder}: every figure follows from the raw files{part}", markup=False)
     if failed:
         raise VerificationFailed(f"{failed} of {len(folders)} reports do not follow from their raw files")

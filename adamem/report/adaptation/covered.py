@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from adamem.report import wording
 from adamem.report.adaptation.gathered import NAMES, Gathered
 from adamem.report.document import Cell, Column, Group, Table
 
@@ -41,8 +42,16 @@ def part(gathered: Gathered) -> str:
         told.append(f"{key} {most or 'none'}" + (f" ({', '.join(others)})" if others else ""))
     return (
         f"This run is not complete. Of the {planned} seeds that were planned it has: {'; '.join(told)}. "
-        "Run it again to go on."
+        f"{_effort(gathered)} Run it again to go on."
     )
+
+
+def _effort(gathered: Gathered) -> str:
+    """How long what there is took, and on what."""
+    spent = wording.duration(sum(piece.wall_seconds for piece in gathered.pieces))
+    machine, seen = gathered.run.machine, {piece.machine for piece in gathered.pieces}
+    others = ", and on others" if len(seen) > 1 else ""
+    return f"That took {spent} on {machine['cores']} cores of {machine['cpu']}{others}."
 
 
 def _by_count(gathered: Gathered) -> dict[str, dict[int, list[str]]]:
