@@ -35,6 +35,30 @@ def adamem(cache, tmp_path):
     return run
 
 
+@pytest.fixture
+def adamem_here(cache, tmp_path, monkeypatch, capsys):
+    """The same in this very process, which saves the second that a start takes: for what is refused, or only told.
+
+    Not for --debug, which a process keeps.
+    """
+    from adamem.cli import main
+
+    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        assert "--debug" not in arguments[:1]
+        capsys.readouterr()
+        with monkeypatch.context() as patched:
+            patched.chdir(tmp_path)
+            patched.setattr(sys, "argv", ["adamem", *map(str, arguments)])
+            for name, value in ({"ADAMEM_CACHE": str(cache), "COLUMNS": "160"} | environment).items():
+                patched.setenv(name, value)
+            with pytest.raises(SystemExit) as ended:
+                main()
+        told = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, ended.value.code, told.out, told.err)
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def clusters(tmp_path_factory) -> Path:
     """A .npy file of 600 x 12 float32 in clusters."""

@@ -61,9 +61,9 @@ def test_a_piece_then_the_rest(adamem, config, tmp_path):
     assert adamem("verify", "reports/two").returncode == 0
 
 
-def test_a_dry_run_tells_each_piece(adamem, config, tmp_path):
+def test_a_dry_run_tells_each_piece(adamem_here, config, tmp_path):
     """Its size and its cost; nothing is kept."""
-    done = adamem("run", config, "--dry-run")
+    done = adamem_here("run", config, "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "--only small\nTwo sizes: small" in done.stdout
     assert "500 vectors of 12 dimensions" in done.stdout
@@ -79,9 +79,9 @@ def test_a_dry_run_tells_each_piece(adamem, config, tmp_path):
         (("--set", "contestant.hnsw.build.M=1"), "dataset['small']: contestant['hnsw'].build.M = 1"),
     ],
 )
-def test_mistakes_are_sentences(adamem, config, arguments, sentence):
+def test_mistakes_are_sentences(adamem_here, config, arguments, sentence):
     """Before anything is measured, with exit status 2."""
-    done = adamem("run", config, *arguments)
+    done = adamem_here("run", config, *arguments)
     assert done.returncode == 2
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr

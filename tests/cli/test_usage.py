@@ -30,9 +30,9 @@ COMPARE = ("--metric", "l2", "--index", "hnsw", "--rounds", "1", "--threads", "1
 
 
 @pytest.mark.parametrize(("typed", "told"), USAGE, ids=[" ".join(typed) for typed, _ in USAGE])
-def test_a_mistyped_command_is_the_callers_to_mend(adamem, typed, told):
+def test_a_mistyped_command_is_the_callers_to_mend(adamem, adamem_here, typed, told):
     """Status 2 and what is wrong with it; never called a defect of ours, nor shown a traceback, asked for or not."""
-    done = adamem(*typed)
+    done = (adamem if "--debug" in typed else adamem_here)(*typed)
     assert done.returncode == 2, done.stderr
     assert told in done.stderr
     assert "should not have" not in done.stderr
@@ -41,9 +41,9 @@ def test_a_mistyped_command_is_the_callers_to_mend(adamem, typed, told):
 
 
 @pytest.mark.parametrize("typed", [(), ("data",), ("index",)], ids=["adamem", "data", "index"])
-def test_a_command_that_only_holds_others_shows_them(adamem, typed):
+def test_a_command_that_only_holds_others_shows_them(adamem_here, typed):
     """Its help and nothing else. Whether that is status 0 or 2 differs between the versions of click."""
-    done = adamem(*typed)
+    done = adamem_here(*typed)
     assert done.returncode in (0, 2)
     told = done.stdout + done.stderr
     assert "Usage:" in told
@@ -115,7 +115,7 @@ main()
     assert not done.stdout
 
 
-def test_a_refused_command_leaves_no_folder(adamem, clusters, tmp_path):
+def test_a_refused_command_leaves_no_folder(adamem_here, clusters, tmp_path):
     """An unknown set, an absent file, a k beyond the data, a wrong value: nothing of the run that never began."""
     ok = ("--metric", "l2", "--index", "hnsw")
     for typed in (
@@ -126,15 +126,15 @@ def test_a_refused_command_leaves_no_folder(adamem, clusters, tmp_path):
         ("--dataset", clusters, *ok, "--encoder", "hashing"),
         ("--dataset", clusters, *ok, "--limit", "8", "--out", "a/b/c"),
     ):
-        done = adamem("compare", *typed)
+        done = adamem_here("compare", *typed)
         assert done.returncode == 2, done.stderr
         assert list(tmp_path.iterdir()) == []
 
 
-def test_a_refused_command_leaves_the_callers_own_folder(adamem, clusters, tmp_path):
+def test_a_refused_command_leaves_the_callers_own_folder(adamem_here, clusters, tmp_path):
     """Only what the command made itself goes again."""
     (tmp_path / "mine").mkdir()
-    done = adamem(
+    done = adamem_here(
         "compare", "--dataset", clusters, "--metric", "l2", "--index", "hnsw", "--limit", "8", "--out", "mine/run"
     )
     assert done.returncode == 2, done.stderr

@@ -20,13 +20,17 @@ SUITES = sorted(path.parent for path in REFERENCE.glob("*/suite.json"))
 PIECES = sorted(path.parent for path in REFERENCE.glob("*/*/run.json"))
 ENGINES = sorted(path.parent for path in REFERENCE.glob("*/engine.json"))
 DRIFTS = sorted(path.parent for path in REFERENCE.glob("*/drift.json"))
+ADAPTATIONS = sorted(path.parent for path in REFERENCE.glob("*/adaptation.json"))
+
+
+LONGEST = {"spiral-ablation", "text-memory", "encoder-drift", "lora-adaptation"}
 
 
 def name_of(folder):
     return folder.relative_to(REFERENCE).as_posix()
 
 
-@pytest.mark.parametrize("folder", FOLDERS + PIECES + SUITES + ENGINES + DRIFTS, ids=name_of)
+@pytest.mark.parametrize("folder", FOLDERS + PIECES + SUITES + ENGINES + DRIFTS + ADAPTATIONS, ids=name_of)
 def test_a_reference_report_follows_from_its_raw_files(folder):
     """Each table cell, each figure's values and both pages, recomputed; pieces of a suite apart from its overview."""
     assert verify(folder, pieces=False) == []
@@ -36,8 +40,8 @@ def test_a_reference_report_follows_from_its_raw_files(folder):
     "folder",
     # These take longer than all others; what they would show of sums those show as well.
     [
-        pytest.param(one, marks=[pytest.mark.soak] * (one.name in {"spiral-ablation", "text-memory", "encoder-drift"}))
-        for one in FOLDERS + ENGINES + DRIFTS
+        pytest.param(one, marks=[pytest.mark.soak] * (one.name in LONGEST))
+        for one in FOLDERS + ENGINES + DRIFTS + ADAPTATIONS
     ],
     ids=name_of,
 )
@@ -119,6 +123,28 @@ def test_a_reference_report_on_drift_is_whole_and_of_the_experiment_of_its_name(
     }
     assert sum(DriftFolder(folder).piece(name).wall_seconds for name in run.pieces) <= 3600
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 15 * 2**20
+
+
+@pytest.mark.parametrize("folder", ADAPTATIONS, ids=name_of)
+def test_a_reference_report_on_adaptation_is_of_the_full_size_and_says_how_much_of_it(folder):
+    """Of what experiments/NAME.toml measures today, at least two sets of real data; at most 20 MB."""
+    from adamem.bench import read, validate
+    from adamem.bench.adaptation.config import AdaptationExperiment
+    from adamem.bench.adaptation.records import AdaptationFolder
+
+    source = REFERENCE.parents[1] / "experiments" / f"{folder.name}.toml"
+    experiment = validate(AdaptationExperiment, read(source), source=source.name).sized("full").resolved()
+    run = AdaptationFolder(folder).run()
+    wording_only = {"title", "expected", "machine", "wall_minutes", "launch"}
+    assert {key: run.config[key] for key in experiment.keys() - wording_only} == {
+        key: experiment[key] for key in experiment.keys() - wording_only
+    }
+    learnt = {tuple(name.split(".")) for name in run.pieces}
+    assert len({key for key, _, arm in (one for one in learnt if len(one) == 3) if arm == "lora-replay"}) >= 2
+    page = (folder / "report.md").read_text()
+    if run.status != "complete":
+        assert "This run is not complete. Of the 5 seeds that were planned it has: " in page.split("## One update")[0]
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 20 * 2**20
 
 
 def rows(name, table):
