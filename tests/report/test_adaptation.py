@@ -34,7 +34,7 @@ NOW = datetime.now(UTC).isoformat(timespec="seconds")
 
 def made(
     path, *, sets, arms, seeds=2, tasks=3, questions=20, general=30, found=None, lost=(), busy=(), acquisition=(),
-    same=False, forms=("",), single=None,
+    same=False, forms=("",), single=None, own_steps=(1,),
 ):  # fmt: skip
     """Write a run into `path`: of each set and seed `questions` of either level a task, and `general` of level c.
 
@@ -45,7 +45,7 @@ def made(
     """
     size = {"sets": list(sets), "arms": list(arms), "seeds": seeds}
     if acquisition:
-        size["acquisition"] = {"sets": list(acquisition), "probes": 5, "further": [2]}
+        size["acquisition"] = {"sets": list(acquisition), "probes": 5, "further": [2], "own_steps": list(own_steps)}
     config = {"name": "made", "title": "A made run", "study": "adaptation", "default": size}
     experiment = validate(AdaptationExperiment, config, source="test")
     folder = AdaptationFolder(path)
@@ -63,10 +63,11 @@ def made(
                     write(folder, there[-1], arrays, facts_of(tasks) if what == "questions" else {}, there[-1] in busy)
     for key in acquisition:
         for seed in range(seeds):
-            names.append(f"acquisition.{key}.{seed}.1")
-            if names[-1] not in lost:
-                there.append(names[-1])
-                write(folder, there[-1], (single or single_of)(seed), facts_of(tasks), there[-1] in busy)
+            for steps in own_steps:
+                names.append(f"acquisition.{key}.{seed}.{steps}")
+                if names[-1] not in lost:
+                    there.append(names[-1])
+                    write(folder, there[-1], (single or single_of)(seed), facts_of(tasks), there[-1] in busy)
     folder.write_run(
         PiecesRun(
             format=FORMAT,
@@ -693,14 +694,15 @@ def test_times_are_those_of_quiet_pieces(tmp_path):
 LOST = [
     "banking.1.questions", *(f"banking.1.{arm}" for arm in ("none", "lora", "joint")), "banking.0.joint",
     *(f"medquad.{seed}.{what}" for seed in range(2) for what in ("questions", "none", "lora", "joint")),
-    "acquisition.koziev.1.1",
+    "acquisition.koziev.1.1", "acquisition.koziev.0.10", "acquisition.koziev.1.10",
 ]  # fmt: skip
 
 
 def test_a_run_that_was_cut_off_says_which_part_it_is(tmp_path):
     """Every arm over the seeds that there are of it, sets without any left out, all of it said first and verified."""
     sets = ["koziev", "banking", "medquad"]
-    path = made(tmp_path, sets=sets, arms=["none", "lora", "joint"], found=learnt, acquisition=["koziev"], lost=LOST)
+    path = made(tmp_path, sets=sets, arms=["none", "lora", "joint"], found=learnt, acquisition=["koziev"], lost=LOST,
+                own_steps=(1, 10))  # fmt: skip
     found = gather(path)
     assert [one.key for one in found.sets] == ["koziev", "banking"]
     banking = found.sets[1]
@@ -708,13 +710,16 @@ def test_a_run_that_was_cut_off_says_which_part_it_is(tmp_path):
     said = part(found)
     assert said == (
         "This run is not complete. Of the 2 seeds that were planned it has: koziev 2; banking 1 "
-        "(“LoRA, all tasks at once” none); medquad none; single updates of koziev 1. "
+        "(“LoRA, all tasks at once” none); medquad none; single updates of koziev 1; "
+        "single updates of koziev, 10 steps none. "
         f"That took {len(found.pieces)} s on {machine.describe()['cores']} cores of {machine.describe()['cpu']}. "
         "Run it again to go on."
     )
     table = covered(found)
     assert record_of(table, set="banking", arm="joint")["seeds"] == 0
     assert record_of(table, set="koziev", arm="single updates")["seeds"] == 1
+    assert record_of(table, set="koziev, 10 steps", arm="single updates")["seeds"] == 0
+    assert [cells[2].text for cells in table.groups[0].rows if "single" in cells[0].text] == ["", ""]
     first = compose.compose(found).sections[0]
     assert any(told.startswith(said) for block in first.blocks for told in getattr(block, "items", ()))
     report.write(path)

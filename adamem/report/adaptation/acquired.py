@@ -18,6 +18,11 @@ MOMENTS = ("untouched", "before")
 _Key = tuple[str | bool | None, ...]
 
 
+def named(key: str, steps: int) -> str:
+    """What the report calls the single updates of a set, of so many steps each."""
+    return key if steps == 1 else f"{key}, {steps} steps"
+
+
 @dataclass(frozen=True)
 class Acquired:
     """What single updates taught, over all seeds.
@@ -39,7 +44,7 @@ class Acquired:
     @property
     def key(self) -> str:
         """What the report calls it."""
-        return self.set if self.steps == 1 else f"{self.set}, {self.steps} steps"
+        return named(self.set, self.steps)
 
     @property
     def moments(self) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ def covered(gathered: Gathered) -> Table | None:
     rows = []
     for key, counts in _by_count(gathered).items():
         for count, names in counts.items():
-            told = f"all {len(names)} arms" if len(counts) == 1 and names != [_SINGLE] else "; ".join(names)
-            rows.append((Cell(key), Cell(f"{count} of {planned}"), Cell(told)))
+            told = f"all {len(names)} arms" if len(counts) == 1 else "; ".join(names)
+            rows.append((Cell(key), Cell(f"{count} of {planned}"), Cell("" if names == [_SINGLE] else told)))
     return Table(
         "covered",
         "How many seeds there are",

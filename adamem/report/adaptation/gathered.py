@@ -21,7 +21,7 @@ from adamem.bench.stats import Estimate
 from adamem.bench.toml import validate
 from adamem.data.dataset import Qrels
 from adamem.errors import ConfigError, CorruptResult
-from adamem.report.adaptation.acquired import Acquired, is_quiet
+from adamem.report.adaptation.acquired import Acquired, is_quiet, named
 from adamem.report.adaptation.distinct import means_by_key, share
 from adamem.types import AnyArray, DoubleArray
 
@@ -376,7 +376,7 @@ class Gathered:
 
     @property
     def ran(self) -> list[tuple[str, str, int]]:
-        """Of each sequence each arm, and the single updates of each set under no arm: how many seeds there are."""
+        """Of each sequence each arm, and single updates, by what they are called, under no arm: how many seeds."""
         chosen = self.experiment.chosen
         sets, acquired = {one.key: one for one in self.sets}, {(one.set, one.steps): one for one in self.acquired}
         out = [
@@ -386,7 +386,7 @@ class Gathered:
         ]
         if chosen.acquisition is not None:
             out += [
-                (key, "", len(acquired[key, steps].pieces) if (key, steps) in acquired else 0)
+                (named(key, steps), "", len(acquired[key, steps].pieces) if (key, steps) in acquired else 0)
                 for key in chosen.acquisition.sets
                 for steps in chosen.acquisition.own_steps
             ]
