@@ -185,6 +185,97 @@ def test_what_is_said_of_an_encoder_that_has_learnt_is_what_its_report_says():
     assert f"merged by rank, finds {half['by-rank']:.3f}" in readme
 
 
+def test_what_is_said_of_learning_is_what_its_report_says():
+    """The figures in reports/README.md, of the arms and levels that they are said to be of."""
+    readme = " ".join((REFERENCE.parent / "README.md").read_text().split())
+
+    def row(table, **wanted):
+        (found,) = [
+            one
+            for one in rows("lora-adaptation", table)
+            if one["set"] == "koziev" and all(one[key] == value for key, value in wanted.items())
+        ]
+        return found
+
+    def score(value):
+        return f"{float(value):.3f}"
+
+    def points(value):
+        return wording.points(float(value))
+
+    taught, others = (
+        row("levels", arm="lora-replay", documents="anew", level=level) for level in ("wordings", "neighbours")
+    )
+    which, whether = (row("forms", arm="lora-replay", level="wordings", form=form) for form in ("which", "whether"))
+    gained = {one["arm"]: one for one in rows("lora-adaptation", "gains") if one["set"] == "koziev"}
+    kept = {
+        (one["arm"], one["documents"]): score(one["recall@10"])
+        for one in rows("lora-adaptation", "kept")
+        if (one["set"], one["level"]) == ("koziev", "neighbours")
+    }
+    gates = {one["arm"]: one for one in rows("lora-adaptation", "gates") if one["set"] == "koziev"}
+    learning = {
+        one["arm"]: float(one["learning_seconds"]) for one in rows("lora-adaptation", "costs") if one["set"] == "koziev"
+    }
+    single = row("acquisition", facts_are="taught by one update", documents="anew", form="", moment="0")
+    before = row("acquisition", facts_are="taught by one update", documents="anew", form="", moment="before")
+    own = row("acquisition", facts_are="taught − never taught", documents="anew", form="", moment="1000")
+    anew = [one for one in rows("lora-adaptation", "acquisition") if (one["documents"], one["form"]) == ("anew", "")]
+    terms = {
+        one["moment"]: one for one in anew if (one["set"], one["facts_are"]) == ("invented", "taught by one update")
+    }
+    ten = [
+        one
+        for one in anew
+        if one["set"].endswith(", 10 steps") and one["facts_are"].startswith("taught −") and one["moment"] == "0"
+    ]
+    replay, general = gained["lora-replay"], "of {:,} English questions none is lost or gained at recall@10"
+    assert taught["seeds"] == "5"
+    for said in (
+        f"take recall@10 from {score(taught['recall@10_before'])} to {score(taught['recall@10_after'])} for what was "
+        f"taught, and from {score(others['recall@10_before'])} to {score(others['recall@10_after'])} for facts that "
+        "never were",
+        f"“which” goes from {score(which['before'])} to {score(which['after'])}, “whether” from "
+        f"{score(whether['before'])} to {score(whether['after'])}",
+        general.format(int(replay["general_questions"])),
+        f"Of {single['facts']} Russian facts, each learnt by one step of its own, {score(single['recall@1'])} are "
+        f"found first right after it, and {score(before['recall@1'])} were just before",
+        f"{points(own['since_before'])} points more than facts that were never taught "
+        f"[{points(own['since_before_low'])}, {points(own['since_before_high'])}]",
+        f"gains most ({points(gained['lora-steps']['neighbours_difference'])} points of recall@10 at level b)",
+        f"rank 4 ({points(gained['lora-4']['neighbours_difference'])}) little less than rank 64 "
+        f"({points(gained['lora-64']['neighbours_difference'])})",
+        f"a LoRA of the queries alone finds {kept['lora-queries', 'anew']} (recall@10, level b), not told apart from a "
+        f"LoRA of both on the old vectors ({kept['lora', 'stale']}) or over the mean drift "
+        f"({kept['lora', 'bridged']}). "
+        f"The best of all, with replay over the mean drift, finds {kept['lora-replay', 'bridged']}, a map of the "
+        f"queries' vectors {kept['query-only', 'anew']}",
+        f"Shuffled pairs lose {-100 * float(gained['shuffled']['wordings_difference']):.1f} points of level a",
+        f"moved as far as by LoRA, {-100 * float(gained['random']['wordings_difference']):.1f}",
+        f"refused {gates['shuffled-gated']['refused']} of {gates['shuffled-gated']['updates']} updates of shuffled "
+        f"pairs and {gates['lora-gated']['refused']} of {gates['lora-gated']['updates']} of true ones",
+        f"it gains {100 * float(gained['own-hits']['neighbours_difference']):.1f} points",
+        f"Of {terms['0']['facts']} facts about made-up terms (one seed) {score(terms['0']['recall@1'])} are found "
+        "first just before and right after their step",
+    ):
+        assert said in readme, said
+    assert terms["before"]["recall@1"] == terms["0"]["recall@1"]
+    assert len(ten) == 2
+    assert all(float(one["since_before_low"]) <= 0 for one in ten)
+    assert float(replay["general_difference"]) == 0 == float(gained["own-hits"]["general_difference"])
+    assert float(replay["general_first_low"]) > -0.01
+    assert float(own["since_before_low"]) < 0 < float(own["since_before_high"])
+    assert 2.5 < learning["lora-steps"] / learning["lora"] < 3.5
+    assert max(kept.values()) == kept["lora-replay", "bridged"]
+    for documents in ("stale", "bridged"):
+        apart = row("kept", arm="lora", documents=documents, level="neighbours")
+        assert float(apart["low"]) < 0 < float(apart["high"])
+    assert max(gained, key=lambda arm: float(gained[arm]["neighbours_difference"])) == "lora-steps"
+    banking = [one for one in rows("lora-adaptation", "gains") if one["set"] == "banking"]
+    assert len(banking) == 16
+    assert not any(float(one[f"{level}_low"] or 0) > 0 for one in banking for level in ("wordings", "neighbours"))
+
+
 def test_what_is_said_of_the_engine_is_what_its_report_says():
     """The figures in reports/README.md, and that nothing else is left out of what they say."""
     readme = " ".join((REFERENCE.parent / "README.md").read_text().split())

@@ -52,9 +52,13 @@ def data(gathered: Gathered) -> Figure | None:
 def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> tuple[bytes, bytes]:  # noqa: ARG001
     """The figure as (svg, png)."""
     sets = list(dict.fromkeys(r["set"] for r in records))
-    height = 3.4
-    with canvas(height, len(sets), sharey=True) as (figure, panels):
-        for key, axes in zip(sets, panels, strict=True):
+    columns = min(2, len(sets))  # the names of the moments need room
+    rows = -(-len(sets) // columns)
+    height = 0.5 + 3.0 * rows
+    with canvas(height, columns, rows, sharey=True) as (figure, panels):
+        for axes in panels[len(sets) :]:
+            axes.set_visible(False)
+        for place, (key, axes) in enumerate(zip(sets, panels, strict=False)):
             for number, ((taught, view), (label, colour, marker, dash)) in enumerate(_LINES.items()):
                 mine = [r for r in records if (r["set"], r["taught"], r["documents"]) == (key, taught, view)]
                 x = [r["place"] + (number - 1) * 0.06 for r in mine]
@@ -62,13 +66,18 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
                 axes.plot(x, [r["recall@1"] for r in mine], color=colour, marker=marker, linestyle=dash, label=label)
             moments = list(dict.fromkeys(r["moment"] for r in records if r["set"] == key))
             names = ["\n".join(part for part in moment_name(moment) if part) for moment in moments]
+            if columns > 1:
+                names = [name.replace(" later", "\nlater") for name in names]
             axes.set_xticks(range(len(moments)), names, fontsize=8.5)
             axes.set_ylim(0, 1.02)
             axes.set_xlim(-0.4, len(moments) - 0.55)  # the last name is wide
             axes.set_title(key)
             quiet(axes, grid="y")
-        panels[0].set_ylabel("recall@1")
+            if place % columns == 0:
+                axes.set_ylabel("recall@1")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="upper left", bbox_to_anchor=(0.05, 1.0), ncols=3, fontsize=9)
-        figure.subplots_adjust(left=0.065, right=0.975, top=1 - 0.55 / height, bottom=0.5 / height, wspace=0.08)
+        figure.subplots_adjust(
+            left=0.065, right=0.975, top=1 - 0.55 / height, bottom=0.65 / height, wspace=0.08, hspace=0.42
+        )
         return export(figure)
