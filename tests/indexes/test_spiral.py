@@ -663,8 +663,12 @@ def test_rows_are_closed_with_all_searches_begun_anew(monkeypatch):
         open_.append(seen())
 
     monkeypatch.setattr(SpiralGraph, "_while_none_searches", watched)
-    index.delete(gone)
-    assert open_ == [(0, 0), (1, 0), (1, gone.size), (0, gone.size)]
+    index.replace(vectors[gone] + np.float32(1e-3), gone)
+    handed_over = [(0, 0), (1, 0), (1, 0), (0, 0)]
+    assert open_ == [*handed_over, (0, 0), (1, 0), (1, gone.size), (0, gone.size)]
+    index.delete(np.arange(100, 140))
+    assert len(open_) == 8  # who only deletes holds up nobody
+    assert _body.detached_rows(index._body).size > gone.size
     seeds = set(index._body.spiral.leaves.tolist()) | set(index._body.spiral.root.tolist())
     assert not seeds & set(gone.tolist())
     assert (index._body.rows.labels[gone] == -1).all()

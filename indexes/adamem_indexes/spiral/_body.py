@@ -375,9 +375,8 @@ def _lead_to_products(body: Body, nodes: AnyArray, *, came: bool = False) -> Non
 def detach_rows(body: Body, gone: AnyArray, close: Callable[[Callable[[], None]], None]) -> int:
     """Take rows (m,) whose ids were deleted just now out of the ways of the living; returns how many were.
 
-    A node that still has a live twin stays. What is given to `close` is to be called while no search is under way, or
-    with those begun anew after it: a search that has met only such links as led to a node until now does not find what
-    its neighbours lead to since.
+    A node that still has a live twin stays. What is given to `close` is to be called. A search that has met only such
+    links as led to a node until now does not find what its neighbours lead to since, unless it is begun anew after it.
     """
     assert body.spiral is not None
     rows, spiral, how = body.rows, body.spiral, body.plan.building
@@ -394,7 +393,8 @@ def detach_rows(body: Body, gone: AnyArray, close: Callable[[Callable[[], None]]
     finally:  # what was taken out before an interrupt is closed as well
         rows.labels[nodes] = -1
         done = nearest != NIL
-        _close(body, nodes[done], nearest[done], close)
+        if done.any():
+            _close(body, nodes[done], nearest[done], close)
     return int(np.count_nonzero(done))
 
 

@@ -790,8 +790,8 @@ def _stretch(query: Any, lens: Any) -> Any:
 def new_handle(rows: Any, lens: Any, spiral: Any, scratch: Any, counters: Any) -> Any:
     """A `Handle`; counters int64 (4,) grow by the estimates and the seeds' products, the hops, the vectors compared.
 
-    The fourth, `HANDOVERS`, is the writer's: it grows before ids go over from rows to others, or rows are closed, and
-    again after that.
+    The fourth, `HANDOVERS`, is the writer's: it grows before ids go over from rows to others, or the former rows are
+    closed, and again after that.
     """
     return Handle(rows, lens, spiral, scratch, counters)
 
@@ -1379,6 +1379,8 @@ def detach(
                 count = _nearest_of(rows, scratch, other, few, scratch.offers[:ties])
                 _unlink(rows, other, nodes[i])  # late: searches may come by at any moment
                 _link_to(rows, scratch, other, scratch.offers[:count], alpha)
+        # These first, and then those, would leave no moment without a way. It was tried: after ten turnovers recall was
+        # lower by 0.0015.
         for j in range(rows.links.shape[1]):
             other = rows.links[node, np.uint64(j)]
             if other == NIL:

@@ -262,7 +262,7 @@ class SpiralGraph(IndexBase):
             self._require_present(ids)
             gone = self._body.labels.rows_of(ids)
             self._body.labels.forget(gone)
-            self._detach(gone)
+            self._detach(gone, close=lambda change: change())
             self._keep_whole(ids.size)
 
     def _replace(self, vectors: FloatArray, ids: IdArray) -> None:
@@ -271,7 +271,7 @@ class SpiralGraph(IndexBase):
             self._require_present(ids)
             old = self._body.labels.rows_of(ids)
             self._take_in(vectors, ids, instead_of=old)
-            self._detach(old)
+            self._detach(old, close=self._while_none_searches)  # what came instead may be found through them alone
             self._keep_whole(ids.size)
 
     @contextmanager
@@ -310,13 +310,16 @@ class SpiralGraph(IndexBase):
         finally:
             self._counters[kernels.HANDOVERS] += 1
 
-    def _detach(self, gone: IdArray) -> None:
-        """Take rows whose ids were deleted just now out of the graph, unless they are so many that `maintain` will."""
+    def _detach(self, gone: IdArray, *, close: Callable[[Callable[[], None]], None]) -> None:
+        """Take rows whose ids were deleted just now out of the graph, unless they are so many that `maintain` will.
+
+        Searches are begun anew or not, as `close` says: who only deletes, one by one, would hold up long ones.
+        """
         body = self._body
         if body.spiral is None or gone.size > _REPAIRED_SHARE * body.labels.rows:
             return
         try:
-            self._detached += detach_rows(body, gone, self._while_none_searches)
+            self._detached += detach_rows(body, gone, close)
         except BaseException:  # what was asked for is done all the same; the count must be right
             self._detached = detached_rows(body).size
             raise
