@@ -40,7 +40,7 @@ CELLS = 8
 NEAREST_CELLS = 3
 """Leaves whose representatives are seeds: the nearest cells of the last spiral on the way down."""
 HANDOVERS = 3
-"""The counter of `new_handle` that tells when ids go over to other rows, or rows are closed."""
+"""The counter of `new_handle` that tells when ids go over to other rows, or their former rows are closed."""
 GOING = -3
 """What a row bears whose id was deleted, and that is about to be taken out of the graph."""
 NIL = np.uint32(0xFFFFFFFF)
