@@ -21,9 +21,8 @@ PIECES = sorted(path.parent for path in REFERENCE.glob("*/*/run.json"))
 ENGINES = sorted(path.parent for path in REFERENCE.glob("*/engine.json"))
 DRIFTS = sorted(path.parent for path in REFERENCE.glob("*/drift.json"))
 ADAPTATIONS = sorted(path.parent for path in REFERENCE.glob("*/adaptation.json"))
-
-
 LONGEST = {"spiral-ablation", "text-memory", "encoder-drift", "lora-adaptation"}
+"""These take longer than all others; what they would show of sums those show as well."""
 
 
 def name_of(folder):
@@ -38,7 +37,6 @@ def test_a_reference_report_follows_from_its_raw_files(folder):
 
 @pytest.mark.parametrize(
     "folder",
-    # These take longer than all others; what they would show of sums those show as well.
     [
         pytest.param(one, marks=[pytest.mark.soak] * (one.name in LONGEST))
         for one in FOLDERS + ENGINES + DRIFTS + ADAPTATIONS
@@ -285,6 +283,12 @@ def test_what_is_said_of_learning_is_what_its_report_says():
     assert float(own["since_before_low"]) < 0 < float(own["since_before_high"])
     assert terms["before"]["recall@1"] == terms["0"]["recall@1"]
     assert len(ten) == 2
+    later = [
+        one
+        for one in rows("lora-adaptation", "acquisition")
+        if one["set"].endswith(", 10 steps") and one["facts_are"].startswith("taught −") and not one["form"]
+    ]
+    assert sum(float(one["since_before_low"] or 0) > 0 for one in later) == 2
     assert all(float(one["since_before_low"]) <= 0 for one in ten)
     assert 2.5 < learning["lora-steps"] / learning["lora"] < 3.5
     for arm, documents in (("lora-queries", "anew"), ("lora", "stale"), ("lora", "bridged")):

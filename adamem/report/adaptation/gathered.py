@@ -447,7 +447,8 @@ def _set(folder: AdaptationFolder, key: str, seeds: int, arms: Sequence[str], th
     results = {arm: ArmResult(arm, found) for arm, found in streams.items() if found}
     if not results:
         return None
-    questions = tuple(folder.piece(f"{key}.{seed}.questions") for seed in asked)
+    answered = {stream.seed for arm in results.values() for stream in arm.streams}
+    questions = tuple(folder.piece(f"{key}.{seed}.questions") for seed in asked if seed in answered)
     return SetResult(key, questions, results)
 
 
