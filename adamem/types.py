@@ -23,4 +23,5 @@ ParamValue: TypeAlias = int | float | bool | str
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 DoubleArray: TypeAlias = npt.NDArray[np.float64]
 IdArray: TypeAlias = npt.NDArray[np.int64]
+CountArray: TypeAlias = npt.NDArray[np.int32]
 AnyArray: TypeAlias = npt.NDArray[Any]
