@@ -77,6 +77,12 @@ class LoRAAdapter:
             raise InvalidInput(f"rate of a LoRA recipe must be at most 1, not {self.rate}; 0.0005 is usual")
         if self.sides not in ("both", "queries"):
             raise InvalidInput(f"sides of a LoRA recipe must be 'both' or 'queries', not {self.sides!r}")
+        targets: object = self.targets
+        if not (isinstance(targets, (tuple, list)) and targets and all(isinstance(one, str) for one in targets)):
+            raise InvalidInput(
+                f"targets of a LoRA recipe must be names of layers, as ('query', 'value'), not {targets!r:.60}"
+            )
+        object.__setattr__(self, "targets", tuple(targets))
 
     @property
     def kind(self) -> str:

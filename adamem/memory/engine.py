@@ -709,17 +709,19 @@ class MemoryEngine:
         with self._lessons_waiting():
             return self._caretaker.reembed(encoder, keep=bool(keep), progress=progress)
 
-    def learn(self, *, timings: LearningTimings | None = None) -> Adapted | None:
+    def learn(self, *, again: bool = False, timings: LearningTimings | None = None) -> Adapted | None:
         """Let the encoder learn whatever is waiting for it, now, and say what came of the last of it.
 
-        None where there was nothing, or where it teaches nothing: one pair alone is told from no other. To `timings` is
-        added how long the parts of it took. Raises `InvalidInput` where the engine was opened without an `adapter`, and
-        `StorageError` where documents are to be moved, and all memories are being embedded anew already.
+        None where there was nothing, or where it teaches nothing: one pair alone is told from no other. With `again`,
+        lessons that were refused, or that a recipe has failed on, are learnt once more: by a gentler recipe, or beside
+        others. To `timings` is added how long the parts of it took. Raises `InvalidInput` where the engine was opened
+        without an `adapter`, and `StorageError` where documents are to be moved, and all memories are being embedded
+        anew already.
         """
         self._core.require_writer()
         if timings is not None and not isinstance(timings, LearningTimings):
             raise InvalidInput(f"timings takes a LearningTimings of adamem.memory, not {_type_name(timings)}")
-        return self._require_tutor().learn(timings or LearningTimings())
+        return self._require_tutor().learn(timings or LearningTimings(), again=bool(again))
 
     def adaptations(self) -> list[Adapted]:
         """What the encoder has learnt, batch by batch, the oldest first, and what became of it."""

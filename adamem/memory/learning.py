@@ -22,6 +22,8 @@ from adamem.memory.store import Change, EncoderRow, Store
 if TYPE_CHECKING:
     from adamem.adapt import Learnt
 
+FEWEST = 5
+"""Fewer held-out lessons make no exam: one question more or less would decide."""
 _MOST = 10_000
 """Values in one statement, of which SQLite takes 32,766."""
 Standing = Literal["taken", "waiting", "refused", "failed"]
@@ -96,17 +98,22 @@ class Learning:
         learnt = (asked, lessons.c.held == 0, lessons.c.learnt.is_not(None))
         return change.connection.execute(update(lessons).where(*learnt).values(learnt=None)).rowcount
 
+    def again(self, change: Change) -> int:
+        """Lessons of updates that were refused, or that failed, are to be learnt once more; how many."""
+        those = lessons.c.learnt.in_(_without("refused", "failed"))
+        return change.connection.execute(update(lessons).where(those).values(learnt=None)).rowcount
+
     def _note(self, change: Change, found: Sequence[tuple[int, str | None]], *, held: int | None = None) -> int:
         last = change.connection.execute(select(func.coalesce(func.max(lessons.c.id), 0))).scalar_one()
-        rows = [
-            {
-                "memory": number,
-                "query": query,
-                "created": change.now,
-                "held": int((last + place) * _GOLDEN % 1 < self._held_out) if held is None else held,
-            }
-            for place, (number, query) in enumerate(found, start=1)
-        ]
+        judges = select(lessons.c.id).where(lessons.c.held == 1).limit(FEWEST)
+        judging = len(change.connection.execute(judges).all())
+        rows = []
+        for place, (number, query) in enumerate(found, start=1):
+            # More than the share at first, so that the first update has an exam already.
+            share = self._held_out if judging >= FEWEST else max(self._held_out, min(1 / 6, 2 * self._held_out))
+            is_held = int((last + place) * _GOLDEN % 1 < share) if held is None else held
+            judging += is_held
+            rows.append({"memory": number, "query": query, "created": change.now, "held": is_held})
         if rows:
             change.connection.execute(insert(lessons), rows)
         return len(rows)
@@ -133,9 +140,10 @@ class Learning:
         return self._lessons(query.order_by(lessons.c.id).limit(count))
 
     def former(self, count: int, *, seed: int) -> list[Lesson]:
-        """So many of those that were learnt, drawn at random; 10,000 at most."""
+        """So many of those that were learnt, drawn at random; 10,000 at most, and none that was refused."""
+        learnt = lessons.c.learnt.is_not(None), lessons.c.learnt.not_in(_without("refused"))
         with self._store.database.read() as connection:
-            known = list(connection.execute(self._of([lessons.c.id], lessons.c.learnt.is_not(None))).scalars())
+            known = list(connection.execute(self._of([lessons.c.id], *learnt)).scalars())
         mixed = np.random.default_rng(seed).permutation(np.array(sorted(known), np.int64))
         drawn = mixed[: min(count, _MOST)].tolist()
         return self._lessons(self._of(_COLUMNS, lessons.c.id.in_(drawn)).order_by(lessons.c.id)) if drawn else []
@@ -319,6 +327,11 @@ def require_model(found: Adaptation | None, number: int, *, file: str) -> Adapta
             "go on without it: use_adaptation(None)"
         )
     return found
+
+
+def _without(*standings: Standing) -> Select[Any]:
+    """The numbers of adaptations that nothing came of, for one of these reasons."""
+    return select(adaptations.c.id).where(adaptations.c.standing.in_(standings))
 
 
 _GOLDEN = (math.sqrt(5) - 1) / 2

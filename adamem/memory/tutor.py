@@ -17,7 +17,7 @@ from adamem.encoders.adaptation import open_adaptation
 from adamem.errors import AdaMemError, InvalidInput, LearningFailed, StorageError
 from adamem.memory.core import Core, GivenUp
 from adamem.memory.drafts import check_text, check_whole
-from adamem.memory.learning import Adaptation, Learning, Lesson
+from adamem.memory.learning import FEWEST, Adaptation, Learning, Lesson
 from adamem.memory.records import Adapted, LearningTimings
 from adamem.memory.store import EncoderRow
 from adamem.types import FloatArray
@@ -33,8 +33,6 @@ _BRIDGED = 500
 """A bridge is fitted to so many memories, at most."""
 _TOGETHER = 32
 """Where few lessons teach nothing: so many together, if so many wait."""
-_FEWEST = 5
-"""Fewer held-out lessons make no exam: one question more or less would decide."""
 _log = logging.getLogger(__name__)
 
 
@@ -49,11 +47,12 @@ class LearningPlan:
     replay
         How many former lessons are learnt again beside each new one.
     held_out
-        The share of lessons that are never taught: by them it is judged.
+        The share of lessons that are never taught: by them it is judged. Until there are five, up to twice the share.
     golden
         Questions and texts that answer them, by which it is judged instead.
     tolerance
-        By how much MRR@10 may fall in that exam; what falls by more is refused.
+        By how much MRR@10 may fall in that exam; what falls by more is refused. One of n questions that slips from the
+        first to the second place costs 0.5 / n.
     nice
         How low the priority of the process that learns is, from 0 to 19.
     documents
@@ -186,11 +185,16 @@ class Tutor:
                 return
             self._thread = thread
 
-    def learn(self, spent: LearningTimings) -> Adapted | None:
-        """Learn all that is waiting, now; None where that is nothing that teaches anything."""
+    def learn(self, spent: LearningTimings, *, again: bool) -> Adapted | None:
+        """Learn all that is waiting, now; None where that is nothing that teaches anything.
+
+        With `again`, also what was refused or has failed before.
+        """
         last = None
         with self._turn:
             self._catch_up(spent)
+            if again:
+                self._core.write(self._wait_again)
             while (number := self._learn(1, spent)) is not None:
                 last = number
         every = self._core.read(self._learning.all)
@@ -296,7 +300,10 @@ class Tutor:
             raise  # no fault of the lessons, which go on waiting
         except LearningFailed as error:  # it is theirs, or that of a recipe that learns too fast
             reason = str(error)
-            _log.warning("%d lessons have taught the encoder of %s nothing: %s", len(lessons), self._core.file, reason)
+            _log.warning(
+                "%d lessons have taught the encoder of %s nothing: %s; learn(again=True) teaches them again",
+                len(lessons), self._core.file, reason,
+            )  # fmt: skip
             return self._core.write(lambda: self._refuse(base, adapter, lessons, reason), past=past)
         spent.learning += outcome.seconds
         spent.exam += outcome.exam_seconds
@@ -339,7 +346,7 @@ class Tutor:
         asked: Sequence[tuple[str, str]] = self._plan.golden
         if not asked:
             asked = [(one.query, one.document) for one in self._learning.held(_EXAMINED)]
-            if len(asked) < _FEWEST:
+            if len(asked) < FEWEST:
                 return None
         answers = [answer for _, answer in asked]
         among = self._learning.distractors(_AMONG, seed=seed, answers=answers)
@@ -355,6 +362,10 @@ class Tutor:
         # Drawn apart from what the exam draws, which may have some of them too: a bridge is told of no question.
         texts = dict.fromkeys([*own, *self._learning.distractors(_BRIDGED, seed=seed + 1, answers=own)])
         return BridgedAdapter(self._adapter, tuple(texts))  # type: ignore[arg-type]  # it says of itself if it does not fit
+
+    def _wait_again(self) -> None:
+        with self._core.store.change() as change:
+            self._learning.again(change)
 
     def _refuse(self, base: EncoderRow, adapter: Adapter, lessons: Sequence[Lesson], reason: str) -> int:
         with self._core.store.change() as change:
@@ -373,6 +384,16 @@ class Tutor:
         reason, before, after = "", outcome.before, outcome.after
         if before is not None and after is not None and after < before - self._plan.tolerance:
             reason = f"MRR@10 of the exam fell from {before:.3f} to {after:.3f}"
+            _log.warning(
+                "what %d lessons have taught the encoder of %s is refused: %s; learn(again=True) teaches them again",
+                len(lessons), self._core.file, reason,
+            )  # fmt: skip
+        elif before is None and self._plan.held_out:
+            _log.warning(
+                "what %d lessons have taught the encoder of %s is taken unjudged: fewer than %d lessons are held out; "
+                "golden questions in the LearningPlan judge every update",
+                len(lessons), self._core.file, FEWEST,
+            )  # fmt: skip
 
         if not reason:
             adapted.encode_query(["once, so that no search waits for the model"])

@@ -16,7 +16,7 @@ from adamem.bench.store import RunFolder
 from adamem.bench.suite import is_suite
 from adamem.data.dataset import Dataset
 from adamem.data.progress import Progress, silent
-from adamem.errors import CorruptResult, UserError
+from adamem.errors import CorruptResult, InvalidInput, UserError
 from adamem.files import sha256_file
 from adamem.report.compare_text import differences
 
@@ -39,10 +39,15 @@ def verify(path: Path, *, deep: bool = False, pieces: bool = True, progress: Pro
     DataError
         if the folder holds no run at all.
     UserError
-        with `deep`, if the data set cannot be had.
+        with `deep`, if the data set cannot be had, or the run is not one that compares indexes.
     """
     for folder_of in (EngineFolder, AdaptationFolder, DriftFolder):
         if folder_of.is_at(path):
+            if deep:
+                raise InvalidInput(
+                    f"{path} is no comparison of indexes, of which alone --deep computes the true neighbours anew; "
+                    "without it, every figure is recomputed from the raw files"
+                )
             return _pieces_findings(folder_of(Path(path)))
     if is_suite(path):
         return _suite_findings(Path(path), deep=deep, pieces=pieces, progress=progress)

@@ -232,6 +232,11 @@ def test_weights_of_other_layers_are_refused_and_not_ignored(minilm: Encoder, le
         ({"batch": 1}, "batch of a LoRA recipe must be at least 2, not 1"),
         ({"rate": 2.0}, "rate of a LoRA recipe must be at most 1, not 2.0"),
         ({"rate": float("nan")}, "rate of a LoRA recipe must be finite and above 0, not nan"),
+        (
+            {"targets": "query"},
+            r"targets of a LoRA recipe must be names of layers, as \('query', 'value'\), not 'query'",
+        ),
+        ({"targets": ()}, r"targets of a LoRA recipe must be names of layers, .* not \(\)"),
         ({"sides": "documents"}, "must be 'both' or 'queries', not 'documents'"),
     ],
 )

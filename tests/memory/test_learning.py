@@ -268,6 +268,48 @@ def test_what_makes_the_exam_worse_is_refused(tmp_path):
             engine.use_adaptation(refused.id)
 
 
+def test_what_was_refused_is_not_replayed_and_can_be_taught_again(tmp_path, monkeypatch, caplog):
+    """It would come in by pieces beside what is learnt later; whoever wants it says so."""
+    golden = tuple((asked(name), place) for name, place in zip(NAMES, PLACES, strict=True))
+    plan = LearningPlan(after=1_000, held_out=0.0, replay=10.0, golden=golden, nice=0)
+    taught = []
+
+    def spied(self, adapter, pairs, *, replay, **named):
+        taught.append(({one.query for one in pairs}, {one.query for one in replay}))
+        return learn(self, adapter, pairs, replay=replay, **named)
+
+    learn = Workshop.learn
+    monkeypatch.setattr(Workshop, "learn", spied)
+    with open_(tmp_path / "m.db", plan=plan) as engine:
+        ids = filled(engine)
+        engine.learn()
+        numbers = list(ids.values())
+        for name, number in zip(NAMES, numbers[1:] + numbers[:1], strict=True):
+            for wording in (reworded, "{} works at".format):
+                engine.feedback(wording(name), number)
+        assert engine.learn().standing == "refused"
+        assert "is refused: MRR@10 of the exam fell" in caplog.text
+        true, false = (taught[number][0] for number in (0, 1))
+        engine.feedback("Who is in Chile?", ids["Pindara"])
+        assert engine.learn().standing == "taken"
+        assert taught[2] == ({"Who is in Chile?"}, true)
+        assert engine.learn() is None
+        assert engine.learn(again=True).lessons == len(false)
+        assert taught[3][0] == false
+
+
+def test_the_first_lessons_give_an_exam_already(tmp_path, caplog):
+    """Five of the first thirty or so judge; before that, what is learnt is taken unjudged, and the log says so."""
+    with open_(tmp_path / "m.db", plan=LearningPlan(after=1_000, nice=0)) as engine:
+        for number in range(40):
+            engine.update(f"What is the code of drawer {number}?", f"it is {number * 7919 % 1000} and {number}")
+            if number in (7, 36):
+                caplog.clear()
+                learnt = engine.learn()
+                assert (learnt.before is None) == ("taken unjudged: fewer than 5 lessons" in caplog.text)
+                assert (learnt.before is None) == (number == 7)
+
+
 def test_it_learns_beside_searches_when_enough_is_waiting(tmp_path):
     """In the background: eight answers make a batch, and searches go on meanwhile."""
     with open_(tmp_path / "m.db", plan=LearningPlan(after=8, held_out=0.0, nice=0)) as engine:
@@ -394,7 +436,7 @@ def test_a_tenth_of_the_lessons_is_held_out_and_judges(tmp_path):
             engine.update(f"What is the code of drawer {number}?", f"it is {number * 7919 % 1000} and {number}")
         spent = LearningTimings()
         learnt = engine.learn(timings=spent)
-        assert learnt.lessons == 54
+        assert learnt.lessons == 52  # two more than a tenth are held out: the first five come sooner
         assert learnt.before is not None
         assert spent.exam > 0
         assert spent.embedding == spent.clearing == 0  # documents stay
@@ -958,7 +1000,7 @@ def test_a_recipe_that_does_not_fit_is_told_and_costs_nothing(tmp_path):
     ],
 )
 def test_a_loss_that_is_not_finite_changes_nothing(tmp_path, encoder, recipe, said):
-    """A sentence; vectors and queries are as they were, and the lessons are learnt again beside later ones."""
+    """A sentence; vectors and queries are as they were; the lessons are learnt again, beside later ones or alone."""
     path = tmp_path / "m.db"
     with open_(path, encoder=encoder, adapter=recipe) as engine:
         ids = filled(engine)
@@ -974,6 +1016,7 @@ def test_a_loss_that_is_not_finite_changes_nothing(tmp_path, encoder, recipe, sa
         engine.feedback(reworded("Tavuri"), ids["Tavuri"])
         assert engine.learn().in_use
         assert found(engine, ids) == 8
+        assert (engine.learn(again=True).lessons, engine.learn(again=True)) == (8, None)
 
 
 @pytest.mark.parametrize(
@@ -1095,9 +1138,9 @@ def test_golden_questions_may_come_from_anywhere():
     assert LearningPlan(golden=iter([["a", "b"]])).golden == (("a", "b"),)
 
 
-@pytest.mark.parametrize(("share", "held"), [(0.0, 0), (1e-320, 0), (0.1, 10), (0.3, 30), (0.4, 40), (0.5, 50)])
+@pytest.mark.parametrize(("share", "held"), [(0.0, 0), (1e-320, 0), (0.1, 12), (0.3, 30), (0.4, 40), (0.5, 50)])
 def test_the_share_that_is_held_out_is_what_the_plan_says(tmp_path, share, held):
-    """Of a hundred."""
+    """Of a hundred; small shares are larger until five lessons judge."""
     with open_(tmp_path / "m.db", plan=LearningPlan(after=1_000, held_out=share)) as engine:
         engine.add("a cellar")
         for number in range(100):
@@ -1107,14 +1150,14 @@ def test_the_share_that_is_held_out_is_what_the_plan_says(tmp_path, share, held)
 
 @pytest.mark.parametrize("between", [1, 3, 4])
 def test_what_is_said_not_to_answer_takes_no_place_among_those_that_are_held_out(tmp_path, between):
-    """However regularly it comes between them, of a hundred lessons ten judge."""
+    """However regularly it comes between them, of a hundred lessons ten judge, and two for the sake of the first."""
     with open_(tmp_path / "m.db", plan=LearningPlan(after=1_000)) as engine:
         right, *wrong = [engine.add(place).id for place in PLACES[: 1 + between]]
         for number in range(100):
             engine.feedback(f"Where is key {number}?", right)
             for other in wrong:
                 engine.feedback(f"Where is key {number}?", other, helpful=False)
-        assert len(engine._core.learning.held(100)) in (9, 10, 11)
+        assert len(engine._core.learning.held(100)) in (11, 12, 13)
 
 
 def test_what_is_said_again_is_taught_or_judges_and_never_both(tmp_path):

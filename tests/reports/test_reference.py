@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from adamem.bench import RunFolder
+from adamem.errors import InvalidInput
 from adamem.report import wording
 from adamem.report.verify import verify
 
@@ -49,6 +50,13 @@ def test_a_reference_report_follows_on_another_processor_too(folder):
     old = {**os.environ, "OPENBLAS_CORETYPE": "Prescott"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=old)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("folder", ENGINES + DRIFTS + ADAPTATIONS, ids=name_of)
+def test_a_deep_check_of_what_compares_no_indexes_is_refused(folder):
+    """It would look as if the data had been consulted."""
+    with pytest.raises(InvalidInput, match="is no comparison of indexes, of which alone --deep computes"):
+        verify(folder, deep=True)
 
 
 @pytest.mark.parametrize("folder", FOLDERS + PIECES, ids=name_of)

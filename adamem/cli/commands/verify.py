@@ -16,7 +16,8 @@ from adamem.errors import VerificationFailed
 def verify(
     folders: Annotated[list[Path], typer.Argument(help="Runs' folders, such as reports/reference/fashion-mnist.")],
     deep: Annotated[
-        bool, typer.Option("--deep", help="Also recompute every distance from the data set, which must be there.")
+        bool,
+        typer.Option("--deep", help="Also recompute every distance from the data set; of comparisons of indexes only."),
     ] = False,
 ) -> None:
     """Check that every figure of a report follows from its raw files.
