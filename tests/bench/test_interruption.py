@@ -75,7 +75,9 @@ def _workers():
     return [process for process in everyone if "adamem.bench.worker" in (process.info["cmdline"] or [])]
 
 
-@pytest.mark.parametrize("blocks", [1, 5, 6])
+@pytest.mark.parametrize(
+    "blocks", [pytest.param(1, marks=pytest.mark.soak), pytest.param(5, marks=pytest.mark.soak), 6]
+)
 def test_a_killed_run_goes_on_where_it_was(begin, start_adamem, blocks):
     """kill -9 after so many blocks (5 in stage 1, then 2 in stage 2): what was whole keeps its bytes, and the run
     completes with a report that verifies."""
