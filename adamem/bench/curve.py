@@ -15,6 +15,7 @@ from adamem.bench.bootstrap import (
     resampled_log_means,
     resampled_log_percentiles,
     resampled_log_seconds,
+    resampled_means,
 )
 from adamem.errors import InvalidInput, UnknownName
 from adamem.types import DoubleArray, IdArray
@@ -51,6 +52,8 @@ class Curve:
         default_factory=dict, init=False, repr=False, compare=False
     )
     """What `logs` has resampled: a report asks for the same point at every target and in every ratio."""
+    _recalls: dict[int, tuple[Draws, DoubleArray]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What `recalls` has."""
 
     def __post_init__(self) -> None:
         """Raises `InvalidInput` where the shapes do not fit."""
@@ -107,6 +110,12 @@ class Curve:
     def draws(self, resamples: int, seed: int) -> Draws:
         """Resamples of its seeds, rounds and queries: the same for any curve of that shape."""
         return draws(self.recall.shape[0], self.rounds, self.recall.shape[2], resamples=resamples, seed=seed)
+
+    def recalls(self, drawn: Draws) -> DoubleArray:
+        """float64 (b, p): mean recall at each point in each draw."""
+        if id(drawn) not in self._recalls:
+            self._recalls[id(drawn)] = drawn, resampled_means(self.recall, drawn)
+        return self._recalls[id(drawn)][1]
 
     def logs(self, what: Quantity, drawn: Draws, points: Sequence[int] | IdArray | None = None) -> DoubleArray:
         """float64 (b, p): ln of the quantity at each of `points` (all, if None) in each draw.

@@ -83,8 +83,8 @@ def band(curve: Curve, what: Quantity | Literal["recall"], *, resamples: int = R
     """A quantity, or recall, at every point with its interval. Raises `InvalidInput` if it was not measured."""
     once, many = curve.once(), curve.draws(resamples, seed)
     if what == "recall":
-        low, high = np.percentile(resampled_means(curve.recall, many), (2.5, 97.5), axis=0)
-        return Band(resampled_means(curve.recall, once)[0], np.asarray(low), np.asarray(high))
+        low, high = np.percentile(curve.recalls(many), (2.5, 97.5), axis=0)
+        return Band(curve.recalls(once)[0], np.asarray(low), np.asarray(high))
     value = curve.logs(what, once)[0]
     low, high = centred_interval(value, curve.logs(what, many))
     return Band(np.exp(value), np.exp(low), np.exp(high))
@@ -229,7 +229,7 @@ def centred_interval(centre: DoubleArray, drawn: DoubleArray) -> tuple[DoubleArr
 
 def _recalls(curve: Curve, target: float, drawn: Draws) -> DoubleArray:
     """Mean recalls (b, p); one that is the target but for rounding is the target."""
-    recalls = resampled_means(curve.recall, drawn)
+    recalls = curve.recalls(drawn)
     return np.where(np.abs(recalls - target) < 1e-9, target, recalls)
 
 
@@ -287,7 +287,7 @@ def _end_slopes(curve: Curve, what: Quantity) -> tuple[float, float]:
     0 where there is no such step.
     """
     once = curve.once()
-    recalls, logs = resampled_means(curve.recall, once)[0], curve.logs(what, once)[0]
+    recalls, logs = curve.recalls(once)[0], curve.logs(what, once)[0]
     slopes = []
     for end in (int(recalls.argmin()), int(recalls.argmax())):
         step = np.abs(recalls - recalls[end])
