@@ -36,6 +36,13 @@ def test_the_packages_under_test_are_the_installed_ones():
     assert Path(adamem_indexes.__file__) in installed
 
 
+def test_a_worker_loads_no_more_than_it_measures_with():
+    """What the harness needs besides would be in its memory, and in the time that each of dozens takes to start."""
+    loaded = _modules_after("import adamem.bench.worker")
+    assert "numpy" in loaded
+    assert {"pydantic", "numba", "scipy", "adamem.bench.config", "adamem.data", "adamem.memory"} & loaded == set()
+
+
 def test_nothing_in_datasets_is_python():
     """A .py file there would shadow Hugging Face's `datasets`, which sentence-transformers imports."""
     assert [path.name for path in (REPOSITORY / "datasets").rglob("*.py*")] == []
