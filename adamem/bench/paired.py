@@ -94,6 +94,11 @@ def snapped(value: float) -> float:
     return 0.0 if abs(value) < 1e-14 else value
 
 
+def resamples(n: int) -> AnyArray:
+    """How often each of 1,000 resamples draws each of n queries, whole numbers (1000, n), read-only."""
+    return _resamples(0, n)[0]
+
+
 def _drawn(seed: int, n: int) -> tuple[AnyArray, np.random.Generator]:
     """How often each resample draws each of n queries, int (1000, n), and what the signs are drawn from."""
     weights, state = _resamples(seed, n)

@@ -9,12 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from adamem.bench.bootstrap import RESAMPLES
 from adamem.bench.drift.bridging import BRIDGES
 from adamem.bench.drift.config import DriftExperiment
 from adamem.bench.drift.measured import EXACT
 from adamem.bench.drift.records import DriftFolder, DriftRun
-from adamem.bench.paired import Paired, paired
+from adamem.bench.paired import Paired, paired, resamples
 from adamem.bench.pieces import Piece
 from adamem.bench.quality import quality_of
 from adamem.bench.stats import Estimate, mean_estimate
@@ -244,9 +243,8 @@ def gather(path: Path) -> Gathered:
 
 def ratio(values: DoubleArray, reference: DoubleArray) -> Estimate:
     """The mean of `values` (q,) over that of `reference` (q,), with a bootstrap interval over the questions."""
-    n = values.size
-    weights = np.random.default_rng([0, n]).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    above, below = weights @ values, weights @ reference
+    weights = resamples(values.size).astype(np.float64)
+    above, below = (np.einsum("ij,j->i", weights, one) for one in (values, reference))
     if not (below > 0).all():
         return Estimate(np.nan, np.nan, np.nan)
     low, high = np.percentile(above / below, (2.5, 97.5))
