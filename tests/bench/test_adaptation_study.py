@@ -42,15 +42,17 @@ class Quiet:
 
     def __init__(self):
         self.said = []
+        self.stages = []
 
     def stage(self, what, total):
         self.said.append(what)
+        self.stages.append([total, 0])
 
     def now(self, what):
         self.said.append(what)
 
     def advance(self, steps=1.0):
-        pass
+        self.stages[-1][1] += steps
 
     def say(self, sentence):
         self.said.append(sentence)
@@ -126,10 +128,14 @@ def config_of(**others):
 
 @pytest.fixture(scope="module")
 def ran(small, tmp_path_factory):
-    """A whole run, with its report."""
+    """A whole run, with its report; every bar ends where it said that it would."""
     out = tmp_path_factory.mktemp("run") / "small"
     experiment = validate(AdaptationExperiment, config_of(), source="test")
-    return run_adaptation(experiment, out, only=None, reporter=Quiet(), done=report.write)
+    reporter = Quiet()
+    run_adaptation(experiment, out, only=None, reporter=reporter, done=report.write)
+    assert len(reporter.stages) == 14
+    assert [done for _, done in reporter.stages] == [total for total, _ in reporter.stages]
+    return out
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +229,7 @@ def test_what_is_recorded_is_what_the_adapted_encoder_finds(minilm, sequence):
     known = Known(minilm, asked)
     setting = Setting(minilm, known, sequence, Learning(rank=4, alpha=8, batch=8, epochs=1, threads=1), seed=1)
     states = list(ARMS["lora"](setting))
-    arrays, facts = run_stream(setting, lambda _: iter(states), asked, known, advance=lambda: None)
+    arrays, facts = run_stream(setting, lambda _: iter(states), asked, known, advance=lambda _: None)
     assert arrays["after"].tolist() == [0, 1, 2]
     assert facts == {"documents": len(sequence.documents), "questions": len(asked.questions)}
     number_of = {one.id: number for number, one in enumerate(sequence.documents)}
@@ -261,10 +267,12 @@ def test_what_is_recorded_is_what_the_adapted_encoder_finds(minilm, sequence):
 def test_the_random_adapter_moves_documents_as_far_as_the_learnt_one(setting):
     """After each task, to other places; without the other's alarms it is refused."""
     asked = Asked.of(setting.sequence)
-    learnt, _ = run_stream(setting, ARMS["lora"], asked, setting.known, advance=lambda: None)
+    learnt, _ = run_stream(setting, ARMS["lora"], asked, setting.known, advance=lambda _: None)
     # What is learnt in a moment moves little; a control must follow it further, too.
     learnt["alarms"][2, 0] = 0.8
-    found, _ = run_stream(replace(setting, followed=learnt), ARMS["random"], asked, setting.known, advance=lambda: None)
+    found, _ = run_stream(
+        replace(setting, followed=learnt), ARMS["random"], asked, setting.known, advance=lambda _: None
+    )
     assert (1 - found["alarms"][1:, 0]) == pytest.approx(1 - learnt["alarms"][1:, 0], rel=0.25)
     assert (found["steps"] == 0).all()
     assert not np.array_equal(found["anew"][1], learnt["anew"][1])
@@ -282,7 +290,7 @@ def test_arms_take_the_steps_that_they_say(minilm, sequence):
         minilm, known, sequence, Learning(rank=2, alpha=4, batch=8, epochs=1, beside=2, threads=1), seed=0
     )
     counts = [len(task.lessons) for task in sequence.tasks]
-    followed, _ = run_stream(setting, ARMS["lora"], asked, known, advance=lambda: None)
+    followed, _ = run_stream(setting, ARMS["lora"], asked, known, advance=lambda _: None)
     following = replace(setting, followed=followed)
     states = {arm: list(ARMS[arm](following)) for arm in ("lora", "lora-replay", "lora-steps", "joint")}
     steps = {arm: [state.steps for state in found] for arm, found in states.items()}
@@ -344,7 +352,7 @@ def test_a_lora_of_queries_alone_leaves_the_documents(setting):
     assert [state.steps for state in alone] == [state.steps for state in usual]
     assert [state.moves_documents for state in (*usual, *alone)] == [True, True, False, False]
     assert not np.array_equal(alone[1].norms, usual[1].norms)
-    found, _ = run_stream(setting, lambda _: iter(alone), asked, setting.known, advance=lambda: None)
+    found, _ = run_stream(setting, lambda _: iter(alone), asked, setting.known, advance=lambda _: None)
     assert not {"mixed", "stale", "bridged"} & set(found)
     assert (found["embedding_seconds"] == 0).all()
     assert found["alarms"][:, 0] == pytest.approx(1)
@@ -397,7 +405,7 @@ def test_a_refused_update_leaves_all_as_it_was(minilm, setting):
     """Whatever the gate refuses: the vectors stay, nothing is embedded anew, and the time stays spent."""
     asked = Asked.of(setting.sequence)
     strict = replace(setting, learning=replace(setting.learning, rate=0.05, epochs=2))
-    arrays, _ = run_stream(strict, ARMS["shuffled-gated"], asked, setting.known, advance=lambda: None)
+    arrays, _ = run_stream(strict, ARMS["shuffled-gated"], asked, setting.known, advance=lambda _: None)
     assert arrays["refused"].tolist() == [False, True, True]
     assert (arrays["marks"][1:, 1] < arrays["marks"][1:, 0] - 0.01).all()
     assert np.isnan(arrays["marks"][0]).all()
@@ -518,7 +526,7 @@ def test_learning_teaches_and_shuffled_pairs_do_not(minilm, elsewhere):
     setting = Setting(minilm, known, sequence, Learning(batch=8, epochs=3, rate=1e-3, threads=1), seed=0)
     found = {}
     for arm in ("lora", "shuffled"):
-        arrays, _ = run_stream(setting, ARMS[arm], asked, known, advance=lambda: None)
+        arrays, _ = run_stream(setting, ARMS[arm], asked, known, advance=lambda _: None)
         mine = np.flatnonzero(asked.level == 0)
         answers = np.array([asked.document[asked.query == one][0] for one in mine])
         found[arm] = (arrays["anew"][:, mine, 0] == answers).mean(axis=1)

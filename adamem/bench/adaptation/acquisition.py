@@ -137,7 +137,7 @@ def measure_acquisition(
     """What a piece ``acquisition.SET.SEED.STEPS`` holds (see `adamem.bench.adaptation.records`).
 
     The update of a fact that is asked for takes so many `steps`, each with other former pairs beside it; all others
-    take one.
+    take one. `advance` is called after each update.
     """
     plan = planned(sequence, config, seed=seed)
     text_of = {document.id: document.text for document in sequence.documents}
@@ -158,7 +158,6 @@ def measure_acquisition(
             embedding += time.perf_counter_ns() - begun
             anew.append(_ranks(questions @ documents.T, pool.answers))
             stale.append(_ranks(questions @ pool.old.T, pool.answers))
-            advance()
         if number < len(plan.updates):
             lesson = plan.updates[number]
             pair = Pair(lesson.question, text_of[lesson.document], lesson.group)
@@ -169,6 +168,7 @@ def measure_acquisition(
             nanoseconds[number] = time.perf_counter_ns() - begun
             if number not in probes:
                 reservoir.offer(pair)
+            advance()
     return {
         "anew": np.stack(anew),
         "stale": np.stack(stale),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from adamem.adapt import QueryAdapter
-from adamem.bench.adaptation.acquisition import measure_acquisition
+from adamem.bench.adaptation.acquisition import measure_acquisition, planned
 from adamem.bench.adaptation.arms import ARMS, FOLLOWS, VARIES, Setting
 from adamem.bench.adaptation.asked import Asked, Known
 from adamem.bench.adaptation.config import AdaptationExperiment
@@ -164,7 +164,7 @@ class _Run:
             def measure(_: Path, steps: int, sequence: TaskSequence = sequence) -> Measured:
                 what = f"single updates of {sequence.name}, seed {seed}"
                 what += f", {steps} steps for a fact’s own" if steps > 1 else ""
-                self.reporter.stage(what, 3 * config.probes)
+                self.reporter.stage(what, len(planned(sequence, config, seed=seed).updates))
                 arrays = measure_acquisition(
                     self.encoder,
                     sequence,

@@ -24,9 +24,12 @@ Arrays = dict[str, AnyArray]
 
 
 def run_stream(
-    setting: Setting, arm: Arm, asked: Asked, known: Known, *, advance: Callable[[], object]
+    setting: Setting, arm: Arm, asked: Asked, known: Known, *, advance: Callable[[int], object]
 ) -> tuple[Arrays, dict[str, Any]]:
-    """What a piece ``SET.N.ARM`` holds (see `adamem.bench.adaptation.records`); `advance` is told after each task."""
+    """What a piece ``SET.N.ARM`` holds (see `adamem.bench.adaptation.records`).
+
+    `advance` is told how many more tasks are done.
+    """
     anew = [asked.ranked(known.questions, known.documents)]
     alarms = [_alarms(known.questions, known.documents, asked, known)]
     costs = [(0, 0, 0, 0.0, 0.0)]
@@ -34,6 +37,7 @@ def run_stream(
     moved: Arrays = {}
     verdicts: list[Verdict] = []
     questions, documents = known.questions, known.documents
+    done = 0
     for state in arm(setting):
         seconds = 0.0
         if state.verdict is None or not state.verdict.refused:  # else all is as it was, and nothing is embedded
@@ -47,7 +51,9 @@ def run_stream(
             verdicts.append(state.verdict)
         if state.moves_documents and state.after == len(setting.sequence.tasks):
             moved = _moved(setting, asked, known, questions, documents)
-        advance()
+        advance(state.after - done)
+        done = state.after
+    advance(len(setting.sequence.tasks) - done)  # of an arm that has nothing to do
     # Half the room of int32, where so few documents have numbers.
     number = np.int16 if len(asked.documents) < 2**15 else np.int32
     arrays: Arrays = {name: found.astype(number) for name, found in {"anew": np.stack(anew), **moved}.items()}
