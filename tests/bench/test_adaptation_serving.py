@@ -17,6 +17,7 @@ from adamem.bench.adaptation.runner import run_adaptation
 from adamem.bench.adaptation.serving import PARTS, WINDOWS, material_of
 from adamem.errors import ConfigError, InvalidInput
 from adamem.report.adaptation import serving
+from adamem.report.adaptation.served import Served
 from adamem.report.verify import verify
 
 CONFIG = {
@@ -139,7 +140,8 @@ def served(searches, windows, checks=(), added=()):
         **{name: np.array(values, np.int64) for name, values in
            (("plain_ns", [1000, 3000]), ("adapted_ns", [2000, 3500]), ("map_ns", [10, 10]))},
     }  # fmt: skip
-    return serving.Served("lora", (SimpleNamespace(facts={"adapter_bytes": 12}),), (arrays,))
+    piece = SimpleNamespace(name="serving.lora.0", facts={"adapter_bytes": 12})
+    return Served("lora", (piece,), (arrays,))
 
 
 SECOND = 10**9
@@ -169,7 +171,7 @@ def test_searches_are_told_apart_by_when_they_began():
         "idle": list(range(30, 40)),
         "after": list(range(40, 50)),
     }
-    assert one.in_use_seconds("one").tolist() == [19]
+    assert one.seconds("one", "taken").tolist() == [19]
     assert [(idle.size, busy.size) for idle, busy in one.rounds] == [(10, 20)]
     assert one.standing("taken") == 1
 
@@ -192,15 +194,63 @@ def test_the_ratio_is_judged_by_its_interval(slower, said):
     assert json.loads(json.dumps(dict(serving.latencies([one]).records[-1])))["p99_ratio"] == one.ratio.value
 
 
+def test_what_the_gate_refuses_is_not_in_use():
+    """Refused updates are shorter, since nothing is embedded for them: their times stand apart from the taken ones'."""
+    spent = [(1, 40, 30), (1, 50, 36), (2, 10, 0), (2, 12, 0), (2, 14, 0)]
+    windows = [
+        window("one", 100 * turn, 100 * turn + seconds, 1, standing, embedding=embedding)
+        for turn, (standing, seconds, embedding) in enumerate(spent)
+    ]
+    one = served([], windows)
+    taken, refused = serving.updates([one]).records
+    assert (taken["standing"], taken["updates"], taken["p50_seconds"], taken["embedding_seconds"]) == (
+        "taken",
+        2,
+        45,
+        33,
+    )
+    assert (refused["standing"], refused["updates"], refused["p50_seconds"]) == ("refused", 3, 12)
+    said = serving.sentences([one])[0]
+    assert "of 5 updates by one pair the gate refused 3, after 12.0 s (median), and took 2" in said
+    assert "in use after 45.0 s (median)" in said
+
+
+@pytest.mark.parametrize(("later", "flagged"), [(1.0, False), (1.2, False), (1.3, True), (2.0, True)])
+def test_absolute_times_do_not_count_where_idle_searches_change_their_pace(later, flagged):
+    """A piece is flagged where its idle stretches differ by more than a quarter, whatever updates did meanwhile."""
+    searches, windows = [], []
+    for turn in range(4):
+        begin, pace = 20 * turn, 1 if turn < 2 else later
+        windows += [window("idle", begin, begin + 10), window("one", begin + 10, begin + 20)]
+        spent = [int(1_000_000 * pace * (3 if second >= 10 else 1)) for second in range(20)]
+        searches += [[(begin + second) * SECOND, taken] for second, taken in enumerate(spent)]
+    one = served(searches, windows)
+    assert one.beside == pytest.approx(3)
+    notes, said = " ".join(serving.latencies([one]).notes), serving.sentences([one])[0]
+    assert ("absolute times of this piece do not count" in notes) == flagged
+    assert ("did not keep their pace in serving.lora.0" in said) == flagged
+    assert ("the median of its ratios is 3.00×" in notes) == flagged
+    if flagged:
+        assert f"1.00 ms in the first idle stretch, {later:.2f} ms in the last" in said
+
+
 def test_facts_are_found_at_once_later_or_never():
-    """The time begins when a fact is added, and what is never first is counted as such."""
-    checks = [(0, 11, 1), (1, 21, 4), (1, 25, 0), (2, 31, 2), (1, 37, 1), (2, 38, 3), (0, 39, 2)]
+    """The time begins when a fact is added, what is never first is counted as such, and so is whose update did it."""
+    checks = [(0, 11, 1), (0, 19, 1), (1, 21, 4), (1, 25, 1), (2, 31, 2), (2, 33, 3), (3, 35, 9), (3, 36, 9)]
+    checks += [(1, 37, 1), (2, 38, 1), (3, 39, 2)]
     checks = [(fact, second * SECOND, rank) for fact, second, rank in checks]
-    one = served([], [], checks, [10 * SECOND, 20 * SECOND, 30 * SECOND])
-    assert one.first_seconds.tolist() == [0, 17, np.inf]
+    windows = [window("one", 10 * turn, 10 * turn + 5, 1, 1 if turn < 3 else 2) for turn in range(1, 5)]
+    one = served([], windows, checks, [10 * SECOND, 20 * SECOND, 30 * SECOND, 40 * SECOND])
+    assert [fact.seconds for fact in one.facts] == [0, 5, 8, np.inf]
     (record,) = serving.facts([one]).records
-    assert (record["at_once"], record["after_learning"], record["never"]) == pytest.approx((1 / 3, 1 / 3, 1 / 3))
-    assert record["median_seconds"] == 17
+    counts = ("before", "before_and_right_after", "right_after", "after_later_updates", "never")
+    assert [record[name] for name in counts] == [1, 1, 1, 1, 1]
+    assert record["not_before_and_taken"] == 1
+    assert record["median_seconds"] == 6.5
+    said = serving.sentences([one])[0]
+    assert "of 4 new facts 1 are found first in other words before their own update, and the same 1 of them" in said
+    assert "of the other 3, 1 come first right after their own update (the gate took 1 of these 3)" in said
+    assert "1 after later updates, 1 not by the end" in said
     (costs,) = serving.costs([one]).records
     assert costs["overhead_seconds"] == pytest.approx(750e-9)
     assert (costs["serving_peak_bytes"], costs["learning_peak_bytes"]) == (9, 7)

@@ -13,6 +13,7 @@ from adamem.report.adaptation.distinct import has_interval
 from adamem.report.adaptation.gathered import Gathered, SetResult
 from adamem.report.adaptation.kept import kept
 from adamem.report.adaptation.retention import retention
+from adamem.report.adaptation.served import served
 from adamem.report.adaptation.tables import ALPHA, HARDLY, span
 from adamem.report.document import Block, Bullets, Details, Document, Paragraph, Section
 from adamem.report.figures import acquired, forgetting, price, reembedded, stream
@@ -48,7 +49,7 @@ def compose(gathered: Gathered) -> Document:
             "reembedded", "Where documents are not embedded anew, or not yet", reembedded.data(gathered), kept(gathered)
         ),
         section("costs", "What it takes", tables.costs(gathered)),
-        section("serving", "Searches meanwhile", *serving.blocks(serving.served(gathered))),
+        section("serving", "Searches meanwhile", *serving.blocks(served(gathered))),
         section("drift", "How far the vectors move", tables.alarms(gathered)),
         section("sets", "Data", tables.sets(gathered)),
         machine(run, gathered.pieces),
@@ -68,14 +69,14 @@ def answer(gathered: Gathered) -> list[str]:
     """The plain sentences of the first screen."""
     said = [told for place, one in enumerate(gathered.acquired) for told in _single(one, explain=place == 0)]
     said += [_tasks(one) for one in gathered.sets]
-    said += serving.sentences(serving.served(gathered))
+    said += serving.sentences(served(gathered))
     said += [gains.claim(gathered), controls.sentence(gathered), gates.refusals(gathered), _caveat(gathered)]
     return [one for one in said if one]
 
 
 def _first(gathered: Gathered) -> list[Block]:
     said = answer(gathered)
-    if not (gathered.sets or gathered.acquired or serving.served(gathered)):
+    if not (gathered.sets or gathered.acquired or served(gathered)):
         return [Paragraph("Nothing has been measured yet; run it again to go on.", "answer")]
     counted = covered(gathered)
     return [

@@ -2,153 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
-from adamem.bench.adaptation.records import AdaptationFolder
-from adamem.bench.adaptation.serving import PARTS, STANDINGS, WINDOWS
-from adamem.bench.bootstrap import RESAMPLES
-from adamem.bench.pieces import Piece
+from adamem.bench.adaptation.serving import PARTS
 from adamem.bench.stats import Estimate
 from adamem.report import wording
-from adamem.report.adaptation.gathered import Gathered
+from adamem.report.adaptation.served import STATES, STEADY, UPDATES, Pace, Served
 from adamem.report.document import Block, Cell, Column, CsvValue, Group, Table
-from adamem.types import AnyArray, DoubleArray
+from adamem.types import DoubleArray
 
 MOST = 2.0
 """The requirement: the 99th percentile of searches while something is learnt, over that while nothing is."""
 PERCENTS = (50, 95, 99)
-NAMES = {"lora": "LoRA", "query-map": "query map"}
-"""By what the pieces are called."""
-_FIRST = 5
-"""The columns of `windows` before those of `PARTS`."""
-_UPDATES = ("one", "batch")
-_LAST = ("embedding", "switching", "clearing")
-"""Parts that are told apart by when they were: an update ends with them."""
-_STATES = {
-    "before": "idle, before anything is learnt",
-    "idle": "idle, between updates",
-    "one": "one pair is learnt",
-    "batch": "a batch is learnt",
-    "embedding": "memories are embedded anew",
-    "switching": "it is put to use",
-    "after": "idle, after the last update",
+_CAME = {
+    "taken": "taken: until in use",
+    "refused": "refused by the gate: until then",
+    "failed": "failed: until then",
+    "none": "nothing learnt: until then",
 }
+"""What the report says of an update's standing, and what its time is the time of."""
 Records = list[Mapping[str, CsvValue]]
-
-
-@dataclass(frozen=True)
-class Served:
-    """One way of learning, over all seeds."""
-
-    how: str
-    pieces: tuple[Piece, ...]
-    arrays: tuple[dict[str, AnyArray], ...]
-
-    @property
-    def title(self) -> str:
-        """What the report calls it."""
-        return NAMES.get(self.how, self.how)
-
-    @cached_property
-    def stretches(self) -> dict[str, list[DoubleArray]]:
-        """By state: seconds that each search took, float64 (n,) for each stretch of time in which it began."""
-        out: dict[str, list[DoubleArray]] = {state: [] for state in _STATES}
-        for arrays in self.arrays:
-            windows = arrays["windows"]
-            idle = np.flatnonzero(windows[:, 0] == WINDOWS.index("idle")).tolist()
-            for place, row in enumerate(windows):
-                for state, begin, end in _states(row):
-                    named = "before" if place == idle[0] else "after" if place == idle[-1] else state
-                    out[named].append(_began(arrays["searches"], begin, end))
-        return {state: [one for one in found if one.size] for state, found in out.items()}
-
-    @cached_property
-    def rounds(self) -> list[tuple[DoubleArray, DoubleArray]]:
-        """Seconds of searches in each idle stretch that an update follows, and in that update."""
-        out = []
-        for arrays in self.arrays:
-            windows = arrays["windows"]
-            for idle, busy in itertools.pairwise(windows):
-                if idle[0] == WINDOWS.index("idle") and busy[0] != WINDOWS.index("idle"):
-                    out.append(tuple(_began(arrays["searches"], row[1], row[2]) for row in (idle, busy)))
-        return [(idle, busy) for idle, busy in out if idle.size and busy.size]
-
-    @cached_property
-    def ratio(self) -> Estimate:
-        """The 99th percentile in updates over that in the idle stretches before them.
-
-        The interval resamples rounds, and the searches of each; NaN where there is none.
-        """
-        if not self.rounds:
-            return Estimate(np.nan, np.nan, np.nan)
-        value = _tail_ratio(self.rounds)
-        rng = np.random.default_rng(0)
-        drawn = []
-        for _ in range(RESAMPLES):
-            places = rng.integers(len(self.rounds), size=len(self.rounds))
-            drawn.append(_tail_ratio([tuple(rng.choice(one, one.size) for one in self.rounds[at]) for at in places]))
-        low, high = np.percentile(drawn, (2.5, 97.5))
-        return Estimate(value, float(low), float(high))
-
-    def updates(self, window: str) -> AnyArray:
-        """The rows of `windows` of updates of one kind, int64 (u, columns)."""
-        rows = np.concatenate([arrays["windows"] for arrays in self.arrays])
-        return np.asarray(rows[rows[:, 0] == WINDOWS.index(window)])
-
-    def in_use_seconds(self, window: str) -> DoubleArray:
-        """float64 (u,): from the first feedback until what was learnt is in use."""
-        rows = self.updates(window)
-        return np.asarray((rows[:, 2] - rows[:, 1] - rows[:, _FIRST + PARTS.index("clearing")]) * 1e-9)
-
-    def standing(self, what: str) -> int:
-        """How many updates came to this."""
-        rows = np.concatenate([self.updates(window) for window in _UPDATES])
-        return int((rows[:, 4] == STANDINGS.index(what)).sum())
-
-    @cached_property
-    def first_seconds(self) -> DoubleArray:
-        """float64 (f,): by fact, from when it was added until it was found first in other words.
-
-        0 where it was at once, infinite where it never was.
-        """
-        out = []
-        for arrays in self.arrays:
-            for fact, added in enumerate(arrays["added"].tolist()):
-                mine = arrays["checks"][arrays["checks"][:, 0] == fact]
-                there = mine[mine[:, 2] == 1]
-                out.append(np.inf if not len(there) else 0.0 if mine[0, 2] == 1 else float(there[0, 1] - added) * 1e-9)
-        return np.array(out, np.float64)
-
-    def pooled(self, name: str) -> DoubleArray:
-        """Seconds of an array of nanoseconds, of all seeds."""
-        return np.asarray(np.concatenate([arrays[name] for arrays in self.arrays]) * 1e-9)
-
-    def peak(self, column: int) -> int:
-        """The most bytes seen in the process that serves (1) or that learns (2)."""
-        return max(int(arrays["memory"][:, column].max(initial=0)) for arrays in self.arrays)
-
-    def fact(self, name: str) -> int | None:
-        """A count of the first seed's piece."""
-        found = self.pieces[0].facts.get(name)
-        return None if found is None else int(found)
-
-
-def served(gathered: Gathered) -> list[Served]:
-    """What was measured, by the way of learning."""
-    folder = AdaptationFolder(gathered.path)
-    by: dict[str, list[Piece]] = {}
-    for piece in gathered.pieces:
-        part, _, rest = piece.name.partition(".")
-        if part == "serving":
-            by.setdefault(rest.rpartition(".")[0], []).append(piece)
-    return [
-        Served(how, tuple(pieces), tuple(folder.arrays(piece.name) for piece in pieces)) for how, pieces in by.items()
-    ]
 
 
 def sentences(found: Sequence[Served]) -> list[str]:
@@ -166,7 +41,7 @@ def latencies(found: Sequence[Served]) -> Table | None:
     groups, records = [], Records()
     for one in found:
         rows = []
-        for state, title in _STATES.items():
+        for state, title in STATES.items():
             if not one.stretches[state]:
                 continue
             seconds = np.concatenate(one.stretches[state])
@@ -184,7 +59,14 @@ def latencies(found: Sequence[Served]) -> Table | None:
         told = f"while it learns, p99 is {wording.times(ratio.value)} that of idle {wording.interval(ratio)}"
         groups.append(Group(f"{one.title}: {told}; {_verdict(ratio)}", tuple(rows)))
         records.append(
-            {"how": one.how, "beside": "ratio", "p99_ratio": ratio.value, "low": ratio.low, "high": ratio.high}
+            {
+                "how": one.how,
+                "beside": "ratio",
+                "p99_ratio": ratio.value,
+                "low": ratio.low,
+                "high": ratio.high,
+                "median_of_rounds": one.beside,
+            }
         )
     if not groups:
         return None
@@ -204,25 +86,26 @@ def latencies(found: Sequence[Served]) -> Table | None:
             "has to wait is one search, however long: the longest tells it. The ratio "
             "is of whole updates to the idle stretches just before each; its 95 % interval resamples these rounds, and "
             f"the searches of each. Required: at most {MOST:g}×.",
+            *(told for one in found for told in _uneven(one)),
         ),
     )
 
 
 def updates(found: Sequence[Served]) -> Table | None:
-    """How long an update takes, from feedback to use, and what of it."""
+    """How long an update takes, from feedback to use, and what of it; apart where it never came into use."""
     groups, records = [], Records()
     for one in found:
         rows = []
-        for window in _UPDATES:
-            whole, parts = one.in_use_seconds(window), one.updates(window)[:, _FIRST:] * 1e-9
+        for window, standing in ((window, standing) for window in UPDATES for standing in _CAME):
+            whole, parts = one.seconds(window, standing), one.parts(window, standing)
             if not whole.size:
                 continue
             p50, p95 = (float(value) for value in np.percentile(whole, (50, 95)))
             medians = [float(value) for value in np.median(parts, axis=0)]
-            lessons = int(one.updates(window)[0, 3])
+            lessons = int(one.updates(window, standing)[0, 3])
             rows.append(
                 (
-                    Cell(f"{lessons} pair{'s' if lessons > 1 else ''}"),
+                    Cell(f"{lessons} pair{'s' if lessons > 1 else ''}, {_CAME[standing]}"),
                     Cell(f"{whole.size}"),
                     Cell(wording.seconds(p50)),
                     Cell(wording.seconds(p95)),
@@ -234,6 +117,7 @@ def updates(found: Sequence[Served]) -> Table | None:
                 {
                     "how": one.how,
                     "pairs": lessons,
+                    "standing": standing,
                     "updates": int(whole.size),
                     "p50_seconds": p50,
                     "p95_seconds": p95,
@@ -241,7 +125,7 @@ def updates(found: Sequence[Served]) -> Table | None:
                 }
             )
         if rows:
-            came = ", ".join(f"{one.standing(what)} {what}" for what in STANDINGS if one.standing(what))
+            came = ", ".join(f"{one.standing(what)} {what}" for what in _CAME if one.standing(what))
             groups.append(Group(f"{one.title}: {came}", tuple(rows)))
     if not groups:
         return None
@@ -259,7 +143,8 @@ def updates(found: Sequence[Served]) -> Table | None:
         tuple(records),
         notes=(
             "Median and 95 % are of whole updates, without deleting the former vectors (clearing); the very first "
-            "update starts the process that learns. The exam asks before and after; what it refuses is not used.",
+            "update starts the process that learns. The exam asks before and after; what it refuses is never in use, "
+            "so that nothing is embedded anew for it.",
         ),
     )
 
@@ -268,28 +153,37 @@ def facts(found: Sequence[Served]) -> Table | None:
     """How soon a new fact is found first, asked for in words that were not taught."""
     rows, records = [], Records()
     for one in found:
-        seconds = one.first_seconds
-        if not seconds.size:
+        every = one.facts
+        if not every:
             continue
-        at_once, never = float((seconds == 0).mean()), float(np.isinf(seconds).mean())
-        learnt = seconds[(seconds > 0) & np.isfinite(seconds)]
-        median = float(np.median(learnt)) if learnt.size else float("nan")
+        before, later = sum(fact.before for fact in every), sum(fact.later for fact in every)
+        still = sum(fact.before and fact.right_after for fact in every)
+        own = sum(fact.right_after and not fact.before for fact in every)
+        taken = sum(fact.taken and not fact.before for fact in every)
+        never = len(every) - before - own - later
+        since = [fact.seconds for fact in every if 0 < fact.seconds < np.inf]
+        median = float(np.median(since)) if since else float("nan")
         rows.append(
             (
                 Cell(one.title),
-                Cell(f"{seconds.size}"),
-                Cell(wording.percent(at_once)),
-                Cell(wording.percent(learnt.size / seconds.size)),
+                Cell(f"{len(every)}"),
+                Cell(f"{before}"),
+                Cell(f"{still}"),
+                Cell(f"{own}", f"own update taken: {taken}"),
+                Cell(f"{later}"),
                 Cell(wording.seconds(median)),
-                Cell(wording.percent(never)),
+                Cell(f"{never}"),
             )
         )
         records.append(
             {
                 "how": one.how,
-                "facts": int(seconds.size),
-                "at_once": at_once,
-                "after_learning": learnt.size / seconds.size,
+                "facts": len(every),
+                "before": before,
+                "before_and_right_after": still,
+                "not_before_and_taken": taken,
+                "right_after": own,
+                "after_later_updates": later,
                 "median_seconds": median,
                 "never": never,
             }
@@ -302,17 +196,20 @@ def facts(found: Sequence[Served]) -> Table | None:
         (
             Column("learnt by", number=False),
             Column("facts"),
-            Column("first at once", "nothing learnt"),
-            Column("first later", "of all facts"),
-            Column("median time", "of those"),
+            Column("first before", "its update"),
+            Column("of those", "first right after"),
+            Column("first right after", "not before"),
+            Column("first after", "later updates"),
+            Column("median time", "if not before"),
             Column("never first", "by the end"),
         ),
         (Group("", tuple(rows)),),
         tuple(records),
         notes=(
             "Each fact is added, told one question that it answers, learnt alone, and asked for in another question "
-            "after that update and each later one; which of them has brought it first is not told apart. The time "
-            "begins when it is added; a fact that is not found first by the end is counted as never, though more "
+            "before that update, right after it and after each later one, whether the gate took it or not. What later "
+            "updates bring is not told apart: they teach other facts, and may learn this one again beside them. The "
+            "time begins when a fact is added; one that is not found first by the end is counted as never, though more "
             "updates might find it.",
         ),
     )
@@ -375,21 +272,74 @@ def costs(found: Sequence[Served]) -> Table | None:
 
 
 def _said(one: Served) -> str:
-    ratio, seconds = one.ratio, one.first_seconds
+    ratio = one.ratio
     told = [
         f"While a {one.title} is learnt beside searches, the slowest hundredth of them (p99) take "
         f"{wording.times(ratio.value)} {wording.interval(ratio)} as long as when nothing is learnt, {_verdict(ratio)}"
     ]
-    whole = one.in_use_seconds("one")
-    if whole.size:
-        told.append(f"one pair is in use after {wording.seconds(float(np.median(whole)))} (median)")
-    if seconds.size:
-        later = int(((seconds > 0) & np.isfinite(seconds)).sum())
-        told.append(
-            f"of {seconds.size} new facts {int((seconds == 0).sum())} are found first in other words at once, {later} "
-            f"after learning, {int(np.isinf(seconds).sum())} not by the end"
+    told += [*_came(one), *_facts(one)]
+    uneven = (f"{_unsteady(pace)}; its absolute times do not count." for pace in one.paces if not pace.is_steady)
+    return " ".join((f"{'; '.join(told)}.", *uneven))
+
+
+def _came(one: Served) -> list[str]:
+    """What came of updates by one pair, and after how long; nothing where there are none."""
+    taken, refused = (one.seconds("one", standing) for standing in ("taken", "refused"))
+    count = sum(one.seconds("one", standing).size for standing in _CAME)
+    if not count:
+        return []
+    said = f"of {count} updates by one pair the gate refused {refused.size}"
+    if refused.size:
+        said += f", after {_median(refused)} (median)"
+    if taken.size:
+        said += f", and took {taken.size}, which were in use after {_median(taken)} (median)"
+    return [said]
+
+
+def _facts(one: Served) -> list[str]:
+    """What updates did for facts, each asked for before its own update, right after it, and later."""
+    every = one.facts
+    if not every:
+        return []
+    before = [fact for fact in every if fact.before]
+    others = [fact for fact in every if not fact.before]
+    said = f"of {len(every)} new facts {len(before)} are found first in other words before their own update"
+    if before:
+        kept = sum(fact.right_after for fact in before)
+        said += f", and {'the same ' if kept == len(before) else ''}{kept} of them right after it"
+    if others:
+        own, later = sum(fact.right_after for fact in others), sum(fact.later for fact in others)
+        taken = sum(fact.taken for fact in others)
+        said += (
+            f"; of the other {len(others)}, {own} come first right after their own update (the gate took {taken} of "
+            f"these {len(others)}), {later} after later updates, {len(others) - own - later} not by the end"
         )
-    return f"{'; '.join(told)}."
+    return [said]
+
+
+def _uneven(one: Served) -> list[str]:
+    """Of each piece whose idle searches did not keep their pace, that they did not, and what that means."""
+    return [
+        f"{_unsteady(pace)}, at its least {wording.seconds(min(pace.medians))} and at its most "
+        f"{wording.seconds(max(pace.medians))}: more than {wording.percent(STEADY - 1)} apart. So the absolute times "
+        "of this piece do not count, and its states are not to be compared with each other. The ratio is to the idle "
+        "stretches just before each update; each round by itself, the median of its ratios is "
+        f"{wording.times(one.beside)}."
+        for pace in one.paces
+        if not pace.is_steady
+    ]
+
+
+def _unsteady(pace: Pace) -> str:
+    first, last = (wording.seconds(pace.medians[place]) for place in (0, -1))
+    return (
+        f"Idle searches did not keep their pace in {pace.piece}: their median was {first} in the first idle stretch, "
+        f"{last} in the last"
+    )
+
+
+def _median(seconds: DoubleArray) -> str:
+    return wording.seconds(float(np.median(seconds)))
 
 
 def _verdict(ratio: Estimate) -> str:
@@ -398,29 +348,3 @@ def _verdict(ratio: Estimate) -> str:
     if ratio.high <= MOST:
         return f"within the {MOST:g}× that are required"
     return f"more than the {MOST:g}× that are required" if ratio.low > MOST else f"not told apart from {MOST:g}×"
-
-
-def _states(row: AnyArray) -> list[tuple[str, int, int]]:
-    """What happened in a window, from when until when: an update ends with `_LAST`, before which it learns."""
-    begin, end = int(row[1]), int(row[2])
-    name = WINDOWS[int(row[0])]
-    if name == "idle":
-        return [(name, begin, end)]
-    embedding, switching, clearing = (int(row[_FIRST + PARTS.index(part)]) for part in _LAST)
-    put = end - clearing
-    return [
-        (name, begin, put - switching - embedding),
-        ("embedding", put - switching - embedding, put - switching),
-        ("switching", put - switching, end),
-    ]
-
-
-def _began(searches: AnyArray, begin: int, end: int) -> DoubleArray:
-    """Seconds of the searches that began from `begin` until `end`."""
-    first, last = np.searchsorted(searches[:, 0], (begin, end))
-    return np.asarray(searches[first:last, 1] * 1e-9)
-
-
-def _tail_ratio(rounds: Sequence[tuple[DoubleArray, DoubleArray]]) -> float:
-    idle, busy = (np.percentile(np.concatenate(side), 99) for side in zip(*rounds, strict=True))
-    return float(busy / idle)
