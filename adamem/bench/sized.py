@@ -58,7 +58,8 @@ class SizedExperiment(Section, Generic[SizeT]):
         """The same in another size, under a name of its own. Raises `InvalidInput` if there is no table for it."""
         if self._of(size) is None:
             raise InvalidInput(f"{self.name} has no table [{size}]; add one, or leave out --{size}")
-        return self.model_copy(update={"size": size, "name": f"{self.name}-{size}"})
+        launch = f"{self.launch} --{size}" if self.launch else ""
+        return self.model_copy(update={"size": size, "name": f"{self.name}-{size}", "launch": launch})
 
     def resolved(self) -> dict[str, Any]:
         """As plain JSON, every default filled in; of the sizes the one that is run."""

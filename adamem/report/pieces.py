@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from adamem.bench.pieces import Piece, PiecesRun
 from adamem.report import wording
@@ -32,19 +33,33 @@ def machine(run: PiecesRun, pieces: Sequence[Piece]) -> Section:
 
 def recompute(run: PiecesRun) -> Section:
     """How every figure can be had again."""
-    config = json.dumps(run.config, indent=1, ensure_ascii=False)
+    launch = _launch(run.config)
+    config = json.dumps({**run.config, "launch": launch}, indent=1, ensure_ascii=False)
+    anew = (Paragraph(f"This measures it anew, into reports/{run.name}:"), Code(launch)) if launch else ()
     return Section(
         "recompute",
         "Recompute",
         (
             Paragraph(
                 "Every table and figure of this report follows from the raw files in its folder, which hold what was "
-                "found for each query and how long it took. This recomputes them all, without the data:"
+                "found for each query and how long it took. This recomputes them all, without the data, in the folder "
+                "of this report:"
             ),
-            Code(f"adamem verify reports/{run.name}"),
+            Code("adamem verify ."),
+            *anew,
             Details("The resolved config", (Code(config),)),
         ),
     )
+
+
+def _launch(config: Mapping[str, Any]) -> str:
+    """What makes this very run; empty where the experiment does not say.
+
+    Runs were recorded whose line is that of the file, in whatever size they are.
+    """
+    launch, size = str(config.get("launch", "")), str(config.get("size", "default"))
+    option = f" --{size}"
+    return launch if not launch or size == "default" or launch.endswith(option) else launch + option
 
 
 def fitness(pieces: Sequence[Piece]) -> Table | None:

@@ -513,12 +513,13 @@ def test_mistakes_are_sentences(tmp_path):
 
 
 def test_sizes_have_folders_of_their_own():
-    """--quick runs what its table says, into NAME-quick; the forecast says what."""
-    given = config_of()
+    """--quick runs what its table says, into NAME-quick; the forecast says what, and the launch line how."""
+    given = config_of() | {"launch": "adamem run small.toml"}
     given["quick"] = given["default"] | {"drifts": {"rotation": 1}}
     study = study_class("drift").from_tables(given, source="test")
     quick = study.sized("quick")
     assert (study.folder_name, quick.folder_name) == ("small", "small-quick")
+    assert (study.experiment.launch, quick.experiment.launch) == (given["launch"], "adamem run small.toml --quick")
     assert quick.experiment.chosen.of_seed(0) == ["rotation"]
     assert study.experiment.chosen.of_seed(1) == ["lora"]
     again = validate(DriftExperiment, quick.experiment.resolved(), source="test")
