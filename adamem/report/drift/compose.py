@@ -7,6 +7,8 @@ from adamem.bench.paired import paired
 from adamem.report import wording
 from adamem.report.document import Block, Bullets, Document, Paragraph, Section
 from adamem.report.drift import tables
+from adamem.report.drift.earlier import earlier
+from adamem.report.drift.forms import forms
 from adamem.report.drift.gathered import AT_REST, VIEW_NAMES, WAYS, DriftResult, Gathered, SetResult
 from adamem.report.drift.tables import span, told_apart
 from adamem.report.figures import losses, shares
@@ -45,11 +47,12 @@ def compose(gathered: Gathered) -> Document:
             losses.data(gathered),
             _expected(gathered),
             tables.views(gathered),
+            forms(gathered),
         ),
         section("split", "The encoder's loss and the index's", tables.split(gathered)),
         section("shares", "While documents are embedded anew", shares.data(gathered), tables.shares(gathered)),
         section("placed", "New vectors in an old index", tables.placed(gathered)),
-        section("earlier", "An earlier trial", tables.earlier(gathered)),
+        section("earlier", "An earlier trial", earlier(gathered)),
         section("controls", "Controls", tables.controls(gathered)),
         section("drift", "How far the vectors move", tables.alarms(gathered)),
         section("costs", "What it takes", tables.costs(gathered)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +25,7 @@ from adamem.report.adaptation.distinct import means_by_key
 from adamem.types import AnyArray, DoubleArray
 
 Measure = Literal["recall@1", "recall@10"]
+MEASURES: tuple[Measure, Measure] = ("recall@1", "recall@10")
 LEAD = "lora"
 """The drift that the answer is about."""
 DRIFT_NAMES = {
@@ -125,6 +127,21 @@ class DriftResult:
         """float64 (q,): the questions of all seeds, each once, as the mean over the seeds that ask it."""
         values = np.concatenate([one.values(index, view, measure, share) for one in self.seeds])
         return means_by_key(values, np.concatenate([one.asked["key"] for one in self.seeds]))
+
+    @cached_property
+    def forms(self) -> list[str]:
+        """The forms in which the collection is asked, by name; empty where it tells none apart."""
+        return sorted(set(self._form.tolist()) - {""})
+
+    def of_form(self, form: str, view: str, measure: Measure) -> DoubleArray:
+        """float64 (q,): `pooled` by exact search, of the questions of one form."""
+        return np.asarray(self.pooled(EXACT, view, measure)[self._form == form])
+
+    @cached_property
+    def _form(self) -> AnyArray:
+        """Of each question of `pooled` its form: str (q,)."""
+        keys = np.concatenate([one.asked["key"] for one in self.seeds])
+        return np.concatenate([one.asked["form"] for one in self.seeds])[np.unique(keys, return_index=True)[1]]
 
     def score(self, index: str, view: str, measure: Measure = "recall@10", share: int = -1) -> Estimate:
         """The mean over questions, with its interval."""
@@ -239,6 +256,12 @@ def gather(path: Path) -> Gathered:
         if any(drifts.values()):
             sets.append(_set(folder, one.name, seeds, drifts))
     return Gathered(path, run, experiment, sets, [folder.piece(name) for name in run.pieces])
+
+
+def label(one: SetResult, drift: DriftResult) -> str:
+    """A group's heading."""
+    seeds = len(drift.seeds)
+    return f"{one.key} ({one.facts['language']}), {drift.title}, {seeds} seed{'s' if seeds > 1 else ''}"
 
 
 def ratio(values: DoubleArray, reference: DoubleArray) -> Estimate:

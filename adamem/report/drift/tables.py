@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
 
 from adamem.bench.adaptation.drift import ALARMS
 from adamem.bench.drift.bridging import BRIDGES
-from adamem.bench.drift.config import EarlierConfig
 from adamem.bench.drift.measured import EXACT
 from adamem.bench.paired import Paired, paired
 from adamem.bench.stats import Estimate
 from adamem.report import wording
 from adamem.report.document import Cell, Column, CsvValue, Group, Table
-from adamem.report.drift.gathered import VIEW_NAMES, WAYS, DriftResult, Gathered, Measure, SetResult, Split
+from adamem.report.drift.gathered import MEASURES, VIEW_NAMES, WAYS, DriftResult, Gathered, SetResult, Split, label
 
 ALPHA = 0.05
 NEAR = 0.01
@@ -26,7 +24,6 @@ Records = list[Mapping[str, CsvValue]]
 _NOTHING = paired(np.zeros(0), np.zeros(0))
 _NO_SPLIT = Split(_NOTHING, _NOTHING, _NOTHING)
 """Of none and of all documents the losses stand in the table of views."""
-MEASURES: tuple[Measure, Measure] = ("recall@1", "recall@10")
 
 
 def views(gathered: Gathered) -> Table | None:
@@ -279,78 +276,6 @@ def _bytes_of(view: str) -> str:
     return "rebuild" if view == "anew" else view
 
 
-def earlier(gathered: Gathered) -> Table | None:
-    """An earlier trial's figures beside these."""
-    groups, records = [], Records()
-    for one, drift in gathered.leads:
-        told = next((found for found in gathered.experiment.earlier if found.set == one.key), None)
-        if told is None:
-            continue
-        rows = []
-        for view in ("before", "stale", "anew"):
-            for place, measure in enumerate(MEASURES):
-                then, now = getattr(told, view)[place], drift.score(EXACT, view, measure)
-                verdict = compared(told, one, drift, view, measure)
-                rows.append(
-                    (
-                        Cell(f"{VIEW_NAMES[view]}, {measure}"),
-                        Cell(wording.score(then)),
-                        Cell(wording.score(now.value), wording.interval(now, "score")),
-                        Cell(verdict),
-                    )
-                )
-                records.append(
-                    {"set": one.key, "what": view, "measure": measure}
-                    | {"earlier": then}
-                    | _estimated(now, "now")
-                    | {"verdict": verdict}
-                )
-        cosine = float(drift.alarms[0])
-        rows.append(
-            (
-                Cell("documents’ cosine, new with old"),
-                Cell(wording.fixed(told.cosine, 2)),
-                Cell(wording.fixed(cosine, 2)),
-                Cell(wording.NOTHING),
-            )
-        )
-        records.append(
-            {"set": one.key, "what": "cosine", "measure": ""}
-            | {"earlier": told.cosine}
-            | _estimated(Estimate(cosine, math.nan, math.nan), "now")
-            | {"verdict": ""}
-        )
-        groups.append(Group(label(one, drift), tuple(rows)))
-    if not groups:
-        return None
-    return Table(
-        "earlier",
-        "Beside an earlier trial of one seed",
-        (Column("what", number=False), Column("then"), Column("now"), Column("verdict", number=False)),
-        tuple(groups),
-        tuple(records),
-        notes=(
-            "Confirmed: the two differ by less than 1.96 standard errors of a difference between the trial's questions "
-            "and these. The trial had one seed and no controls, and drew its questions otherwise: of facts that are "
-            "asked in two forms, as they are here, half of the questions are of the harder one. Where another number "
-            "of documents is searched, nothing is compared.",
-        ),
-    )
-
-
-def compared(told: EarlierConfig, one: SetResult, drift: DriftResult, view: str, measure: Measure) -> str:
-    """Whether a figure of an earlier trial holds, in words."""
-    if told.documents != one.facts["documents"]:
-        return f"not comparable: {one.facts['documents']:,} documents here, {told.documents:,} there"
-    then = getattr(told, view)[MEASURES.index(measure)]
-    values = drift.pooled(EXACT, view, measure)
-    now = float(values.mean())
-    error = math.sqrt(then * (1 - then) / told.questions + now * (1 - now) / values.size)
-    if abs(now - then) <= 1.96 * error:
-        return "confirmed"
-    return f"corrected by {wording.points(now - then)} points"
-
-
 def controls(gathered: Gathered) -> Table | None:
     """Whether what must fail fails, and what must hold holds."""
     rows, records = [], Records()
@@ -539,12 +464,6 @@ def sets(gathered: Gathered) -> Table | None:
         tuple(records),
         notes=("Each seed draws its own documents, lessons and questions.",),
     )
-
-
-def label(one: SetResult, drift: DriftResult) -> str:
-    """A group's heading."""
-    seeds = len(drift.seeds)
-    return f"{one.key} ({one.facts['language']}), {drift.title}, {seeds} seed{'s' if seeds > 1 else ''}"
 
 
 def told_apart(test: Paired) -> bool:
