@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import math
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import matplotlib as mpl
+import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from adamem.report import write
+from adamem.report.adaptation.gathered import NAMES
+from adamem.report.figures import stream
 from adamem.report.figures.pareto import cap, stretch
 from adamem.report.figures.style import GRID, INK, MUTED, PAPER, looks, spread
 
@@ -68,6 +72,45 @@ def test_an_index_keeps_its_colour_from_report_to_report():
     alone = looks([("hnsw", "hnsw")])["hnsw"]
     among = looks([("a", "other"), ("b", "faiss_pq"), ("c", "faiss_pq"), ("hnsw", "hnsw")])["hnsw"]
     assert alone == among
+
+
+ARMS = looks([(arm, "exact" if arm == "none" else arm) for arm in NAMES])
+SEEN = {
+    "all cones": np.eye(3),
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+}
+"""Of linear red, green and blue, as they are seen: Machado, Oliveira and Fernandes (2009), severity 1."""
+
+
+def lab(colour, seen):
+    """CIE L*a*b* of a colour, as they see it."""
+    value = np.array(to_rgb(colour))
+    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(np.asarray(seen) @ linear, 0, 1)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    x, y, z = np.cbrt(np.maximum(np.array(to_xyz) @ linear / [0.9505, 1, 1.089], 0.0089))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("seen", SEEN.values(), ids=SEEN)
+def test_lines_of_one_colour_differ_in_dash_and_in_marker(seen):
+    """Whoever looks: of the arms that are drawn together, those of much the same colour are told apart twice over."""
+    for one, other in combinations((ARMS[arm] for arm in stream.MAIN), 2):
+        if np.linalg.norm(lab(one.colour, seen) - lab(other.colour, seen)) < 20:
+            assert one.dash != other.dash
+            assert one.marker != other.marker
+
+
+def test_every_arm_has_a_dash_and_a_marker_of_its_own():
+    """Also without any colour; and each looks the same whoever else takes part."""
+    assert len({(str(look.dash), look.marker) for look in ARMS.values()}) == len(NAMES)
+    assert all(looks([(arm, arm)])[arm] == ARMS[arm] for arm in NAMES if arm != "none")
+
+
+def test_a_step_an_update_is_among_the_curves():
+    """The arm that the question is about is drawn where it was measured."""
+    assert "lora-steps" in stream.MAIN
 
 
 @pytest.mark.parametrize("wanted", [[0.0], [5.0, 5.0, 5.0], [0.0, 1.0, 2.0, 50.0, 99.0, 99.5], [98.0] * 8])

@@ -90,6 +90,7 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
             bbox_to_anchor=(0.05, 1.0),
             ncols=3,
             fontsize=9,
+            handlelength=3.2,  # a dash shows as one
         )
         figure.subplots_adjust(
             left=0.075,

@@ -11,7 +11,10 @@ from adamem.report.document import Figure
 from adamem.report.figures.style import INK, MUTED, Look, canvas, export, given_ticks, quiet, rounded
 
 NAME = "stream"
-MAIN = ("none", "lora", "lora-replay", "lora-gentle", "lora-gated", "query-only", "full-tuning", "shuffled")
+MAIN = (
+    *("none", "lora", "lora-replay", "lora-steps", "lora-gentle", "lora-gated", "query-only", "full-tuning"),
+    "shuffled",
+)
 """The arms that are drawn where they were measured; the others' values are in the figure's CSV, and in the table."""
 
 
@@ -42,8 +45,8 @@ def data(gathered: Gathered) -> Figure | None:
         "Recall@1 task after task",
         "Recall@1: the share of questions whose answer is found first. Means over the distinct questions of all "
         "tasks, each its mean over the seeds that ask it, documents embedded anew after each task; rings: the worst "
-        "point of each arm along the stream, where it is below the untouched encoder’s; dotted: the untouched "
-        "encoder.",
+        "point of each arm along the stream, where it is below the untouched encoder’s; grey and dotted: a "
+        "control; dotted and black: the untouched encoder.",
         f"Level a after the last task: {'; '.join(last)}.",
         rounded(records),
     )
@@ -93,6 +96,7 @@ def draw(records: tuple[Mapping[str, Any], ...], looks: Mapping[str, Look]) -> t
             bbox_to_anchor=(0.05, 1.0),
             ncols=4,
             fontsize=9,
+            handlelength=3.2,  # a dash shows as one
         )
         figure.subplots_adjust(
             left=0.065,

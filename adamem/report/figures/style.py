@@ -1,7 +1,8 @@
 """How every figure looks: one colour an index, direct labels, no more ink than the data need.
 
-Colours are those of Okabe and Ito ("Color Universal Design", 2008), told apart by people with any colour vision; past
-the seventh contestant they come again with another dash and marker. Matplotlib is imported when something is drawn.
+Colours are those of Okabe and Ito ("Color Universal Design", 2008), the last one aside told apart by people with any
+colour vision; past the seventh contestant they come again with another dash and marker. Matplotlib is imported when
+something is drawn.
 """
 
 from __future__ import annotations
@@ -48,17 +49,44 @@ class Look:
     dash: Any
 
 
+_BLUE, _VERMILION, _GREEN, _PINK, _ORANGE, _SKY, _ = _PALETTE
+_INDIGO, _GREY = "#332288", "#8a8a8a"
+_SOLID, _DASHED, _DOTTED, _BOTH = _DASHES
+_ARMS = {
+    "lora": Look(_BLUE, "o", _SOLID),
+    "lora-replay": Look(_VERMILION, "s", _SOLID),
+    "lora-steps": Look(_GREEN, "^", _DASHED),
+    "query-only": Look(_PINK, "v", _SOLID),
+    "lora-gentle": Look(_ORANGE, "D", _DASHED),
+    "lora-gated": Look(_SKY, "P", _BOTH),
+    "full-tuning": Look(_INDIGO, "d", _BOTH),
+    "lora-queries": Look(_PINK, "s", _DASHED),
+    "lora-4": Look(_SKY, "v", _DASHED),
+    "lora-64": Look(_GREEN, "D", _BOTH),
+    "own-hits": Look(_ORANGE, "s", _BOTH),
+    "shuffled": Look(_GREY, "X", _DOTTED),
+    "random": Look(_GREY, "*", _DOTTED),
+    "noise": Look(_VERMILION, "P", _DOTTED),
+    "joint": Look(_BLUE, "o", _DOTTED),
+    "shuffled-gated": Look(_SKY, "v", _DOTTED),
+}
+"""Arms of a study of adaptation: dotted what nobody would use, grey the controls. No two have both a dash and a marker
+in common: there are more of them than colours, and without red or green vermilion is olive, and green and pink grey."""
+
+
 def looks(contestants: Sequence[tuple[str, str]]) -> dict[str, Look]:
     """A look for each (name, index), in the config's order.
 
     The first contestant of a known index has that index's own colour in every report; the others take what is free.
-    Exact search is drawn in ink.
+    Exact search is drawn in ink, and an arm of a study of adaptation as that arm in every report.
     """
     out: dict[str, Look] = {}
     taken: set[int] = set()
     for name, index in contestants:
         if index == "exact" and not any(look.colour == INK for look in out.values()):
             out[name] = Look(INK, "*", (0, (1, 1.5)))
+        elif index in _ARMS:
+            out[name] = _ARMS[index]
         elif index in _OWN and _OWN[index] not in taken:
             taken.add(_OWN[index])
             out[name] = Look(_PALETTE[_OWN[index]], _MARKERS[0], _DASHES[0])
