@@ -14,9 +14,9 @@ from matplotlib.colors import to_rgb
 
 from adamem.report import write
 from adamem.report.adaptation.gathered import NAMES
-from adamem.report.figures import stream
+from adamem.report.figures import price, stream
 from adamem.report.figures.pareto import cap, stretch
-from adamem.report.figures.style import GRID, INK, MUTED, PAPER, looks, spread
+from adamem.report.figures.style import GRID, INK, MUTED, PAPER, canvas, looks, spread
 
 
 def test_every_figure_has_its_picture_and_its_data(three):
@@ -111,6 +111,31 @@ def test_every_arm_has_a_dash_and_a_marker_of_its_own():
 def test_a_step_an_update_is_among_the_curves():
     """The arm that the question is about is drawn where it was measured."""
     assert "lora-steps" in stream.MAIN
+
+
+def test_what_lies_below_a_panel_stands_on_its_edge_with_its_value():
+    """It is at no value of the scale, all others are inside, and no line is seen behind a number."""
+    gains = {1: 0.3, 2: 0.0, 3: -0.05, 4: -0.517, 5: -0.4}
+    mine = [
+        {"number": number, "gain_b": gain, "seconds": 2.0**number, "offered": number < 4, "front": number == 1}
+        for number, gain in gains.items()
+    ]
+    with canvas(3.0) as (_, (axes,)):
+        price._panel(axes, mine)
+        foot, head = axes.get_ylim()
+        points = {round(line.get_xdata()[0]): line for line in axes.lines if line.get_marker() in ("o", "v")}
+        said = {text.get_text(): text for text in axes.texts if text.get_text()}
+    for r in mine:
+        line = points[r["seconds"]]
+        if r["number"] < 4:
+            assert (line.get_marker(), line.get_ydata()[0]) == ("o", pytest.approx(100 * r["gain_b"]))
+            assert foot < 100 * r["gain_b"] < head
+        else:
+            assert (line.get_marker(), line.get_ydata()[0]) == ("v", foot)
+            assert not line.get_clip_on()
+    assert set(said) == {"1", "2", "3", "4: −51.7", "5: −40.0"}
+    lines = max(line.get_zorder() for line in axes.lines)
+    assert all(text.get_zorder() > lines and text.get_bbox_patch() is not None for text in said.values())
 
 
 @pytest.mark.parametrize("wanted", [[0.0], [5.0, 5.0, 5.0], [0.0, 1.0, 2.0, 50.0, 99.0, 99.5], [98.0] * 8])

@@ -18,6 +18,8 @@ _COLOURS = {True: "#0072b2", False: "#d55e00"}
 """Arms on offer, and the others."""
 _NEAR = 16.0
 """Numbers nearer than that, in points, are moved apart."""
+_MARGIN = 0.12
+"""Above and below what a panel shows, this share of it."""
 
 
 def data(gathered: Gathered) -> Figure | None:
@@ -54,8 +56,8 @@ def data(gathered: Gathered) -> Figure | None:
         "Up and to the left is better. Gain: recall@1 of level b after the last task against the untouched encoder, "
         "the mean over distinct questions, documents embedded anew. Seconds after each task, of learning, of the "
         "gate's exams and of embedding the documents anew. Line: those arms on offer that no other beats in both; "
-        f"rings: controls, bounds, and what was made worse on purpose; what points down lies below the panel's foot."
-        f"{busy}",
+        "rings: controls, bounds, and what was made worse on purpose; what points down from the panel's foot lies "
+        f"below it, at the gain beside its number.{busy}",
         f"Who is not beaten in both, in points of 0.01: {'; '.join(told)}.",
         rounded(records),
     )
@@ -101,27 +103,43 @@ def _panel(axes: Axes, mine: Sequence[Mapping[str, Any]]) -> None:
     best = sorted((r for r in mine if r["front"]), key=lambda r: r["seconds"])
     axes.plot([r["seconds"] for r in best], [100 * r["gain_b"] for r in best], color=_COLOURS[True], linewidth=1.2)
     floor = _floor(mine)
+    held = [100 * r["gain_b"] for r in mine if 100 * r["gain_b"] >= floor]
+    low, high = min([0.0, *held]), max([0.0, *held])
+    room = _MARGIN * max(high - low, 1.0)  # where nobody gains or loses, a panel has some height too
+    foot = low - room
+    axes.set_ylim(foot, high + room)
     for r in mine:
         colour = _COLOURS[r["offered"]]
         face = colour if r["offered"] else PAPER
-        marker = "o" if 100 * r["gain_b"] >= floor else "v"
-        height = max(100 * r["gain_b"], floor)
-        axes.plot(r["seconds"], height, marker, markersize=5, color=colour, markerfacecolor=face)
+        below = 100 * r["gain_b"] < floor
+        axes.plot(
+            r["seconds"],
+            foot if below else 100 * r["gain_b"],
+            "v" if below else "o",
+            markersize=6 if below else 5,
+            color=colour,
+            markerfacecolor=face,
+            clip_on=False,
+            zorder=3,  # above the axis, on which those stand that lie below
+        )
     axes.set_xscale("log")
-    low, high = min(r["seconds"] for r in mine), max(r["seconds"] for r in mine)
-    axes.set_xlim(low / 1.6, high * 2.2)
-    axes.margins(y=0.12)
+    quickest, slowest = min(r["seconds"] for r in mine), max(r["seconds"] for r in mine)
+    axes.set_xlim(quickest / 1.6, slowest * 2.2)
     log_ticks(axes.xaxis, *axes.get_xlim(), lambda value: f"{value:g}")
     quiet(axes)
     _numbers(axes, mine)
 
 
 def _numbers(axes: Axes, mine: Sequence[Mapping[str, Any]]) -> None:
-    """Each arm's number to the right of its point, those of points that stand together moved apart."""
+    """Each arm's number to the right of its point, those of points that stand together moved apart.
+
+    What lies below the panel has its gain beside its number. Behind a number no line is seen.
+    """
     axes.figure.canvas.draw()
     point = 72 / axes.figure.dpi  # places in points, which are the same at any resolution
-    floor = _floor(mine)
-    places = [(r["seconds"], max(100 * r["gain_b"], floor)) for r in mine]
+    floor, foot = _floor(mine), axes.get_ylim()[0]
+    below = [100 * r["gain_b"] < floor for r in mine]
+    places = [(r["seconds"], foot if under else 100 * r["gain_b"]) for r, under in zip(mine, below, strict=True)]
     at = [point * axes.transData.transform(place) for place in places]
     box = axes.get_window_extent()
     groups: list[list[int]] = []
@@ -131,21 +149,29 @@ def _numbers(axes: Axes, mine: Sequence[Mapping[str, Any]]) -> None:
         else:
             groups.append([one])
     for group in groups:
-        group.sort(key=lambda number: at[number][1])
+        # Of equal heights the rightmost lowest, so that no two lines cross.
+        group.sort(key=lambda number: (at[number][1], -at[number][0]))
         right = max(float(at[one][0]) for one in group) + 6
-        heights = spread([float(at[one][1]) for one in group], 9.5, point * float(box.y0), point * float(box.y1))
+        heights = spread([float(at[one][1]) for one in group], 10.5, point * float(box.y0) + 5, point * float(box.y1))
         for one, height in zip(group, heights, strict=True):
-            r = mine[one]
+            away = (right - float(at[one][0]), height - float(at[one][1]))
+            line = {"arrowstyle": "-", "linewidth": 0.5, "color": MUTED, "shrinkA": 0, "shrinkB": 2}
+            axes.annotate("", places[one], xytext=away, textcoords="offset points", arrowprops=line)
             axes.annotate(
-                str(r["number"]),
+                _numbered(mine[one], told=below[one]),
                 places[one],
-                xytext=(right - float(at[one][0]), height - float(at[one][1])),
+                xytext=away,
                 textcoords="offset points",
                 fontsize=8,
-                color=_COLOURS[r["offered"]],
+                color=_COLOURS[mine[one]["offered"]],
                 va="center",
-                arrowprops={"arrowstyle": "-", "linewidth": 0.5, "color": MUTED, "shrinkA": 0, "shrinkB": 2},
+                bbox={"boxstyle": "square,pad=0.08", "facecolor": PAPER, "edgecolor": "none"},
+                zorder=4,  # above all lines
             )
+
+
+def _numbered(r: Mapping[str, Any], *, told: bool) -> str:
+    return f"{r['number']}: {wording.fixed(100 * r['gain_b'], 1, '+').replace('-', '−')}" if told else str(r["number"])
 
 
 def _floor(mine: Sequence[Mapping[str, Any]]) -> float:
