@@ -602,6 +602,36 @@ def test_the_claim_is_what_an_update_does_beyond_the_stream(tmp_path):
     )
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_that_no_fact_changed_has_a_bound(tmp_path, turned):
+    """Of ten facts none changed: at most 31 % do. One that two questions change either way did change."""
+
+    def unmoved(seed):
+        arrays = taught_of(seed, same=False)
+        ranks = np.ones_like(arrays["anew"])
+        if turned:  # each fact has two questions, of which one is won and the other lost
+            for name in ("fact", "key", "group", "form"):
+                arrays[name] = np.concatenate([arrays[name]] * 2)
+            arrays["key"][10:] += 1000
+            ranks = np.concatenate([ranks, ranks], axis=1)
+            for fact in range(5):
+                ranks[: fact + 1, fact] = ranks[fact + 1 :, fact + 10] = 3
+        return arrays | {"anew": ranks, "stale": ranks}
+
+    found = gather(made(tmp_path, sets=["koziev"], arms=["none"], acquisition=["koziev"], single=unmoved))
+    (one,) = found.acquired
+    count = one.found("0", taught=True).size
+    assert one.own("0").value == 0
+    assert not np.isfinite(one.own("0").low)
+    changed = count if turned else 0
+    assert one.changed("0") == (changed, count)
+    exact = scipy_stats.binomtest(changed, count).proportion_ci(method="exact")
+    told = record_of(acquisition.acquisition(found), facts_are="taught − never taught", documents="anew", moment="0")
+    assert (told["taught_facts_changed"], told["changed_share_high"]) == (changed, pytest.approx(exact.high))
+    said = f"has changed by +0.00 points (none of {count} changed: at most {100 * exact.high:.0f} % do, 95 %)"
+    assert (said in compose.answer(found)[0]) != turned
+
+
 def test_a_fact_counts_once(tmp_path):
     """However often it is asked for, in however many seeds, under whatever number: facts that share a question."""
     rng = np.random.default_rng(3)

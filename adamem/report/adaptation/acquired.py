@@ -102,6 +102,16 @@ class Acquired:
             self._estimates[asked] = contrast(moved[mine], self._facts[mine], self._mine(True, None)[mine])
         return self._estimates[asked]
 
+    def changed(self, moment: str, view: str = "anew", form: str | None = None) -> tuple[int, int]:
+        """Of how many of the taught facts any question changed since just before the update, and how many there are.
+
+        Whether it came first or no longer did: two that fall out of a mean are two changes.
+        """
+        mine = self._mine(True, form)
+        moved = self._first(moment, view)[mine] != self._first("before", view)[mine]
+        by_fact = means_by_key(moved.astype(np.float64), self._facts[mine])
+        return int((by_fact > 0).sum()), int(by_fact.size)
+
     def own_of_seeds(self, moment: str, view: str = "anew") -> DoubleArray:
         """float64 (seeds,): the same of each seed."""
         out = []

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from adamem.bench.stats import Estimate
 from adamem.report import wording
 from adamem.report.adaptation.acquired import Acquired
-from adamem.report.adaptation.distinct import bounds
+from adamem.report.adaptation.distinct import bounds, exact_interval
 from adamem.report.adaptation.forms import explained
 from adamem.report.adaptation.gathered import Gathered
 from adamem.report.adaptation.tables import QUIET, VIEW_NAMES, Records, busy_note, seeds_span, timed_in
@@ -41,7 +40,8 @@ def acquisition(gathered: Gathered) -> Table | None:
             "answers and other documents drawn at random. Where there are fewer other lessons than updates, those are "
             "learnt again. A fact counts once: the mean over its questions and over the seeds that ask for it. "
             "Intervals: 95 % over distinct facts; beside them, where there are several, the least and the most of the "
-            "seeds.",
+            "seeds. Where no taught fact changed, resamples are all the same: there the exact interval (Clopper and "
+            "Pearson) of the share of facts that an update changes says how many it may be at most.",
         ),
     )
 
@@ -143,6 +143,8 @@ def _rows(one: Acquired, view: str, form: str | None, told: str, records: Record
                     "p": since.p_value,
                     "least_of_seeds": None,
                     "most_of_seeds": None,
+                    "taught_facts_changed": None,
+                    "changed_share_high": None,
                 }
             )
         rows.append(tuple(cells))
@@ -154,8 +156,14 @@ def _rows(one: Acquired, view: str, form: str | None, told: str, records: Record
         own = one.own(moment, view, form)
         seeds = one.own_of_seeds(moment, view) if form is None else np.empty(0)
         spread = seeds_span(seeds)
-        cells.append(Cell(wording.points(own.value), "; ".join(filter(None, (own_span(own), spread))), own.low > 0))
-        known = bool(np.isfinite(own.low))
+        cells.append(
+            Cell(
+                wording.points(own.value),
+                "; ".join(filter(None, (own_span(one, moment, view, form), spread))),
+                own.low > 0,
+            )
+        )
+        known, (changed, count) = bool(np.isfinite(own.low)), one.changed(moment, view, form)
         records.append(
             {
                 **_told(one, view, form, moment, OWN),
@@ -170,16 +178,22 @@ def _rows(one: Acquired, view: str, form: str | None, told: str, records: Record
                 "p": None,
                 "least_of_seeds": float(seeds.min()) if seeds.size else None,
                 "most_of_seeds": float(seeds.max()) if seeds.size else None,
+                "taught_facts_changed": changed,
+                "changed_share_high": exact_interval(changed / count, count)[1] if count else None,
             }
         )
     return [*rows, tuple(cells)]
 
 
-def own_span(own: Estimate) -> str:
-    """The interval of a difference of changes in points; in words where all facts changed alike."""
-    if not np.isfinite(own.low):
-        return "no fact changed" if own.value == 0 else "all facts alike"
-    return f"[{wording.points(own.low)}, {wording.points(own.high)}]"
+def own_span(one: Acquired, moment: str, view: str = "anew", form: str | None = None) -> str:
+    """The interval of `one.own` in points; where no fact changed, how many may at most, by Clopper and Pearson."""
+    own = one.own(moment, view, form)
+    if np.isfinite(own.low):
+        return f"[{wording.points(own.low)}, {wording.points(own.high)}]"
+    changed, count = one.changed(moment, view, form)
+    if changed:
+        return "all facts alike"
+    return f"none of {count} changed: at most {wording.percent(exact_interval(0, count)[1])} do, 95 %"
 
 
 def _told(one: Acquired, view: str, form: str | None, moment: str, title: str) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from adamem.bench.paired import Paired
-from adamem.bench.stats import Estimate
 from adamem.report import wording
 from adamem.report.adaptation import acquisition, controls, forms, gains, gates, serving, tables
 from adamem.report.adaptation.acquired import Acquired
@@ -102,8 +101,8 @@ def _single(one: Acquired, *, explain: bool) -> list[str]:
     since = "; facts that were never taught change as well, since the encoder learns all the while" if explain else ""
     return [
         f"On {_about(one)} {verdict}: right after it, the share of facts that are found first when asked for in other "
-        f"words has changed by {_own(own)} more than that of facts that were never taught, and when "
-        f"{one.further[-1]:,} more updates have followed by {_own(kept)}{apart}.",
+        f"words has changed by {_own(one, '0')} more than that of facts that were never taught, and when "
+        f"{one.further[-1]:,} more updates have followed by {_own(one, one.last)}{apart}.",
         f"Of {one.found('0', taught=True).size} facts of {one.key}, each learnt once, {wording.percent(before.value)} "
         f"were found first just before their update and {wording.percent(after.value)} right after it{by_form}{since}.",
     ]
@@ -114,8 +113,8 @@ def _about(one: Acquired) -> str:
     return one.key if language is None else f"{one.key} ({language})"
 
 
-def _own(own: Estimate) -> str:
-    return f"{wording.points(own.value)} points{_told(own_span(own))}"
+def _own(one: Acquired, moment: str) -> str:
+    return f"{wording.points(one.own(moment).value)} points{_told(own_span(one, moment))}"
 
 
 def _told(span: str) -> str:
@@ -208,7 +207,7 @@ def _method(gathered: Gathered) -> tuple[str, ...]:
         "in the general set each question by itself): neither more seeds of the same questions nor more questions "
         "about one thing narrow them. What training by chance adds is told by the spread of the seeds beside them.",
         "Where all that is compared is equal, resamples are too: then a share has the exact interval of Clopper and "
-        "Pearson, and a difference none, but the number of what was compared.",
+        "Pearson, and a difference none, but the number of what was compared, or how many at most may differ.",
     )
 
 
