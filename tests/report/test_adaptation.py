@@ -24,7 +24,7 @@ from adamem.report.adaptation.gates import gates, refusals
 from adamem.report.adaptation.gathered import Stream, gather
 from adamem.report.adaptation.kept import kept
 from adamem.report.adaptation.retention import retention
-from adamem.report.figures import price, reembedded, stream
+from adamem.report.figures import acquired, price, reembedded, stream
 from adamem.report.figures.style import looks
 from adamem.report.verify import is_part, verify
 
@@ -600,6 +600,18 @@ def test_the_claim_is_what_an_update_does_beyond_the_stream(tmp_path):
     assert more.startswith(
         "Of 10 facts of koziev, each learnt once, 0 % were found first just before their update and 80 "
     )
+
+
+def test_taught_facts_are_drawn_beside_others_over_the_same_documents(tmp_path):
+    """Either side has a line for documents embedded anew and one for those as they were, with the table's figures."""
+    found = gather(made(tmp_path, sets=["koziev"], arms=["none"], acquisition=["koziev"], single=taught_of))
+    figure = acquired.data(found)
+    lines = {(r["taught"], r["documents"]) for r in figure.records}
+    assert lines == {(taught, view) for taught in (True, False) for view in ("anew", "stale")}
+    for r in figure.records:
+        wanted = {"facts_are": acquisition.SIDES[r["taught"]], "documents": r["documents"], "moment": r["moment"]}
+        assert r["recall@1"] == pytest.approx(record_of(acquisition.acquisition(found), **wanted)["recall@1"], abs=1e-6)
+    assert acquired.draw(figure.records, {})[1].startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("turned", [False, True])
