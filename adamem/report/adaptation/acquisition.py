@@ -40,8 +40,8 @@ def acquisition(gathered: Gathered) -> Table | None:
             "answers and other documents drawn at random. Where there are fewer other lessons than updates, those are "
             "learnt again. A fact counts once: the mean over its questions and over the seeds that ask for it. "
             "Intervals: 95 % over distinct facts; beside them, where there are several, the least and the most of the "
-            "seeds. Where no taught fact changed, resamples are all the same: there the exact interval (Clopper and "
-            "Pearson) of the share of facts that an update changes says how many it may be at most.",
+            "seeds. Where no fact of either side changed, resamples are all the same: there the exact interval "
+            "(Clopper and Pearson) of the share of taught facts that change says how many it may be at most.",
         ),
     )
 
@@ -191,7 +191,7 @@ def own_span(one: Acquired, moment: str, view: str = "anew", form: str | None = 
     if np.isfinite(own.low):
         return f"[{wording.points(own.low)}, {wording.points(own.high)}]"
     changed, count = one.changed(moment, view, form)
-    if changed:
+    if changed or own.value != 0:
         return "all facts alike"
     return f"none of {count} changed: at most {wording.percent(exact_interval(0, count)[1])} do, 95 %"
 
