@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -139,6 +140,7 @@ def measure_serving(
     import torch  # noqa: PLC0415 -- heavy, and only now needed
 
     torch.set_num_threads(config.threads)
+    logging.getLogger("adamem.memory").setLevel(logging.ERROR)  # what the gate refuses is recorded, and told at the end
     path = Path(folder) / "memory.db"
     log = _Log()
     with MemoryEngine(path, encoder=encoder) as engine:
