@@ -7,12 +7,10 @@ reply; while another worker is measured this one blocks in a read and costs noth
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import hashlib
 import json
 import os
-import signal
 import sys
 import time
 import traceback
@@ -23,6 +21,7 @@ import numpy as np
 import psutil
 from threadpoolctl import threadpool_limits
 
+from adamem.bench.orphans import die_with_parent
 from adamem.errors import AdaMemError
 from adamem.index import index_class
 from adamem.types import AnyArray, FloatArray
@@ -31,12 +30,11 @@ MIN_QUERIES = 50
 """Single queries that even a slow point asks a round."""
 _WARM_UP = 30
 _FEW = 256
-_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 def main() -> None:
     """Answer requests until the pipe closes."""
-    _die_with_parent()
+    die_with_parent()
     # Native libraries print to file descriptor 1; replies must not drown in that.
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -53,12 +51,6 @@ def main() -> None:
             traceback.print_exc()
             reply = {"error": f"{type(error).__name__}: {error}"}
         _send(replies, reply)
-
-
-def _die_with_parent() -> None:
-    """Where the kernel offers it: when the coordinator is killed outright, no build goes on behind its back."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _send(stream: IO[str], reply: dict[str, Any]) -> None:

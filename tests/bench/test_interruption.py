@@ -110,6 +110,24 @@ def test_a_kill_takes_the_workers_along(begin):
     assert [one for one in alive if one.is_running() and one.status() != psutil.STATUS_ZOMBIE] == []
 
 
+def test_a_kill_takes_along_what_measures_an_engine(tmp_path):
+    """The process that holds it, too: it would go on for minutes, beside the run that follows."""
+    (tmp_path / "work.py").write_text(
+        f"import pathlib, time\npathlib.Path({str(tmp_path / 'at-work')!r}).touch()\ntime.sleep(600)\n"
+    )
+    code = (
+        "import runpy\nfrom adamem.bench.engine.scale import in_a_process\n"
+        f"in_a_process(runpy.run_path, {str(tmp_path / 'work.py')!r})"
+    )
+    process = subprocess.Popen([sys.executable, "-P", "-c", code])
+    _wait_for(process, (tmp_path / "at-work").exists)
+    theirs = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(theirs, timeout=10)
+    assert [one for one in alive if one.is_running() and one.status() != psutil.STATUS_ZOMBIE] == []
+
+
 def test_ctrl_c_leaves_with_a_sentence(begin, start_adamem):
     """Exit status 130, no traceback, no scratch left; the same command goes on."""
     process, config, out = begin()

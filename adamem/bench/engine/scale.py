@@ -18,6 +18,7 @@ import psutil
 from adamem.bench.engine.config import NamespacesConfig, ScaleConfig
 from adamem.bench.engine.sets import encoder_for
 from adamem.bench.engine.watched import timed
+from adamem.bench.orphans import die_with_parent
 from adamem.data import load, load_texts
 from adamem.encoders import open_encoder
 from adamem.memory import MemoryEngine, Timings
@@ -34,8 +35,9 @@ Measured = tuple[dict[str, AnyArray], dict[str, Any]]
 
 
 def in_a_process(work: Callable[..., Measured], *arguments: object) -> Measured:
-    """What `work` gives, done by a fresh process: its peak of memory is its own."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    """What `work` gives, done by a fresh process: its peak of memory is its own, and it ends with this one."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn, initializer=die_with_parent) as pool:
         return pool.submit(work, *arguments).result()
 
 
