@@ -192,12 +192,17 @@ class Shelf:
         return self._failed is None and self._task() is not None
 
     def tend(self, stopping: Callable[[], bool], *, threads: int) -> None:
-        """Move the tail into the index, take out what is hidden, keep the index in shape; until done, or `stopping`."""
+        """Move the tail into the index, take out what is hidden, keep the index in shape; until done, or `stopping`.
+
+        Also until the store has nothing of the tail any more, as where another encoder is in use by now and vectors of
+        this one are deleted: whoever asks has another shelf then, and a build would be tried for ever.
+        """
         while not stopping() and (task := self._task()) is not None:
             base = self._parts.base
             try:
                 if task == "build":
-                    self._build(threads)
+                    if not self._build(threads):
+                        return
                 elif task == "move":
                     self._move()
                 elif base is not None and task == "clear":
@@ -226,15 +231,18 @@ class Shelf:
             return "clear" if base.can_delete else "build"
         return "maintain" if base.needs_maintenance() else None
 
-    def _build(self, threads: int) -> None:
+    def _build(self, threads: int) -> bool:
+        """Build the index from what the store has; False where it has nothing of the tail."""
         with self._noting_drops() as dropped:
             purged = self._purged
             drift = self._reread()
             base = Indexed.build(self._kind, drift.ids, drift.vectors, threads=threads) if drift.ids.size else None
             with self._changed:
-                self._arrive(base, drift.ids, dropped)
+                waiting = len(self._parts.tail)
+                left = self._arrive(base, drift.ids, dropped)
                 self._cover(drift.sequence)
                 self._purged_in_base = purged
+        return left < waiting or waiting == 0
 
     def _move(self) -> None:
         base = self._parts.base
@@ -256,8 +264,11 @@ class Shelf:
             with self._changed:
                 self._dropped = None
 
-    def _arrive(self, base: Indexed | None, ids: IdArray, dropped: set[int]) -> None:
-        """The index has these ids now: the tail lets go of them, and what was dropped on the way is hidden."""
+    def _arrive(self, base: Indexed | None, ids: IdArray, dropped: set[int]) -> int:
+        """The index has these ids now: the tail lets go of them, and what was dropped on the way is hidden.
+
+        How many the tail holds then.
+        """
         tail = self._parts.tail.without(ids)
         if base is not None:
             for number in dropped:
@@ -266,6 +277,7 @@ class Shelf:
             waiting, _ = tail.first(len(tail))
             tail = tail.without(base.visible(waiting))
         self._parts = _Parts(base, tail)
+        return len(tail)
 
     def _cover(self, sequence: int) -> None:
         self._covered = self._sequence if len(self._parts.tail) == 0 else max(self._covered, sequence)

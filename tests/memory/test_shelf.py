@@ -208,6 +208,20 @@ def test_what_comes_back_during_a_build_that_did_not_see_it_is_there_afterwards(
     assert owner.shelf.search(vectors[7], 1)[0][0] == 7
 
 
+@pytest.mark.parametrize("left", [0, 20])
+def test_what_the_store_has_no_more_is_not_tried_for_ever(left, unit):
+    """Vectors of an encoder that is not in use any more are deleted, and nobody tells the shelf that had them."""
+    owner = Owner(KINDS["spiral"])
+    owner.add(list(range(400)), unit(400, DIM))
+    for number in range(left, 400):
+        del owner.vectors[number]
+    tending = threading.Thread(target=owner.tend, daemon=True)
+    tending.start()
+    tending.join(20)
+    assert not tending.is_alive()
+    assert owner.shelf.tail_length == 400 - left
+
+
 def test_a_full_tail_makes_the_writer_wait_until_it_is_moved(unit):
     """And no longer; nor where nobody would move it."""
     owner = Owner(KINDS["spiral"], room=100)
