@@ -168,6 +168,15 @@ def test_what_is_said_of_an_encoder_that_has_learnt_is_what_its_report_says():
         if (row["drift"], row["measure"]) == ("lora", "recall@10")
     }
     facts = {view: float(row["value"]) for (key, view), row in views.items() if key == "koziev"}
+    forms = {
+        (row["view"], row["form"]): float(row["value"])
+        for row in rows("encoder-drift", "forms")
+        if (row["set"], row["measure"]) == ("koziev", "recall@10")
+    }
+    assert (
+        f"of “which” {forms['before', 'which']:.3f} are found before and {forms['anew', 'which']:.3f} after, of "
+        f"“whether” {forms['before', 'whether']:.3f} and {forms['anew', 'whether']:.3f}"
+    ) in readme
     assert (
         f"recall@10 is {facts['before']:.3f}; after sixty steps of LoRA on other facts it is {facts['anew']:.3f}"
         in readme
