@@ -98,10 +98,10 @@ class Learning:
         learnt = (asked, lessons.c.held == 0, lessons.c.learnt.is_not(None))
         return change.connection.execute(update(lessons).where(*learnt).values(learnt=None)).rowcount
 
-    def again(self, change: Change) -> int:
-        """Lessons of updates that were refused, or that failed, are to be learnt once more; how many."""
+    def again(self, change: Change) -> None:
+        """Lessons of updates that were refused, or that failed, are to be learnt once more."""
         those = lessons.c.learnt.in_(_without("refused", "failed"))
-        return change.connection.execute(update(lessons).where(those).values(learnt=None)).rowcount
+        change.connection.execute(update(lessons).where(those).values(learnt=None))
 
     def _note(self, change: Change, found: Sequence[tuple[int, str | None]], *, held: int | None = None) -> int:
         last = change.connection.execute(select(func.coalesce(func.max(lessons.c.id), 0))).scalar_one()
