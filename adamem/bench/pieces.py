@@ -57,6 +57,9 @@ class PiecesRun(_Record):
     config: dict[str, Any]
     """The resolved experiment."""
     machine: dict[str, Any]
+    """That which measured most of the pieces."""
+    others: list[dict[str, Any]] = []
+    """Further machines that measured some, those with more first."""
     versions: dict[str, str]
     started: str
     finished: str | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,14 +84,17 @@ class Piecewise:
         # What another config measured counts when this one has come to it and found it to be what it asks for; so does
         # what was measured as another version would not.
         same = before is not None and _measured(before.config) == _measured(experiment.resolved())
-        self._kept = {name for name in before.pieces if self._of_now(name, holds)} if before and same else set()
+        former = before.pieces if before and same else ()
+        self._kept = {name: piece.machine for name in former if (piece := self._of_now(name, holds)) is not None}
+        known = [] if before is None else [before.machine, *before.others]
+        self._machines = {str(one["fingerprint"]): one for one in [*known, machine.describe()]}
 
-    def _of_now(self, name: str, holds: Callable[[Piece], bool]) -> bool:
+    def _of_now(self, name: str, holds: Callable[[Piece], bool]) -> Piece | None:
         try:
             piece = self.folder.piece(name)
         except CorruptResult:
-            return False
-        return piece.spec.get("format") == self.folder.FORMAT and holds(piece)
+            return None
+        return piece if piece.spec.get("format") == self.folder.FORMAT and holds(piece) else None
 
     def parts(
         self, wanted: Sequence[str], measure: Callable[[str], None], *, done: Callable[[Path], object], whole: bool
@@ -161,7 +165,7 @@ class Piecewise:
         """Write the run's record; whether all pieces of the whole experiment are there."""
         there = [name for name in self._names if name in self._kept or name in self._counted]
         complete = there == self._names
-        experiment = self._experiment
+        experiment, (most, *others) = self._experiment, self._by_pieces(there)
         self.folder.write_run(
             PiecesRun(
                 format=self.folder.FORMAT,
@@ -170,7 +174,8 @@ class Piecewise:
                 title=experiment.title,
                 study=experiment.study,
                 config=experiment.resolved(),
-                machine=machine.describe(),
+                machine=most,
+                others=others,
                 versions=machine.library_versions(),
                 started=self._started,
                 finished=_now() if finished and complete else None,
@@ -180,6 +185,12 @@ class Piecewise:
             )
         )
         return complete
+
+    def _by_pieces(self, there: Sequence[str]) -> list[dict[str, Any]]:
+        """The machines that measured what is there, those of most pieces first; this one where nothing is."""
+        here = str(machine.describe()["fingerprint"])
+        counts = Counter(here if name in self._counted else self._kept[name] for name in there)
+        return [self._machines[one] for one, _ in counts.most_common() if one in self._machines] or [machine.describe()]
 
 
 def refuse_foreign(folder: PieceFolder, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,13 +23,36 @@ def machine(run: PiecesRun, pieces: Sequence[Piece]) -> Section:
     ended = f"finished {run.finished}" if run.finished else "not finished"
     spent = sum(piece.wall_seconds for piece in pieces)
     rows = [*facts(run.machine), ("adamem", run.adamem), *facts(run.versions)]
+    for number, other in enumerate(run.others, start=2):
+        mine = facts(run.machine)
+        rows += [(f"machine {number}: {name}", value) for name, value in facts(other) if (name, value) not in mine]
     return section(
         "machine",
         "Machine",
         Paragraph(f"Begun {run.started}, {ended}. Time in the pieces below: {wording.duration(spent)}."),
-        Details("The pieces", tuple(block for block in (fitness(pieces),) if block is not None)),
+        Details("The pieces", tuple(block for block in (fitness(run, pieces),) if block is not None)),
         Details("Machine and libraries", (facts_table("machine", "Machine and libraries", rows),)),
     )
+
+
+def measured_on(run: PiecesRun, pieces: Sequence[Piece]) -> str:
+    """The machine that measured most of the pieces, and where there are others, how many they measured."""
+    cores = f"{run.machine['cores']} cores of {run.machine['cpu']}"
+    counts = Counter(piece.machine for piece in pieces)
+    if len(counts) < 2:
+        return cores
+    told, unknown = [f"CPU family {run.machine['cpu_family']}"], len(pieces) - counts[run.machine["fingerprint"]]
+    for one in run.others:
+        number = counts[one["fingerprint"]]
+        told.append(f"{number} on {one['cores']} cores of {one['cpu']}, CPU family {one['cpu_family']}")
+        unknown -= number
+    others = "; ".join([*told, *([f"{unknown} on others"] if unknown else [])])
+    return f"{cores} ({others}; {len(pieces)} pieces in all)"
+
+
+def numbered(run: PiecesRun) -> dict[str, int]:
+    """The numbers of the run's machines, from 1, by their fingerprints."""
+    return {one["fingerprint"]: number for number, one in enumerate((run.machine, *run.others), start=1)}
 
 
 def recompute(run: PiecesRun) -> Section:
@@ -62,10 +86,11 @@ def _launch(config: Mapping[str, Any]) -> str:
     return launch if not launch or size == "default" or launch.endswith(option) else launch + option
 
 
-def fitness(pieces: Sequence[Piece]) -> Table | None:
-    """How quiet the machine was."""
+def fitness(run: PiecesRun, pieces: Sequence[Piece]) -> Table | None:
+    """How quiet the machine was, and which, where there are several."""
     if not pieces:
         return None
+    numbers, several = numbered(run), bool(run.others)
     rows: list[tuple[Cell, ...]] = []
     records: list[Mapping[str, CsvValue]] = []
     for piece in pieces:
@@ -78,17 +103,17 @@ def fitness(pieces: Sequence[Piece]) -> Table | None:
                 Cell(wording.percent(quiet.steal)),
                 Cell(wording.percent(quiet.foreign)),
                 Cell(notes or "quiet"),
+                *([Cell(f"{numbers.get(piece.machine, 'another')}")] if several else []),
             )
         )
-        records.append(
-            {
-                "piece": piece.name,
-                "wall_seconds": piece.wall_seconds,
-                "steal": quiet.steal,
-                "foreign": quiet.foreign,
-                "notes": notes,
-            }
-        )
+        record: dict[str, CsvValue] = {
+            "piece": piece.name,
+            "wall_seconds": piece.wall_seconds,
+            "steal": quiet.steal,
+            "foreign": quiet.foreign,
+            "notes": notes,
+        }
+        records.append(record | ({"machine": piece.machine} if several else {}))
     return Table(
         "fitness",
         "How quiet the machine was",
@@ -98,6 +123,7 @@ def fitness(pieces: Sequence[Piece]) -> Table | None:
             Column("stolen", "of CPU time"),
             Column("others", "of CPU time"),
             Column("what it spoils", number=False),
+            *([Column("machine", number=False)] if several else []),
         ),
         (Group("", tuple(rows)),),
         tuple(records),

@@ -34,14 +34,14 @@ NOW = datetime.now(UTC).isoformat(timespec="seconds")
 
 def made(
     path, *, sets, arms, seeds=2, tasks=3, questions=20, general=30, found=None, lost=(), busy=(), acquisition=(),
-    same=False, forms=("",), single=None, own_steps=(1,),
+    same=False, forms=("",), single=None, own_steps=(1,), elsewhere=(),
 ):  # fmt: skip
     """Write a run into `path`: of each set and seed `questions` of either level a task, and `general` of level c.
 
     `found(key, arm, stage, level, task, number, seed)` is the rank of a question's answer, from 0, or None beyond the
-    tenth; `lost` are pieces that were not measured, `busy` those measured beside other work. With `same` every seed
-    asks the very same questions; those of levels a and b take the `forms` in turns; `single(seed)` are the arrays of
-    single updates.
+    tenth; `lost` are pieces that were not measured, `busy` those measured beside other work,
+    `elsewhere` on another machine. With `same` every seed asks the very same questions; those of levels a and b take
+    the `forms` in turns; `single(seed)` are the arrays of single updates.
     """
     size = {"sets": list(sets), "arms": list(arms), "seeds": seeds}
     if acquisition:
@@ -49,25 +49,23 @@ def made(
     config = {"name": "made", "title": "A made run", "study": "adaptation", "default": size}
     experiment = validate(AdaptationExperiment, config, source="test")
     folder = AdaptationFolder(path)
-    names, there = [], []
+    there = []
+
+    def put(name, arrays, facts):
+        if name not in lost:
+            there.append(name)
+            write(folder, name, arrays, facts, busy=name in busy, on="n" if name in elsewhere else "m")
+
     for key in sets:
         for seed in range(seeds):
             asked = asked_of(tasks, questions, general, forms, 0 if same else seed)
-            held = {"questions": asked}
+            put(f"{key}.{seed}.questions", asked, facts_of(tasks))
             for arm in arms:
-                held[arm] = stream_of(key, arm, seed, asked, tasks, found or (lambda *_: 0))
-            for what, arrays in held.items():
-                names.append(f"{key}.{seed}.{what}")
-                if names[-1] not in lost:
-                    there.append(names[-1])
-                    write(folder, there[-1], arrays, facts_of(tasks) if what == "questions" else {}, there[-1] in busy)
+                put(f"{key}.{seed}.{arm}", stream_of(key, arm, seed, asked, tasks, found or (lambda *_: 0)), {})
     for key in acquisition:
         for seed in range(seeds):
             for steps in own_steps:
-                names.append(f"acquisition.{key}.{seed}.{steps}")
-                if names[-1] not in lost:
-                    there.append(names[-1])
-                    write(folder, there[-1], (single or single_of)(seed), facts_of(tasks), there[-1] in busy)
+                put(f"acquisition.{key}.{seed}.{steps}", (single or single_of)(seed), facts_of(tasks))
     folder.write_run(
         PiecesRun(
             format=FORMAT,
@@ -76,7 +74,8 @@ def made(
             title="A made run",
             study="adaptation",
             config=experiment.resolved(),
-            machine=machine.describe(),
+            machine={**machine.describe(), "fingerprint": "m"},
+            others=[{**machine.describe(), "fingerprint": "n", "cpu_family": "of another"}] if elsewhere else [],
             versions={},
             started=NOW,
             finished=None if lost else NOW,
@@ -88,13 +87,13 @@ def made(
     return path
 
 
-def write(folder, name, arrays, facts, busy):
+def write(folder, name, arrays, facts, busy, on):
     notes = ["other processes used 40% of the CPU time"] if busy else []
     fitness = Fitness(load_before=0.1, steal=0.0, foreign=0.4 if busy else 0.0, notes=notes)
     facts = facts or {"documents": DOCUMENTS, "questions": 1}
     piece = Piece(
-        format=FORMAT, name=name, key=name, spec={}, facts=facts, started=NOW, wall_seconds=1.0, machine="m",
-        fitness=fitness, arrays="",
+        format=FORMAT, name=name, key=name, spec={}, facts=facts, started=NOW, wall_seconds=1.0,
+        machine=on, fitness=fitness, arrays="",
     )  # fmt: skip
     folder.write(piece, arrays)
 
@@ -731,6 +730,38 @@ def test_times_are_those_of_quiet_pieces(tmp_path):
     assert record_of(updates, set="banking")["updates"] == 14
     quiet = gather(made(tmp_path / "quiet", sets=["koziev"], arms=["none", "lora"], acquisition=["koziev"]))
     assert len(tables.costs(quiet).notes) == len(acquisition.updates(quiet).notes) == 1
+
+
+def test_times_are_of_one_machine_in_a_set(tmp_path):
+    """Of several, that of most of the set's pieces, though another was quieter; where there is no choice it is told."""
+    alone = [f"koziev.{seed}.query-only" for seed in range(2)]
+    single = [f"acquisition.banking.{seed}.1" for seed in range(2)]
+    path = made(
+        tmp_path, sets=["koziev"], arms=["none", "lora", "query-only", "joint", "random"], busy=["koziev.0.lora"],
+        acquisition=["koziev", "banking"], elsewhere=["koziev.1.lora", *alone, *single],
+    )  # fmt: skip
+    found = gather(path)
+    costs = tables.costs(found)
+    lora = found.sets[0].arms["lora"]
+    assert record_of(costs, arm="lora")["learning_seconds"] == lora.streams[0].arrays["learning_seconds"][-1]
+    told = {record["arm"]: (row[-1].text, row[-1].detail)
+            for record, row in zip(costs.records, costs.groups[0].rows, strict=True)}  # fmt: skip
+    assert told["lora"] == ("1 of 2, none quiet*", "machine 1")
+    assert told["query-only"] == ("2 of 2 pieces", "machine 2")
+    assert told["joint"] == ("2 of 2 pieces", "machine 1")
+    assert "not to be set beside another machine's" in costs.notes[0]
+    updates = acquisition.updates(found)
+    assert [row[-1].detail for row in updates.groups[0].rows] == ["machine 1", "machine 2"]
+    report.write(path)
+    written = (path / "report.md").read_text()
+    assert "machine 2: cpu family | of another" in written
+    assert "| koziev.1.lora | 1.00 s | 0 % | 0 % | quiet | 2 |" in written
+    assert verify(path) == []
+    cut = gather(made(tmp_path / "cut", sets=["koziev"], arms=["none", "lora"], lost=["koziev.1.none"],
+                      elsewhere=["koziev.1.lora"]))  # fmt: skip
+    family = machine.describe()["cpu_family"]
+    assert f"(CPU family {family}; 1 on {machine.describe()['cores']} cores of" in part(cut)
+    assert "CPU family of another; 5 pieces in all)" in part(cut)
 
 
 LOST = [  # of banking's second seed the questions are there, and no answers

@@ -11,6 +11,7 @@ from adamem.bench.paired import Paired, paired
 from adamem.bench.pieces import Piece
 from adamem.bench.stats import Estimate
 from adamem.report.adaptation.distinct import contrast, means_by_key, share
+from adamem.report.adaptation.timed import counting, mostly_on
 from adamem.types import AnyArray, DoubleArray
 
 MOMENTS = ("untouched", "before")
@@ -124,19 +125,14 @@ class Acquired:
         return np.array(out)
 
     @property
-    def quiet(self) -> int:
-        """How many of its pieces were measured while the machine was quiet."""
-        return sum(is_quiet(piece) for piece in self.pieces)
+    def timed(self) -> list[int]:
+        """Which pieces' times count, by their places."""
+        return counting(self.pieces, mostly_on(self.pieces))
 
     @property
     def update_seconds(self) -> DoubleArray:
-        """float64 (updates,): of all seeds that were measured while the machine was quiet, or of all where none was."""
-        timed = [
-            arrays["update_ns"]
-            for piece, arrays in zip(self.pieces, self.arrays, strict=True)
-            if is_quiet(piece) or not self.quiet
-        ]
-        return np.concatenate(timed) * 1e-9
+        """float64 (updates,): of all seeds whose times count."""
+        return np.concatenate([self.arrays[place]["update_ns"] for place in self.timed]) * 1e-9
 
     @cached_property
     def _facts(self) -> AnyArray:
@@ -162,11 +158,6 @@ class Acquired:
             stage = np.searchsorted(arrays["done"], when)
             out.append(arrays[view][stage, np.arange(stage.size)] == 1)
         return np.concatenate(out).astype(np.float64)
-
-
-def is_quiet(piece: Piece) -> bool:
-    """Whether neither others nor the hypervisor took a share of the CPU that spoils timings (`machine.Watch`)."""
-    return not piece.fitness.notes
 
 
 def _when(arrays: dict[str, AnyArray], moment: str) -> AnyArray:

@@ -9,7 +9,8 @@ from adamem.report.adaptation.acquired import Acquired
 from adamem.report.adaptation.distinct import bounds, exact_interval
 from adamem.report.adaptation.forms import explained
 from adamem.report.adaptation.gathered import Gathered
-from adamem.report.adaptation.tables import QUIET, VIEW_NAMES, Records, busy_note, seeds_span, timed_in
+from adamem.report.adaptation.tables import VIEW_NAMES, Records, seeds_span
+from adamem.report.adaptation.timed import is_quiet, notes, timed_in
 from adamem.report.document import Cell, Column, Group, Table
 
 SIDES = {True: "taught by one update", False: "never taught"}
@@ -83,7 +84,7 @@ def updates(gathered: Gathered) -> Table | None:
                 Cell(f"{seconds.size:,}"),
                 Cell(wording.seconds(p50)),
                 Cell(wording.seconds(p95)),
-                Cell(timed_in(one.quiet, len(one.pieces))),
+                timed_in(gathered.run, one.pieces, one.timed),
             )
         )
         records.append(
@@ -93,7 +94,7 @@ def updates(gathered: Gathered) -> Table | None:
                 "p50_seconds": p50,
                 "p95_seconds": p95,
                 "pieces": len(one.pieces),
-                "quiet_pieces": one.quiet,
+                "quiet_pieces": sum(is_quiet(one.pieces[place]) for place in one.timed),
             }
         )
     if not rows:
@@ -111,7 +112,7 @@ def updates(gathered: Gathered) -> Table | None:
         ),
         (Group("", tuple(rows)),),
         tuple(records),
-        notes=(QUIET, *busy_note(any(not r["quiet_pieces"] for r in records))),
+        notes=notes(gathered.run, busy=any(not r["quiet_pieces"] for r in records)),
     )
 
 

@@ -16,7 +16,7 @@ from adamem.report.adaptation.served import served
 from adamem.report.adaptation.tables import ALPHA, HARDLY, span
 from adamem.report.document import Block, Bullets, Details, Document, Paragraph, Section
 from adamem.report.figures import acquired, forgetting, price, reembedded, stream
-from adamem.report.pieces import machine, recompute, section
+from adamem.report.pieces import machine, numbered, recompute, section
 
 
 def compose(gathered: Gathered) -> Document:
@@ -48,7 +48,7 @@ def compose(gathered: Gathered) -> Document:
             "reembedded", "Where documents are not embedded anew, or not yet", reembedded.data(gathered), kept(gathered)
         ),
         section("costs", "What it takes", tables.costs(gathered)),
-        section("serving", "Searches meanwhile", *serving.blocks(served(gathered))),
+        section("serving", "Searches meanwhile", _where(gathered), *serving.blocks(served(gathered))),
         section("drift", "How far the vectors move", tables.alarms(gathered)),
         section("sets", "Data", tables.sets(gathered)),
         machine(run, gathered.pieces),
@@ -83,6 +83,15 @@ def _first(gathered: Gathered) -> list[Block]:
         *([Bullets(tuple(said[1:]))] if said[1:] else []),
         *([Details("Which part there is", (counted,))] if counted is not None else []),
     ]
+
+
+def _where(gathered: Gathered) -> Paragraph | None:
+    """Of a run of several machines, on which an engine served."""
+    numbers = numbered(gathered.run)
+    used = {f"machine {numbers.get(piece.machine, '?')}" for one in served(gathered) for piece in one.pieces}
+    if not (used and gathered.run.others):
+        return None
+    return Paragraph(f"Measured on {wording.listed(sorted(used))}; times are not to be set beside another machine's.")
 
 
 def _single(one: Acquired, *, explain: bool) -> list[str]:

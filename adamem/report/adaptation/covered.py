@@ -5,6 +5,7 @@ from __future__ import annotations
 from adamem.report import wording
 from adamem.report.adaptation.gathered import NAMES, Gathered
 from adamem.report.document import Cell, Column, Group, Table
+from adamem.report.pieces import measured_on
 
 _SINGLE = "single updates"
 
@@ -49,9 +50,7 @@ def part(gathered: Gathered) -> str:
 def _effort(gathered: Gathered) -> str:
     """How long what there is took, and on what."""
     spent = wording.duration(sum(piece.wall_seconds for piece in gathered.pieces))
-    machine, seen = gathered.run.machine, {piece.machine for piece in gathered.pieces}
-    others = ", and on others" if len(seen) > 1 else ""
-    return f"That took {spent} on {machine['cores']} cores of {machine['cpu']}{others}."
+    return f"That took {spent} on {measured_on(gathered.run, gathered.pieces)}."
 
 
 def _by_count(gathered: Gathered) -> dict[str, dict[int, list[str]]]:

@@ -25,7 +25,7 @@ def gates(gathered: Gathered) -> Table | None:
             marks = np.concatenate([stream.arrays["marks"][1:] for stream in arm.streams])
             moved = marks[:, 1] - marks[:, 0]
             examined = np.sort(np.concatenate([stream.arrays["examined"][1:] for stream in arm.streams]))
-            exam = float(np.mean([stream.arrays["exam_seconds"][1:].mean() for stream in arm.timed]))
+            exam = float(np.mean([arm.streams[place].arrays["exam_seconds"][1:].mean() for place in arm.timed]))
             tests = [None if bare is None else arm.against(bare, level) for level in range(len(LEVELS))]
             rows.append(
                 (

@@ -21,8 +21,9 @@ from adamem.bench.stats import Estimate
 from adamem.bench.toml import validate
 from adamem.data.dataset import Qrels
 from adamem.errors import ConfigError, CorruptResult
-from adamem.report.adaptation.acquired import Acquired, is_quiet, named
+from adamem.report.adaptation.acquired import Acquired, named
 from adamem.report.adaptation.distinct import means_by_key, share
+from adamem.report.adaptation.timed import counting, mostly_on
 from adamem.types import AnyArray, DoubleArray
 
 MEASURES: dict[str, tuple[int, str]] = {
@@ -99,11 +100,6 @@ class Stream:
         return np.stack([getattr(found, name) for found in self._found[view, k]])
 
     @property
-    def is_quiet(self) -> bool:
-        """Whether nothing else took so much of the machine that its times tell little."""
-        return is_quiet(self.piece)
-
-    @property
     def seconds_a_task(self) -> float:
         """Of learning, of the gate's exams and of embedding the documents anew, together."""
         exams = self.arrays.get("exam_seconds", np.zeros(1))
@@ -160,6 +156,8 @@ class ArmResult:
 
     name: str
     streams: tuple[Stream, ...]
+    machine: str = ""
+    """The fingerprint of that which measured most of its set."""
     _compared: dict[tuple[Any, ...], Paired] = field(default_factory=dict, repr=False)
     """What has been compared already."""
 
@@ -221,9 +219,14 @@ class ArmResult:
         return FirstTask(untouched, right_after, last, kept, gained)
 
     @property
-    def timed(self) -> tuple[Stream, ...]:
-        """Those that were measured while the machine was quiet; all of them where none was."""
-        return tuple(one for one in self.streams if one.is_quiet) or self.streams
+    def pieces(self) -> tuple[Piece, ...]:
+        """Of each seed."""
+        return tuple(one.piece for one in self.streams)
+
+    @property
+    def timed(self) -> list[int]:
+        """Which streams' times count, by their places."""
+        return counting(self.pieces, self.machine)
 
     def against(
         self, other: ArmResult, level: int, measure: str = "recall@1", *, view: str = "anew", other_view: str = "anew"
@@ -444,9 +447,10 @@ def _set(folder: AdaptationFolder, key: str, seeds: int, arms: Sequence[str], th
         )
         for arm in arms
     }
-    results = {arm: ArmResult(arm, found) for arm, found in streams.items() if found}
-    if not results:
+    if not any(streams.values()):
         return None
+    machine = mostly_on([stream.piece for found in streams.values() for stream in found])
+    results = {arm: ArmResult(arm, found, machine) for arm, found in streams.items() if found}
     answered = {stream.seed for arm in results.values() for stream in arm.streams}
     questions = tuple(folder.piece(f"{key}.{seed}.questions") for seed in asked if seed in answered)
     return SetResult(key, questions, results)

@@ -12,6 +12,7 @@ from adamem.bench.paired import Paired
 from adamem.report import wording
 from adamem.report.adaptation.distinct import bounds, has_interval
 from adamem.report.adaptation.gathered import MEASURES, TITLES, ArmResult, Gathered, SetResult
+from adamem.report.adaptation.timed import is_quiet, notes, timed_in
 from adamem.report.document import Cell, Column, CsvValue, Group, Table
 from adamem.types import DoubleArray
 
@@ -213,17 +214,16 @@ def costs(gathered: Gathered) -> Table | None:
     for one in gathered.sets:
         rows = []
         for arm in (arm for arm in one.arms.values() if arm.name != "none"):
-            timed = [stream.arrays for stream in arm.timed]
-            learning = np.array([arrays["learning_seconds"][-1] for arrays in timed])
-            worked = sum(int(arrays["steps"][-1]) for arrays in timed)
-            embedding = float(sum(arrays["embedding_seconds"].sum() for arrays in timed))
+            timed = [arm.streams[place] for place in arm.timed]
+            learning = np.array([stream.arrays["learning_seconds"][-1] for stream in timed])
+            worked = sum(int(stream.arrays["steps"][-1]) for stream in timed)
+            embedding = float(sum(stream.arrays["embedding_seconds"].sum() for stream in timed))
             texts = sum(
                 stream.piece.facts["documents"] * int((stream.arrays["embedding_seconds"] > 0).sum())
-                for stream in arm.timed
+                for stream in timed
             )
             rate = texts / embedding if embedding else float("nan")
             nbytes = int(arm.streams[0].arrays["nbytes"][-1])
-            quiet = sum(stream.is_quiet for stream in arm.streams)
             rows.append(
                 (
                     Cell(named(one, arm)),
@@ -232,7 +232,7 @@ def costs(gathered: Gathered) -> Table | None:
                     Cell(wording.seconds(float(learning.sum()) / worked) if worked else wording.NOTHING),
                     Cell(wording.number(rate)),
                     Cell(wording.megabytes(nbytes)),
-                    Cell(timed_in(quiet, len(arm.streams))),
+                    timed_in(gathered.run, arm.pieces, arm.timed),
                 )
             )
             records.append(
@@ -244,7 +244,7 @@ def costs(gathered: Gathered) -> Table | None:
                     "texts_a_second": rate,
                     "bytes": nbytes,
                     "pieces": len(arm.streams),
-                    "quiet_pieces": quiet,
+                    "quiet_pieces": sum(is_quiet(stream.piece) for stream in timed),
                 }
             )
         if rows:
@@ -265,30 +265,12 @@ def costs(gathered: Gathered) -> Table | None:
         ),
         tuple(groups),
         tuple(records),
-        notes=(
-            "Means over seeds. Documents are embedded anew after each task where an arm moves them. " + QUIET,
-            *busy_note(any(not r["quiet_pieces"] for r in records)),
+        notes=notes(
+            gathered.run,
+            "Means over seeds. Documents are embedded anew after each task where an arm moves them.",
+            busy=any(not r["quiet_pieces"] for r in records),
         ),
     )
-
-
-QUIET = (
-    "Times are those of quiet pieces alone, in which the hypervisor took at most 2 % of the CPU time and other "
-    "processes at most 5 %, wherever there is one."
-)
-
-
-def timed_in(quiet: int, pieces: int) -> str:
-    """How many of the pieces were quiet."""
-    return f"{quiet} of {pieces} pieces" if quiet else f"{pieces}, none quiet*"
-
-
-def busy_note(some: bool) -> tuple[str, ...]:
-    """What has to be said where some times are of a busy machine."""
-    said = (
-        "* The machine was busy with other things all the while: these times are longer than they would be by itself."
-    )
-    return (said,) if some else ()
 
 
 def alarms(gathered: Gathered) -> Table | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from adamem.report import wording
 from adamem.report.adaptation.gathered import OFFERED, Gathered
+from adamem.report.adaptation.timed import are_quiet
 from adamem.report.document import Figure
 from adamem.report.figures.style import INK, MUTED, PAPER, Look, canvas, export, log_ticks, quiet, rounded, spread
 
@@ -30,11 +31,12 @@ def data(gathered: Gathered) -> Figure | None:
         mine: list[dict[str, Any]] = []
         for name in (name for name in names if name in one.arms):
             arm = one.arms[name]
-            seconds = [stream.seconds_a_task for stream in arm.timed]
+            timed = [arm.streams[place] for place in arm.timed]
+            seconds = [stream.seconds_a_task for stream in timed]
             changes = {level: arm.change(number) for number, level in enumerate("ab")}
             mine.append(
                 {"set": one.key, "arm": name, "title": arm.title, "number": names.index(name) + 1}
-                | {"seconds": sum(seconds) / len(seconds), "quiet": all(stream.is_quiet for stream in arm.timed)}
+                | {"seconds": sum(seconds) / len(seconds), "quiet": are_quiet([stream.piece for stream in timed])}
                 | {f"gain_{level}": change.difference for level, change in changes.items() if change.queries}
                 | {"offered": name in OFFERED}
             )
