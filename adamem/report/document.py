@@ -162,13 +162,17 @@ def plain_table(name: str, caption: str, columns: Sequence[Column], rows: Sequen
 
 
 def csv_bytes(records: Sequence[Mapping[str, CsvValue]]) -> bytes:
-    """UTF-8 with Unix line ends, a header line, floats to 6 significant digits, nothing where there is no value."""
+    """UTF-8 with Unix line ends, a header line, floats to 6 significant digits, nothing where there is no value.
+
+    Columns are all that any record has, in the order in which they first come.
+    """
     stream = io.StringIO()
-    if records:
+    columns = list(dict.fromkeys(name for record in records for name in record))
+    if columns:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(records[0])
+        writer.writerow(columns)
         for record in records:
-            writer.writerow([csv_text(value) for value in record.values()])
+            writer.writerow([csv_text(record.get(name)) for name in columns])
     return stream.getvalue().encode()
 
 

@@ -37,17 +37,21 @@ def machine(run: PiecesRun, pieces: Sequence[Piece]) -> Section:
 
 def measured_on(run: PiecesRun, pieces: Sequence[Piece]) -> str:
     """The machine that measured most of the pieces, and where there are others, how many they measured."""
-    cores = f"{run.machine['cores']} cores of {run.machine['cpu']}"
     counts = Counter(piece.machine for piece in pieces)
     if len(counts) < 2:
-        return cores
-    told, unknown = [f"CPU family {run.machine['cpu_family']}"], len(pieces) - counts[run.machine["fingerprint"]]
+        return _cores(run.machine)
+    told, unknown = [f"{_cores(run.machine)} (CPU family {run.machine['cpu_family']})"], dict(counts)
+    unknown.pop(run.machine["fingerprint"], None)
     for one in run.others:
-        number = counts[one["fingerprint"]]
-        told.append(f"{number} on {one['cores']} cores of {one['cpu']}, CPU family {one['cpu_family']}")
-        unknown -= number
-    others = "; ".join([*told, *([f"{unknown} on others"] if unknown else [])])
-    return f"{cores} ({others}; {len(pieces)} pieces in all)"
+        number = unknown.pop(one["fingerprint"], 0)
+        told.append(f"{number} of the {len(pieces)} pieces on {_cores(one)} (CPU family {one['cpu_family']})")
+    if unknown:
+        told.append(f"{sum(unknown.values())} on machines of which nothing is known")
+    return ", ".join(told)
+
+
+def _cores(machine: Mapping[str, Any]) -> str:
+    return f"{machine['cores']} cores of {machine['cpu']}"
 
 
 def numbered(run: PiecesRun) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -746,12 +747,12 @@ def test_times_are_of_one_machine_in_a_set(tmp_path):
     assert record_of(costs, arm="lora")["learning_seconds"] == lora.streams[0].arrays["learning_seconds"][-1]
     told = {record["arm"]: (row[-1].text, row[-1].detail)
             for record, row in zip(costs.records, costs.groups[0].rows, strict=True)}  # fmt: skip
-    assert told["lora"] == ("1 of 2, none quiet*", "machine 1")
+    assert told["lora"] == ("1 of 2, none quiet*", "")
     assert told["query-only"] == ("2 of 2 pieces", "machine 2")
-    assert told["joint"] == ("2 of 2 pieces", "machine 1")
+    assert told["joint"] == ("2 of 2 pieces", "")
     assert "not to be set beside another machine's" in costs.notes[0]
     updates = acquisition.updates(found)
-    assert [row[-1].detail for row in updates.groups[0].rows] == ["machine 1", "machine 2"]
+    assert [row[-1].detail for row in updates.groups[0].rows] == ["", "machine 2"]
     report.write(path)
     written = (path / "report.md").read_text()
     assert "machine 2: cpu family | of another" in written
@@ -759,9 +760,13 @@ def test_times_are_of_one_machine_in_a_set(tmp_path):
     assert verify(path) == []
     cut = gather(made(tmp_path / "cut", sets=["koziev"], arms=["none", "lora"], lost=["koziev.1.none"],
                       elsewhere=["koziev.1.lora"]))  # fmt: skip
+    cores = f"{machine.describe()['cores']} cores of {machine.describe()['cpu']}"
     family = machine.describe()["cpu_family"]
-    assert f"(CPU family {family}; 1 on {machine.describe()['cores']} cores of" in part(cut)
-    assert "CPU family of another; 5 pieces in all)" in part(cut)
+    told = f"on {cores} (CPU family {family}), 1 of the 5 pieces on {cores} (CPU family of another). Run it again"
+    assert told in part(cut)
+    assert part(replace(cut, run=cut.run.model_copy(update={"others": []}))).endswith(
+        f"on {cores} (CPU family {family}), 1 on machines of which nothing is known. Run it again to go on."
+    )
 
 
 LOST = [  # of banking's second seed the questions are there, and no answers

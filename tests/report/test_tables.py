@@ -12,6 +12,7 @@ import pytest
 from adamem.bench.select import Candidate
 from adamem.bench.store import RunFolder
 from adamem.report import render, write
+from adamem.report.document import csv_bytes
 from adamem.report.loaded import unbeaten
 from adamem.report.tables.duels import duels
 from adamem.report.tables.lead import lead
@@ -311,3 +312,10 @@ def test_a_lead_over_exact_search_is_no_bound(handmade, contestants):
 def test_the_counted_cost_says_what_is_left_out(three):
     """Turning a query into its code is no distance, and the page says so."""
     assert "What turning the query into its code costs is not among them" in (three / "report.html").read_text()
+
+
+def test_records_of_several_kinds_share_one_head():
+    """Each value stands below its name, wherever its record has it; what a record lacks is empty."""
+    written = csv_bytes([{"one": 1, "two": 2.5}, {"one": 3, "three": True}, {"two": 4, "one": None}])
+    assert written.decode().splitlines() == ["one,two,three", "1,2.5,", "3,,yes", ",4,"]
+    assert csv_bytes([]) == b""

@@ -364,6 +364,54 @@ def test_what_is_said_of_learning_is_what_its_report_says():
     assert float(mapped["general_difference"]) == float(mapped["general_first_difference"]) == 0
 
 
+def test_what_is_said_of_an_engine_that_serves_is_what_its_report_says():
+    """What an update costs, in reports/README.md."""
+    readme = " ".join((REFERENCE.parent / "README.md").read_text().split())
+    updates = {(one["how"], one["pairs"], one["standing"]): one for one in rows("lora-adaptation", "serving_updates")}
+    ratios = {one["how"]: one for one in rows("lora-adaptation", "serving") if one["beside"] == "ratio"}
+    costs = {one["how"]: one for one in rows("lora-adaptation", "serving_costs")}
+    (facts,) = [one for one in rows("lora-adaptation", "serving_facts") if one["how"] == "lora"]
+
+    def spent(how, pairs, what="p50"):
+        return wording.seconds(float(updates[how, pairs, "taken"][f"{what}_seconds"]))
+
+    def told(how, what, places):
+        return f"{1e3 * float(costs[how][f'{what}_seconds']):.{places}f}"
+
+    def beside(how):
+        times, low, high = (wording.number(float(ratios[how][what])) for what in ("p99_ratio", "low", "high"))
+        return f"{times} [{low}, {high}]"
+
+    refused = {
+        how: sum(
+            int(one["updates"]) for (of, _, standing), one in updates.items() if (of, standing) == (how, "refused")
+        )
+        for how in ratios
+    }
+    for said in (
+        f"an update of a LoRA by one pair is in use after {spent('lora', '1')} (median; "
+        f"{spent('lora', '1', 'embedding')} of them embed the memories anew), by 32 pairs after "
+        f"{spent('lora', '32')}; one of a query map after {spent('query-map', '1')} and {spent('query-map', '32')}",
+        f"take {beside('lora')} times as long beside the LoRA's updates as when idle, and {beside('query-map')} "
+        "beside the map's",
+        f"A query takes {told('lora', 'overhead', 1)} ms more by the LoRA and {told('query-map', 'overhead', 1)} ms by "
+        f"the map, of {told('lora', 'plain', 1)} and {told('query-map', 'plain', 1)} ms",
+        f"refused {refused['lora']} and {refused['query-map']} of 40 updates",
+    ):
+        assert said in readme, said
+    assert {how: sum(int(one["updates"]) for (of, *_), one in updates.items() if of == how) for how in ratios} == {
+        "lora": 40,
+        "query-map": 40,
+    }
+    exam = updates["query-map", "1", "taken"]
+    assert float(exam["exam_seconds"]) > float(exam["p50_seconds"]) / 2
+    assert (int(facts["facts"]) - int(facts["before"]), facts["right_after"]) == (10, "2")
+    assert all(float(ratios[how]["high"]) < 2 for how in ratios)
+    report = (REFERENCE / "lora-adaptation" / "report.md").read_text()
+    assert "its absolute times hold to a factor of 1.61 at best" in report
+    assert "3,970" in readme
+
+
 def test_what_is_said_of_the_engine_is_what_its_report_says():
     """The figures in reports/README.md, and that nothing else is left out of what they say."""
     readme = " ".join((REFERENCE.parent / "README.md").read_text().split())

@@ -112,7 +112,11 @@ def updates(gathered: Gathered) -> Table | None:
         ),
         (Group("", tuple(rows)),),
         tuple(records),
-        notes=notes(gathered.run, busy=any(not r["quiet_pieces"] for r in records)),
+        notes=notes(
+            gathered.run,
+            pieces=[piece for one in gathered.acquired for piece in one.pieces],
+            busy=any(not r["quiet_pieces"] for r in records),
+        ),
     )
 
 

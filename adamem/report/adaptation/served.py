@@ -50,7 +50,12 @@ class Pace:
     @property
     def is_steady(self) -> bool:
         """Whether no stretch was much slower than another."""
-        return max(self.medians) <= STEADY * min(self.medians)
+        return self.spread <= STEADY
+
+    @property
+    def spread(self) -> float:
+        """The largest median over the least."""
+        return max(self.medians) / min(self.medians)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from adamem.bench.adaptation.serving import PARTS
 from adamem.bench.stats import Estimate
 from adamem.report import wording
-from adamem.report.adaptation.served import STATES, STEADY, UPDATES, Pace, Served
+from adamem.report.adaptation.served import STATES, UPDATES, Pace, Served
 from adamem.report.document import Block, Cell, Column, CsvValue, Group, Table
 from adamem.types import DoubleArray
 
@@ -278,7 +278,7 @@ def _said(one: Served) -> str:
         f"{wording.times(ratio.value)} {wording.interval(ratio)} as long as when nothing is learnt, {_verdict(ratio)}"
     ]
     told += [*_came(one), *_facts(one)]
-    uneven = (f"{_unsteady(pace)}; its absolute times do not count." for pace in one.paces if not pace.is_steady)
+    uneven = (f"{_unsteady(pace)}." for pace in one.paces if not pace.is_steady)
     return " ".join((f"{'; '.join(told)}.", *uneven))
 
 
@@ -320,21 +320,21 @@ def _facts(one: Served) -> list[str]:
 def _uneven(one: Served) -> list[str]:
     """Of each piece whose idle searches did not keep their pace, that they did not, and what that means."""
     return [
-        f"{_unsteady(pace)}, at its least {wording.seconds(min(pace.medians))} and at its most "
-        f"{wording.seconds(max(pace.medians))}: more than {wording.percent(STEADY - 1)} apart. So the absolute times "
-        "of this piece do not count, and its states are not to be compared with each other. The ratio is to the idle "
-        "stretches just before each update; each round by itself, the median of its ratios is "
-        f"{wording.times(one.beside)}."
+        f"{_unsteady(pace)}, and its states are to be compared by the ratio alone, which is to the idle stretches just "
+        f"before each update; each round by itself, the median of its ratios is {wording.times(one.beside)}."
         for pace in one.paces
         if not pace.is_steady
     ]
 
 
 def _unsteady(pace: Pace) -> str:
-    first, last = (wording.seconds(pace.medians[place]) for place in (0, -1))
+    first, last, least, most = (
+        wording.seconds(one) for one in (pace.medians[0], pace.medians[-1], min(pace.medians), max(pace.medians))
+    )
     return (
-        f"Idle searches did not keep their pace in {pace.piece}: their median was {first} in the first idle stretch, "
-        f"{last} in the last"
+        f"Idle searches did not keep their pace in {pace.piece}: from one idle stretch to another their median was "
+        f"between {least} and {most} ({first} in the first, {last} in the last), so that its absolute times hold to a "
+        f"factor of {wording.number(pace.spread)} at best"
     )
 
 

@@ -268,6 +268,7 @@ def costs(gathered: Gathered) -> Table | None:
         notes=notes(
             gathered.run,
             "Means over seeds. Documents are embedded anew after each task where an arm moves them.",
+            pieces=[piece for one in gathered.sets for arm in one.arms.values() for piece in arm.pieces],
             busy=any(not r["quiet_pieces"] for r in records),
         ),
     )

@@ -37,13 +37,13 @@ def counting(pieces: Sequence[Piece], machine: str) -> list[int]:
 
 
 def timed_in(run: PiecesRun, pieces: Sequence[Piece], places: Sequence[int]) -> Cell:
-    """In how many of the pieces the times that count were taken, and of a run of several machines, on which."""
+    """In how many of the pieces the times that count were taken, and on which machine, where not on the run's first."""
     used = [pieces[place] for place in places]
-    several = f"machine {numbered(run).get(used[0].machine, '?')}" if run.others else ""
+    where = f"machine {numbered(run).get(used[0].machine, '?')}" if _are_elsewhere(run, used) else ""
     if are_quiet(used):
-        return Cell(f"{len(used)} of {len(pieces)} pieces", several)
+        return Cell(f"{len(used)} of {len(pieces)} pieces", where)
     count = f"{len(used)}" if len(used) == len(pieces) else f"{len(used)} of {len(pieces)}"
-    return Cell(f"{count}, none quiet*", several)
+    return Cell(f"{count}, none quiet*", where)
 
 
 def are_quiet(pieces: Sequence[Piece]) -> bool:
@@ -51,6 +51,11 @@ def are_quiet(pieces: Sequence[Piece]) -> bool:
     return all(is_quiet(piece) for piece in pieces)
 
 
-def notes(run: PiecesRun, *told: str, busy: bool) -> tuple[str, ...]:
-    """What is said below a table of times, after what is told; some of the times may be a busy machine's."""
-    return (" ".join((*told, _QUIET, *([_SEVERAL] if run.others else []))), *([_BUSY] if busy else []))
+def notes(run: PiecesRun, *told: str, pieces: Sequence[Piece], busy: bool) -> tuple[str, ...]:
+    """What is said below a table of times of these pieces, after what is told; some may be a busy machine's."""
+    several = [_SEVERAL] if _are_elsewhere(run, pieces) else []
+    return (" ".join((*told, _QUIET, *several)), *([_BUSY] if busy else []))
+
+
+def _are_elsewhere(run: PiecesRun, pieces: Sequence[Piece]) -> bool:
+    return bool(run.others) and any(piece.machine != run.machine["fingerprint"] for piece in pieces)
