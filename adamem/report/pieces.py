@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,22 +35,25 @@ def machine(run: PiecesRun, pieces: Sequence[Piece]) -> Section:
 
 
 def measured_on(run: PiecesRun, pieces: Sequence[Piece]) -> str:
-    """The machine that measured most of the pieces, and where there are others, how many they measured."""
-    counts = Counter(piece.machine for piece in pieces)
-    if len(counts) < 2:
-        return _cores(run.machine)
-    told, unknown = [f"{_cores(run.machine)} (CPU family {run.machine['cpu_family']})"], dict(counts)
-    unknown.pop(run.machine["fingerprint"], None)
-    for one in run.others:
-        number = unknown.pop(one["fingerprint"], 0)
-        told.append(f"{number} of the {len(pieces)} pieces on {_cores(one)} (CPU family {one['cpu_family']})")
-    if unknown:
-        told.append(f"{sum(unknown.values())} on machines of which nothing is known")
-    return ", ".join(told)
+    """How long the pieces took, and on what; where on several machines, how long on each."""
+    known = {one["fingerprint"]: one for one in (run.machine, *run.others)}
+    spent: dict[str, float] = {}
+    for piece in pieces:
+        spent[piece.machine] = spent.get(piece.machine, 0.0) + piece.wall_seconds
+    whole = wording.duration(sum(spent.values()))
+    if spent.keys() <= {run.machine["fingerprint"]}:
+        return f"{whole} on {_cores(run.machine)}"
+    told = [f"{wording.duration(spent.pop(name))} on {_family(one)}" for name, one in known.items() if name in spent]
+    told += [f"{wording.duration(sum(spent.values()))} on what was not recorded"] if spent else []
+    return f"{whole}: {', '.join(told)}"
 
 
 def _cores(machine: Mapping[str, Any]) -> str:
     return f"{machine['cores']} cores of {machine['cpu']}"
+
+
+def _family(machine: Mapping[str, Any]) -> str:
+    return f"{_cores(machine)} (CPU family {machine['cpu_family']})"
 
 
 def numbered(run: PiecesRun) -> dict[str, int]:
@@ -94,7 +96,8 @@ def fitness(run: PiecesRun, pieces: Sequence[Piece]) -> Table | None:
     """How quiet the machine was, and which, where there are several."""
     if not pieces:
         return None
-    numbers, several = numbered(run), bool(run.others)
+    numbers = numbered(run)
+    several = any(piece.machine != run.machine["fingerprint"] for piece in pieces)
     rows: list[tuple[Cell, ...]] = []
     records: list[Mapping[str, CsvValue]] = []
     for piece in pieces:

@@ -145,7 +145,8 @@ def served(searches, windows, checks=(), added=()):
         **{name: np.array(values, np.int64) for name, values in
            (("plain_ns", [1000, 3000]), ("adapted_ns", [2000, 3500]), ("map_ns", [10, 10]))},
     }  # fmt: skip
-    piece = SimpleNamespace(name="serving.lora.0", facts={"adapter_bytes": 12})
+    config = {"golden": 40, "threads": 1, "nice": 10}
+    piece = SimpleNamespace(name="serving.lora.0", facts={"adapter_bytes": 12}, spec={"config": config})
     return Served("lora", (piece,), (arrays,))
 
 
@@ -253,7 +254,7 @@ def test_facts_are_found_at_once_later_or_never():
     counts = ("before", "before_and_right_after", "right_after", "after_later_updates", "never")
     assert [record[name] for name in counts] == [1, 1, 1, 1, 1]
     assert record["not_before_and_taken"] == 1
-    assert record["median_seconds"] == 6.5
+    assert record["median_seconds"] == 8  # of 5, 8 and never
     said = serving.sentences([one])[0]
     assert "of 4 new facts 1 are found first in other words before their own update, and the same 1 of them" in said
     assert "of the other 3, 1 come first right after their own update (the gate took 1 of these 3)" in said
@@ -261,6 +262,35 @@ def test_facts_are_found_at_once_later_or_never():
     (costs,) = serving.costs([one]).records
     assert costs["overhead_seconds"] == pytest.approx(750e-9)
     assert (costs["serving_peak_bytes"], costs["learning_peak_bytes"]) == (9, 7)
+
+
+def test_the_search_that_an_update_holds_up_longest_is_told():
+    """Of each update by itself, since a few that wait are no hundredth of all; idle searches are none of them."""
+    windows = [window("idle", 0, 10)]
+    windows += [window("one", 10 * turn, 10 * turn + 9, 1, standing) for turn, standing in ((1, 1), (2, 1), (3, 2))]
+    searches = [(2, 9.0), (12, 0.2), (15, 0.5), (18, 0.1), (24, 0.3), (33, 0.05), (36, 0.02)]
+    one = served([[begun * SECOND, int(took * SECOND)] for begun, took in searches], windows)
+    assert one.longest("one", "taken") == pytest.approx([0.5, 0.3])
+    taken, refused = serving.updates([one]).records
+    assert (taken["longest_search_median_seconds"], taken["longest_search_seconds"]) == pytest.approx((0.4, 0.5))
+    assert refused["longest_search_seconds"] == pytest.approx(0.05)
+    said = serving.sentences([one])[0]
+    assert "the longest search beside an update that was taken took from 300 ms to 500 ms, 400 ms at the median" in said
+    assert "beside the others at most 50.0 ms" in said
+
+
+def test_of_few_updates_the_most_is_told_and_what_a_slip_does():
+    """Four values have no 95 %; and with few questions one that slips refuses what is learnt."""
+    windows = [window("one", 100 * turn, 100 * turn + turn, 1, 2) for turn in range(1, 5)]
+    few = serving.updates([served([], windows)])
+    assert (few.groups[0].rows[0][3].text, few.groups[0].rows[0][3].detail) == ("4.00 s", "the most")
+    windows = [window("one", 100 * turn, 100 * turn + turn, 1, 2) for turn in range(1, 21)]
+    many = served([], windows)
+    assert serving.updates([many]).groups[0].rows[0][3].detail == ""
+    assert "with 1 thread at nice 10" in few.notes[0]
+    assert "loses 0.0125, which is more: that alone refuses" in few.notes[0]
+    many.pieces[0].spec["config"]["golden"] = 100
+    assert serving.updates([many]).notes[0].endswith("from the first place to the second loses 0.005.")
 
 
 def test_a_run_without_it_says_nothing_of_it():

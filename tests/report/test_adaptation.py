@@ -19,10 +19,12 @@ from adamem.bench.paired import Paired, paired
 from adamem.bench.pieces import Piece, PiecesRun
 from adamem.bench.records import Fitness
 from adamem.errors import CorruptResult
+from adamem.report import wording
 from adamem.report.adaptation import acquisition, compose, controls, distinct, forms, gains, tables
 from adamem.report.adaptation.covered import covered, part
 from adamem.report.adaptation.gates import gates, refusals
 from adamem.report.adaptation.gathered import Stream, gather
+from adamem.report.adaptation.instead import instead
 from adamem.report.adaptation.kept import kept
 from adamem.report.adaptation.retention import retention
 from adamem.report.figures import acquired, price, reembedded, stream
@@ -589,7 +591,12 @@ def test_the_claim_is_what_an_update_does_beyond_the_stream(tmp_path):
     told = record_of(acquisition.acquisition(found), facts_are="taught − never taught", documents="anew", moment="0")
     assert (told["since_before"], told["since_before_low"]) == pytest.approx((0.6, own.low))
     assert told["least_of_seeds"] == told["most_of_seeds"] == pytest.approx(0.6)
-    said, more, *_ = compose.answer(found)
+    head, _, said, more, *_ = compose.answer(found)
+    assert head == (
+        "That an encoder which learns online by LoRA knows a new concept at once is shown on the one stream of "
+        "single updates (“koziev”): there a fact comes first more often right after its own update than before, beside "
+        "facts that were never taught."
+    )
     assert said.startswith(
         "On koziev (en) a single update of one step moves its own fact towards the front: right after it, the share of "
         "facts"
@@ -641,7 +648,9 @@ def test_that_no_fact_changed_has_a_bound(tmp_path, turned):
     told = record_of(acquisition.acquisition(found), facts_are="taught − never taught", documents="anew", moment="0")
     assert (told["taught_facts_changed"], told["changed_share_high"]) == (changed, pytest.approx(exact.high))
     said = f"has changed by +0.00 points (none of {count} changed: at most {100 * exact.high:.0f} % do, 95 %)"
-    assert (said in compose.answer(found)[0]) != turned
+    head, told, *_ = compose.answer(found)
+    assert (said in told) != turned
+    assert "is not shown on the one stream of single updates" in head
 
 
 def test_a_fact_counts_once(tmp_path):
@@ -678,7 +687,7 @@ def test_single_updates_are_told_by_form(tmp_path):
     which, whether = (record_of(table, form=form, **wanted) for form in ("which", "whether"))
     assert (which["recall@1"], which["facts"]) == (pytest.approx(2 / 3), 3)
     assert (whether["recall@1"], whether["facts"]) == (1, 2)
-    assert "(“whether” 100 % and “which” 67 %)" in compose.answer(found)[1]
+    assert "(“whether” 100 % and “which” 67 %)" in compose.answer(found)[2]
 
 
 def test_the_gate_is_told_by_what_it_refused_and_saved(tmp_path):
@@ -762,11 +771,10 @@ def test_times_are_of_one_machine_in_a_set(tmp_path):
                       elsewhere=["koziev.1.lora"]))  # fmt: skip
     cores = f"{machine.describe()['cores']} cores of {machine.describe()['cpu']}"
     family = machine.describe()["cpu_family"]
-    told = f"on {cores} (CPU family {family}), 1 of the 5 pieces on {cores} (CPU family of another). Run it again"
-    assert told in part(cut)
-    assert part(replace(cut, run=cut.run.model_copy(update={"others": []}))).endswith(
-        f"on {cores} (CPU family {family}), 1 on machines of which nothing is known. Run it again to go on."
-    )
+    told = f"That took 5.00 s: 4.00 s on {cores} (CPU family {family}), 1.00 s on "
+    assert part(cut).endswith(f"{told}{cores} (CPU family of another). Run it again to go on.")
+    forgotten = replace(cut, run=cut.run.model_copy(update={"others": []}))
+    assert part(forgotten).endswith(f"{told}what was not recorded. Run it again to go on.")
 
 
 LOST = [  # of banking's second seed the questions are there, and no answers
@@ -834,6 +842,41 @@ def test_a_point_is_on_the_front_where_no_other_beats_it(gathered):
     assert lora["seconds"] == pytest.approx(np.mean(by_hand), rel=1e-5)
     points = [(1.0, 0.1, "a"), (2.0, 0.05, "b"), (3.0, 0.2, "c"), (3.0, 0.15, "d")]
     assert price._front([{"seconds": s, "gain_b": g, "arm": arm} for s, g, arm in points]) == {"a", "c"}
+
+
+def test_an_arm_of_fewer_seeds_beats_nobody(tmp_path):
+    """It is drawn, with its interval, and is not on the line, however good it looks."""
+    path = made(tmp_path, sets=["koziev"], arms=["none", "lora", "query-only"], found=learnt, lost=["koziev.1.lora"])
+    told = {r["arm"]: r for r in price.data(gather(path)).records}
+    assert (told["lora"]["seeds"], told["query-only"]["seeds"]) == (1, 2)
+    assert told["lora"]["gain_b_low"] > 0 == told["query-only"]["gain_b"]
+    assert [told[arm]["front"] for arm in ("lora", "query-only")] == [False, True]
+
+
+def test_what_to_do_is_told_for_each_set(gathered, tmp_path):
+    """Who gains for certain and at what price, where the general set keeps; else to leave the encoder as it is."""
+    said = instead(gathered)
+    query = gathered.sets[0].arms["query-only"]
+    seconds = np.mean([one.seconds_a_task for one in query.streams])
+    gain = query.change(1, measure="recall@10")
+    assert said.startswith(
+        "What to do instead: on koziev, “query map”: recall@10 +0.00 points at level a, "
+        f"{wording.points(gain.difference)} points [{wording.points(gain.low)}, {wording.points(gain.high)}] at level "
+        f"b, for {wording.seconds(seconds)} a task; documents keep their vectors; on banking, “query map”"
+    )
+
+    def kept(key, arm, stage, level, task, number, seed):
+        return learnt(key, "none" if level == 2 else arm, stage, level, task, number, seed)
+
+    moved = instead(gather(made(tmp_path / "kept", sets=["koziev"], arms=["none", "lora"], general=300, found=kept)))
+    assert "on koziev, “LoRA”: recall@10 +" in moved
+    assert "all documents embedded anew" in moved
+    nothing = gather(made(tmp_path / "none", sets=["koziev"], arms=["none", "lora"], found=lambda *_: 3))
+    assert instead(nothing) == (
+        "What to do instead: on koziev, leave the encoder as it is: no arm gains for certain while the general set "
+        "loses at most a point."
+    )
+    assert instead(gather(made(tmp_path / "of none", sets=["koziev"], arms=["none"]))) == ""
 
 
 def test_the_mixed_index_is_told_against_the_full_one(gathered):

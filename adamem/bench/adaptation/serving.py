@@ -33,6 +33,8 @@ PARTS = tuple(part.name for part in fields(LearningTimings))
 """Of an update, in their order; those from ``embedding`` on are its last."""
 STANDINGS = ("none", "taken", "refused", "failed")
 """What came of an update; ``none`` where nothing was learnt."""
+TOLERANCE = LearningPlan().tolerance
+"""So much MRR@10 of the golden questions an update may lose."""
 _WHENEVER = 1_000
 """So many lessons never wait: the engine learns when it is told to, and all that waits."""
 _DEPTH = 50

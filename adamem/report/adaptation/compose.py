@@ -10,6 +10,7 @@ from adamem.report.adaptation.acquisition import own_span
 from adamem.report.adaptation.covered import covered, part
 from adamem.report.adaptation.distinct import has_interval
 from adamem.report.adaptation.gathered import Gathered, SetResult
+from adamem.report.adaptation.instead import headline, instead
 from adamem.report.adaptation.kept import kept
 from adamem.report.adaptation.retention import retention
 from adamem.report.adaptation.served import served
@@ -66,7 +67,8 @@ def compose(gathered: Gathered) -> Document:
 
 def answer(gathered: Gathered) -> list[str]:
     """The plain sentences of the first screen."""
-    said = [told for place, one in enumerate(gathered.acquired) for told in _single(one, explain=place == 0)]
+    said = [headline(gathered), instead(gathered)]
+    said += [told for place, one in enumerate(gathered.acquired) for told in _single(one, explain=place == 0)]
     said += [_tasks(one) for one in gathered.sets]
     said += serving.sentences(served(gathered))
     said += [gains.claim(gathered), controls.sentence(gathered), gates.refusals(gathered), _caveat(gathered)]
@@ -87,11 +89,12 @@ def _first(gathered: Gathered) -> list[Block]:
 
 def _where(gathered: Gathered) -> Paragraph | None:
     """Of a run of several machines, on which an engine served."""
-    numbers = numbered(gathered.run)
-    used = {f"machine {numbers.get(piece.machine, '?')}" for one in served(gathered) for piece in one.pieces}
-    if not (used and gathered.run.others):
+    run, numbers = gathered.run, numbered(gathered.run)
+    used = {piece.machine for one in served(gathered) for piece in one.pieces}
+    if used <= {run.machine["fingerprint"]}:
         return None
-    return Paragraph(f"Measured on {wording.listed(sorted(used))}; times are not to be set beside another machine's.")
+    told = sorted(f"machine {numbers.get(one, '?')}" for one in used)
+    return Paragraph(f"Measured on {wording.listed(told)}; times are not to be set beside another machine's.")
 
 
 def _single(one: Acquired, *, explain: bool) -> list[str]:

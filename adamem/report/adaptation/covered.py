@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from adamem.report import wording
 from adamem.report.adaptation.gathered import NAMES, Gathered
 from adamem.report.document import Cell, Column, Group, Table
 from adamem.report.pieces import measured_on
@@ -43,14 +42,8 @@ def part(gathered: Gathered) -> str:
         told.append(f"{key} {most or 'none'}" + (f" ({', '.join(others)})" if others else ""))
     return (
         f"This run is not complete. Of the {planned} seeds that were planned it has: {'; '.join(told)}. "
-        f"{_effort(gathered)} Run it again to go on."
+        f"That took {measured_on(gathered.run, gathered.pieces)}. Run it again to go on."
     )
-
-
-def _effort(gathered: Gathered) -> str:
-    """How long what there is took, and on what."""
-    spent = wording.duration(sum(piece.wall_seconds for piece in gathered.pieces))
-    return f"That took {spent} on {measured_on(gathered.run, gathered.pieces)}."
 
 
 def _by_count(gathered: Gathered) -> dict[str, dict[int, list[str]]]:

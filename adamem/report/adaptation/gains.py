@@ -105,10 +105,10 @@ def claim(gathered: Gathered) -> str:
         return ""
     met, undecided = {}, []
     for one in real:
-        ahead = {arm.title: elsewhere(arm) for arm in _ahead(one)}
-        if by := [title for title, said in ahead.items() if said == MEETS]:
+        judged = {arm.title: elsewhere(arm) for arm in ahead(one)}
+        if by := [title for title, said in judged.items() if said == MEETS]:
             met[one.key] = by
-        elif OPEN in ahead.values():
+        elif OPEN in judged.values():
             undecided.append(one.key)
     what = (
         "finds more at level a or b (recall@10, interval clear of zero) while the general set loses at most one point"
@@ -135,7 +135,7 @@ def claim(gathered: Gathered) -> str:
     return said
 
 
-def _ahead(one: SetResult) -> list[ArmResult]:
+def ahead(one: SetResult) -> list[ArmResult]:
     """Those that somebody might use that gain at level a or b, corrected for being so many (Holm)."""
     arms = [arm for name, arm in one.arms.items() if name in OFFERED]
     tests = [[arm.change(level, measure="recall@10") for level in (0, 1)] for arm in arms]

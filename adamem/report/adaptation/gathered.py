@@ -167,9 +167,14 @@ class ArmResult:
         return NAMES.get(self.name, self.name)
 
     @property
+    def moves_documents(self) -> bool:
+        """Whether it moves the vectors of documents."""
+        return any(one.moves_documents for one in self.streams)
+
+    @property
     def views(self) -> tuple[str, ...]:
         """``anew``, and where documents move ``stale`` and ``bridged``."""
-        return ("anew", "stale", "bridged") if any(one.moves_documents for one in self.streams) else ("anew",)
+        return ("anew", "stale", "bridged") if self.moves_documents else ("anew",)
 
     def pooled(
         self, level: int, stage: int, view: str = "anew", measure: str = "recall@1", form: str | None = None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ STATES = {
     "one": "one pair is learnt",
     "batch": "a batch is learnt",
     "embedding": "memories are embedded anew",
-    "switching": "it is put to use",
+    "switching": "it is put to use, former vectors go",
     "after": "idle, after the last update",
 }
 """What stands beside a search."""
@@ -163,6 +164,18 @@ class Served:
         """float64 (u, parts): seconds of each of `PARTS` of the same updates."""
         return np.asarray(self.updates(window, standing)[:, _FIRST:] * 1e-9)
 
+    def longest(self, window: str, standing: str) -> DoubleArray:
+        """float64 (u,): seconds of the longest search that began in each of the same updates; 0 where none did."""
+        at = WINDOWS.index(window), STANDINGS.index(standing)
+        return np.array(
+            [
+                _began(arrays["searches"], row[1], row[2]).max(initial=0.0)
+                for arrays in self.arrays
+                for row in arrays["windows"]
+                if (row[0], row[4]) == at
+            ]
+        )
+
     def standing(self, what: str) -> int:
         """How many updates came to this."""
         return sum(len(self.updates(window, what)) for window in UPDATES)
@@ -190,6 +203,12 @@ class Served:
     def peak(self, column: int) -> int:
         """The most bytes seen in the process that serves (1) or that learns (2)."""
         return max(int(arrays["memory"][:, column].max(initial=0)) for arrays in self.arrays)
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """How it was measured: of the first seed's piece."""
+        told: Mapping[str, Any] = self.pieces[0].spec["config"]
+        return told
 
     def fact(self, name: str) -> int | None:
         """A count of the first seed's piece."""

@@ -31,8 +31,10 @@ def mostly_on(pieces: Sequence[Piece]) -> str:
 
 
 def counting(pieces: Sequence[Piece], machine: str) -> list[int]:
-    """The places of those whose times count: on that machine and while it was quiet, as far as there are any."""
-    there = [place for place, piece in enumerate(pieces) if piece.machine == machine] or list(range(len(pieces)))
+    """The places of those whose times count: of one machine, that one if it measured any, and quiet if any were."""
+    if all(piece.machine != machine for piece in pieces):
+        machine = mostly_on(pieces)
+    there = [place for place, piece in enumerate(pieces) if piece.machine == machine]
     return [place for place in there if is_quiet(pieces[place])] or there
 
 
@@ -58,4 +60,4 @@ def notes(run: PiecesRun, *told: str, pieces: Sequence[Piece], busy: bool) -> tu
 
 
 def _are_elsewhere(run: PiecesRun, pieces: Sequence[Piece]) -> bool:
-    return bool(run.others) and any(piece.machine != run.machine["fingerprint"] for piece in pieces)
+    return any(piece.machine != run.machine["fingerprint"] for piece in pieces)

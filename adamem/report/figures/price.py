@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from adamem.report import wording
+from adamem.report.adaptation.distinct import bounds
 from adamem.report.adaptation.gathered import OFFERED, Gathered
 from adamem.report.adaptation.timed import are_quiet
 from adamem.report.document import Figure
@@ -38,9 +39,12 @@ def data(gathered: Gathered) -> Figure | None:
                 {"set": one.key, "arm": name, "title": arm.title, "number": names.index(name) + 1}
                 | {"seconds": sum(seconds) / len(seconds), "quiet": are_quiet([stream.piece for stream in timed])}
                 | {f"gain_{level}": change.difference for level, change in changes.items() if change.queries}
-                | {"offered": name in OFFERED}
+                | dict(zip(("gain_b_low", "gain_b_high"), bounds(changes["b"]), strict=True))
+                | {"seeds": len(arm.streams), "offered": name in OFFERED}
             )
-        best = _front([r for r in mine if r["offered"] and "gain_b" in r])
+        # Arms of fewer seeds were asked other questions and taught by fewer draws: they are shown, and beat nobody.
+        most = max((r["seeds"] for r in mine), default=0)
+        best = _front([r for r in mine if r["offered"] and r["seeds"] == most and "gain_b" in r])
         records += [r | {"front": r["arm"] in best} for r in mine if "gain_b" in r]
     if not records:
         return None
@@ -57,7 +61,8 @@ def data(gathered: Gathered) -> Figure | None:
         "What learning costs and what it gains",
         "Up and to the left is better. Gain: recall@1 of level b after the last task against the untouched encoder, "
         "the mean over distinct questions, documents embedded anew. Seconds after each task, of learning, of the "
-        "gate's exams and of embedding the documents anew. Line: those arms on offer that no other beats in both; "
+        "gate's exams and of embedding the documents anew. Upright lines: 95 % intervals of the gain. Line: those arms "
+        "on offer, of as many seeds as any, that no other beats in both; "
         "rings: controls, bounds, and what was made worse on purpose; what points down from the panel's foot lies "
         f"below it, at the gain beside its number.{busy}",
         f"Who is not beaten in both, in points of 0.01: {'; '.join(told)}.",
@@ -112,6 +117,9 @@ def _panel(axes: Axes, mine: Sequence[Mapping[str, Any]]) -> None:
     axes.set_ylim(foot, high + room)
     for r in mine:
         colour = _COLOURS[r["offered"]]
+        if r["gain_b_low"] is not None:
+            span = [100 * r["gain_b_low"], 100 * r["gain_b_high"]]
+            axes.plot([r["seconds"]] * 2, span, color=colour, linewidth=1.0, alpha=0.35)
         face = colour if r["offered"] else PAPER
         below = 100 * r["gain_b"] < floor
         axes.plot(
