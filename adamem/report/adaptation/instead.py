@@ -6,7 +6,7 @@ import numpy as np
 
 from adamem.report import wording
 from adamem.report.adaptation.distinct import has_interval
-from adamem.report.adaptation.gains import MEETS, ahead, elsewhere
+from adamem.report.adaptation.gains import MEETS, OPEN, ahead, elsewhere
 from adamem.report.adaptation.gathered import OFFERED, ArmResult, Gathered, SetResult
 
 _MEASURE = "recall@10"
@@ -41,12 +41,13 @@ def instead(gathered: Gathered) -> str:
 
 
 def _on(one: SetResult) -> str:
-    sure = [arm for arm in ahead(one) if elsewhere(arm) == MEETS]
+    gaining = {arm.name: elsewhere(arm) for arm in ahead(one)}
+    sure = [one.arms[name] for name, judged in gaining.items() if judged == MEETS]
     if not sure:
-        return (
-            f"on {one.key}, leave the encoder as it is: no arm gains for certain while the general set loses at most "
-            "a point"
-        )
+        why = "no arm gains for certain while the general set loses at most a point"
+        if OPEN in gaining.values():
+            why = "whether the general set loses more than a point by an arm that gains is not decided"
+        return f"on {one.key}, leave the encoder as it is: {why}"
     best = max(sure, key=lambda arm: arm.change(1).difference)
     seconds = float(np.mean([best.streams[place].seconds_a_task for place in best.timed]))
     gained = ", ".join(f"{_gain(best, level)} at level {'ab'[level]}" for level in (0, 1))
