@@ -826,11 +826,6 @@ def test_arms_of_fewer_seeds_say_so(tmp_path):
     assert record_of(levels, arm="lora", level="wordings", documents="anew")["seeds"] == 2
     assert levels.groups[0].rows[1][0].text == "LoRA (2 of 3 seeds)"
     assert len(found.sets[0].base.streams) == 3
-    few = instead(gather(made(tmp_path / "few", sets=["koziev"], arms=["none", "lora"], general=10, found=kept)))
-    assert few == (
-        "What to do instead: on koziev, leave the encoder as it is: whether the general set loses more than a point by "
-        "an arm that gains is not decided."
-    )
     nothing = gather(made(tmp_path / "none", sets=["koziev"], arms=["none"], seeds=1,
                           lost=["koziev.0.questions", "koziev.0.none"]))  # fmt: skip
     assert compose.answer(nothing)[0].startswith("This run is not complete")

@@ -115,9 +115,10 @@ def test_a_step_an_update_is_among_the_curves():
 
 def test_what_lies_below_a_panel_stands_on_its_edge_with_its_value():
     """It is at no value of the scale, all others are inside, and no line is seen behind a number."""
-    gains = {1: 0.3, 2: 0.0, 3: -0.05, 4: -0.517, 5: -0.4}
+    gains, spans = {1: 0.3, 2: 0.0, 3: -0.05, 4: -0.517, 5: -0.4}, {1: (0.2, 0.4), 3: (-0.1, 0.02)}
     mine = [
         {"number": number, "gain_b": gain, "seconds": 2.0**number, "offered": number < 4, "front": number == 1}
+        | {"gain_b_low": spans.get(number, (None,))[0], "gain_b_high": spans.get(number, (None,))[-1]}
         for number, gain in gains.items()
     ]
     with canvas(3.0) as (_, (axes,)):
@@ -125,6 +126,12 @@ def test_what_lies_below_a_panel_stands_on_its_edge_with_its_value():
         foot, head = axes.get_ylim()
         points = {round(line.get_xdata()[0]): line for line in axes.lines if line.get_marker() in ("o", "v")}
         said = {text.get_text(): text for text in axes.texts if text.get_text()}
+    intervals = {
+        int(np.log2(line.get_xdata()[0])): line.get_ydata()
+        for line in axes.lines
+        if len(line.get_xdata()) == 2 and len(set(line.get_xdata())) == 1
+    }
+    assert {number: tuple(at) for number, at in intervals.items()} == {1: (20, 40), 3: (-10, 2)}
     for r in mine:
         line = points[r["seconds"]]
         if r["number"] < 4:
