@@ -56,6 +56,11 @@ def _family(machine: Mapping[str, Any]) -> str:
     return f"{_cores(machine)} (CPU family {machine['cpu_family']})"
 
 
+def are_elsewhere(run: PiecesRun, pieces: Sequence[Piece]) -> bool:
+    """Whether any of them was measured on another machine than most of the run."""
+    return any(piece.machine != run.machine["fingerprint"] for piece in pieces)
+
+
 def numbered(run: PiecesRun) -> dict[str, int]:
     """The numbers of the run's machines, from 1, by their fingerprints."""
     return {one["fingerprint"]: number for number, one in enumerate((run.machine, *run.others), start=1)}
@@ -96,8 +101,7 @@ def fitness(run: PiecesRun, pieces: Sequence[Piece]) -> Table | None:
     """How quiet the machine was, and which, where there are several."""
     if not pieces:
         return None
-    numbers = numbered(run)
-    several = any(piece.machine != run.machine["fingerprint"] for piece in pieces)
+    numbers, several = numbered(run), are_elsewhere(run, pieces)
     rows: list[tuple[Cell, ...]] = []
     records: list[Mapping[str, CsvValue]] = []
     for piece in pieces:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from adamem.bench.paired import Paired
 from adamem.report import wording
 from adamem.report.adaptation import acquisition, controls, forms, gains, gates, serving, tables
@@ -13,18 +15,18 @@ from adamem.report.adaptation.gathered import Gathered, SetResult
 from adamem.report.adaptation.instead import headline, instead
 from adamem.report.adaptation.kept import kept
 from adamem.report.adaptation.retention import retention
-from adamem.report.adaptation.served import served
+from adamem.report.adaptation.served import Served, served
 from adamem.report.adaptation.tables import ALPHA, HARDLY, span
 from adamem.report.document import Block, Bullets, Details, Document, Paragraph, Section
 from adamem.report.figures import acquired, forgetting, price, reembedded, stream
-from adamem.report.pieces import machine, numbered, recompute, section
+from adamem.report.pieces import are_elsewhere, machine, numbered, recompute, section
 
 
 def compose(gathered: Gathered) -> Document:
     """The whole report. What was not measured has no section."""
-    run = gathered.run
+    run, beside = gathered.run, served(gathered)
     sections = [
-        Section("answer", "Does an update teach?", tuple(_first(gathered))),
+        Section("answer", "Does an update teach?", tuple(_first(gathered, beside))),
         section(
             "acquisition",
             "One update, one fact",
@@ -49,7 +51,7 @@ def compose(gathered: Gathered) -> Document:
             "reembedded", "Where documents are not embedded anew, or not yet", reembedded.data(gathered), kept(gathered)
         ),
         section("costs", "What it takes", tables.costs(gathered)),
-        section("serving", "Searches meanwhile", _where(gathered), *serving.blocks(served(gathered))),
+        section("serving", "Searches meanwhile", _where(gathered, beside), *serving.blocks(beside)),
         section("drift", "How far the vectors move", tables.alarms(gathered)),
         section("sets", "Data", tables.sets(gathered)),
         machine(run, gathered.pieces),
@@ -67,17 +69,21 @@ def compose(gathered: Gathered) -> Document:
 
 def answer(gathered: Gathered) -> list[str]:
     """The plain sentences of the first screen."""
+    return _answer(gathered, served(gathered))
+
+
+def _answer(gathered: Gathered, beside: Sequence[Served]) -> list[str]:
     said = [headline(gathered), instead(gathered)]
     said += [told for place, one in enumerate(gathered.acquired) for told in _single(one, explain=place == 0)]
     said += [_tasks(one) for one in gathered.sets]
-    said += serving.sentences(served(gathered))
+    said += serving.sentences(beside)
     said += [gains.claim(gathered), controls.sentence(gathered), gates.refusals(gathered), _caveat(gathered)]
     return [one for one in said if one]
 
 
-def _first(gathered: Gathered) -> list[Block]:
-    said = answer(gathered)
-    if not (gathered.sets or gathered.acquired or served(gathered)):
+def _first(gathered: Gathered, beside: Sequence[Served]) -> list[Block]:
+    said = _answer(gathered, beside)
+    if not (gathered.sets or gathered.acquired or beside):
         return [Paragraph("Nothing has been measured yet; run it again to go on.", "answer")]
     counted = covered(gathered)
     return [
@@ -87,13 +93,13 @@ def _first(gathered: Gathered) -> list[Block]:
     ]
 
 
-def _where(gathered: Gathered) -> Paragraph | None:
+def _where(gathered: Gathered, beside: Sequence[Served]) -> Paragraph | None:
     """Of a run of several machines, on which an engine served."""
-    run, numbers = gathered.run, numbered(gathered.run)
-    used = {piece.machine for one in served(gathered) for piece in one.pieces}
-    if used <= {run.machine["fingerprint"]}:
+    pieces = [piece for one in beside for piece in one.pieces]
+    if not are_elsewhere(gathered.run, pieces):
         return None
-    told = sorted(f"machine {numbers.get(one, '?')}" for one in used)
+    numbers = numbered(gathered.run)
+    told = sorted({f"machine {numbers.get(piece.machine, '?')}" for piece in pieces})
     return Paragraph(f"Measured on {wording.listed(told)}; times are not to be set beside another machine's.")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from adamem.bench.pieces import Piece, PiecesRun
 from adamem.report.document import Cell
-from adamem.report.pieces import numbered
+from adamem.report.pieces import are_elsewhere, numbered
 
 _QUIET = (
     "Times are those of quiet pieces alone, in which the hypervisor took at most 2 % of the CPU time and other "
@@ -41,7 +41,7 @@ def counting(pieces: Sequence[Piece], machine: str) -> list[int]:
 def timed_in(run: PiecesRun, pieces: Sequence[Piece], places: Sequence[int]) -> Cell:
     """In how many of the pieces the times that count were taken, and on which machine, where not on the run's first."""
     used = [pieces[place] for place in places]
-    where = f"machine {numbered(run).get(used[0].machine, '?')}" if _are_elsewhere(run, used) else ""
+    where = f"machine {numbered(run).get(used[0].machine, '?')}" if are_elsewhere(run, used) else ""
     if are_quiet(used):
         return Cell(f"{len(used)} of {len(pieces)} pieces", where)
     count = f"{len(used)}" if len(used) == len(pieces) else f"{len(used)} of {len(pieces)}"
@@ -55,9 +55,5 @@ def are_quiet(pieces: Sequence[Piece]) -> bool:
 
 def notes(run: PiecesRun, *told: str, pieces: Sequence[Piece], busy: bool) -> tuple[str, ...]:
     """What is said below a table of times of these pieces, after what is told; some may be a busy machine's."""
-    several = [_SEVERAL] if _are_elsewhere(run, pieces) else []
+    several = [_SEVERAL] if are_elsewhere(run, pieces) else []
     return (" ".join((*told, _QUIET, *several)), *([_BUSY] if busy else []))
-
-
-def _are_elsewhere(run: PiecesRun, pieces: Sequence[Piece]) -> bool:
-    return any(piece.machine != run.machine["fingerprint"] for piece in pieces)
