@@ -136,7 +136,7 @@ def guard_filters(prepare):
 def guard_kernels() -> None:
     """Queries, answers, and what else is handed to a kernel for one call."""
     for module, names in (
-        (kernels, ("search", "scan", "detach", "encode")),
+        (kernels, ("search", "scan", "detach", "close", "encode")),
         (_lens, ("encode",)),
         (_tree, ("encode",)),
         (_ablated_spirals, ("encode", "nearest_cells")),

@@ -48,6 +48,8 @@ _SPIRAL_SAMPLE = 65_536
 _DETACH_EF, _DETACH_AMONG, _DETACH_TIES = 128, 50, 3
 """When a node is detached: candidates held, how many of them are offered, and how many of these a neighbour gets.
 The values are those of IP-DiskANN (arXiv 2502.13826)."""
+_CLOSED_AT_ONCE = 1_000
+"""Nodes that are taken out of the graph before searches begin anew: that holds them up for a millisecond or two."""
 _LONGER = 1.1
 """Where vectors longer than all before are inserted: by so much more than they are all others are lifted."""
 _ALIKE = 0.1
@@ -375,40 +377,49 @@ def _lead_to_products(body: Body, nodes: AnyArray, *, came: bool = False) -> Non
 def detach_rows(body: Body, gone: AnyArray, close: Callable[[Callable[[], None]], None]) -> int:
     """Take rows (m,) whose ids were deleted just now out of the ways of the living; returns how many were.
 
-    A node that still has a live twin stays. What is given to `close` is to be called. A search that has met only such
-    links as led to a node until now does not find what its neighbours lead to since, unless it is begun anew after it.
+    A node that still has a live twin stays. What is given to `close` is to be called, now and then: searches that have
+    not begun anew since may have missed the ways around what is closed.
     """
-    assert body.spiral is not None
-    rows, spiral, how = body.rows, body.spiral, body.plan.building
+    rows = body.rows
     nodes = np.array([row for row in gone.tolist() if rows.links[row, 0] != NIL and not _lives(rows, row)], np.uint32)
-    if nodes.size == 0:
-        return 0
-    nearest = np.full(nodes.size, NIL, dtype=np.uint32)
     try:
         rows.labels[nodes] = kernels.GOING
+        return sum(_detach(body, nodes[some], close) for some in pieces(nodes.size, _CLOSED_AT_ONCE))
+    finally:
+        rows.labels[nodes] = -1
+
+
+def _detach(body: Body, nodes: AnyArray, close: Callable[[Callable[[], None]], None]) -> int:
+    """Some of them, closed at once; returns how many were."""
+    spiral = body.spiral
+    assert spiral is not None
+    nearest = np.full(nodes.size, NIL, dtype=np.uint32)
+    sources = np.empty((nodes.size, _DETACH_EF), dtype=np.uint32)
+    try:
         kernels.detach(
-            rows, body.lens, spiral, body.new_scratch(_DETACH_EF), nodes, _DETACH_EF, _DETACH_AMONG, _DETACH_TIES,
-            how.alpha, nearest,
+            body.rows, body.lens, spiral, body.new_scratch(_DETACH_EF), nodes, _DETACH_EF, _DETACH_AMONG, _DETACH_TIES,
+            body.plan.building.alpha, nearest, sources,
         )  # fmt: skip
     finally:  # what was taken out before an interrupt is closed as well
-        rows.labels[nodes] = -1
         done = nearest != NIL
         if done.any():
-            _close(body, nodes[done], nearest[done], close)
+            _close(body, spiral, nodes[done], nearest[done], sources[done], close)
     return int(np.count_nonzero(done))
 
 
-def _close(body: Body, nodes: AnyArray, heirs: AnyArray, close: Callable[[Callable[[], None]], None]) -> None:
+def _close(
+    body: Body, spiral: Spiral, nodes: AnyArray, heirs: AnyArray, sources: AnyArray,
+    close: Callable[[Callable[[], None]], None],
+) -> None:  # fmt: skip
     """Let no search go through `nodes` uint32 (m,) any more; those that began at one begin at its heir, the nearest."""
-    assert body.spiral is not None
     heir_of = dict(zip(nodes.tolist(), heirs.tolist(), strict=True))
-    taken = [(seeds, np.flatnonzero(np.isin(seeds, nodes))) for seeds in (body.spiral.leaves, body.spiral.root)]
+    taken = [(seeds, np.flatnonzero(np.isin(seeds, nodes))) for seeds in (spiral.leaves, spiral.root)]
     given = [(seeds, places, [heir_of[node] for node in seeds[places].tolist()]) for seeds, places in taken]
 
     def change() -> None:
         for seeds, places, others in given:
             seeds[places] = others
-        body.rows.tails[nodes, kernels.OFFSET - kernels.TAIL_FLOATS] = np.inf
+        kernels.close(body.rows, nodes, sources)
 
     close(change)
 

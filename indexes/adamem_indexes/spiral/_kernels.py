@@ -33,7 +33,8 @@ SCALE = 0  # a component is scale * (code - 128)
 LIFT = 1  # under the inner product, the coordinate that makes all vectors equally long; 0 under the other metrics
 OFFSET = 2  # what the estimate of a query's distance starts from
 SQUARE = 3  # squared length of the decoded components and the lift
-# OFFSET and SQUARE are infinite where a node was detached from the graph: so is each estimate then.
+# OFFSET and SQUARE are infinite where a node was detached from the graph: so is each estimate then. First SQUARE alone:
+# nodes find no way through it any more, queries do until the links that lead around it are there for all of them.
 
 CELLS = 8
 """Cells of each spiral in the recursive spiral."""
@@ -1056,27 +1057,50 @@ def link(
 
 @_helper
 def _link_to(rows: Any, scratch: Any, target: Any, sources: Any, alpha: Any) -> None:
-    """Add the edges target -> sources uint32 (m,), but those that are there; a row that overflows is pruned."""
+    """Add the edges target -> sources uint32 (m,), but those that are there; a row that overflows is pruned.
+
+    The places of edges to what is closed are free. What was only detached does not come into question for pruning; the
+    edges to it stay, as far as there is room: a search may be on its way there. (To give their places away as well was
+    measured: a hundredth more distances and the same recall, and moments without a way.)
+    """
     limit = rows.links.shape[1]
-    degree = 0
+    most = limit - limit // _SPARED
+    at_square = np.uint64(rows.tails.shape[1] - TAIL_FLOATS + SQUARE)
+    at_offset = np.uint64(rows.tails.shape[1] - TAIL_FLOATS + OFFSET)
+    degree = idle = _NONE
     while degree < limit and rows.links[target, np.uint64(degree)] != NIL:
         degree += 1
-    if degree + sources.shape[0] <= limit:
+    if degree + sources.shape[0] > limit:
+        for j in range(degree):
+            idle += rows.tails[np.uint64(rows.links[target, np.uint64(j)]), at_offset] == np.float32(np.inf)
+    if degree - idle + sources.shape[0] <= limit:
+        place = _NONE
         for e in range(sources.shape[0]):
             present = False
             for j in range(degree):
                 present |= rows.links[target, np.uint64(j)] == sources[e]
-            if not present:
+            if present:
+                continue
+            if degree < limit:
                 rows.links[target, np.uint64(degree)] = sources[e]
                 degree += 1
+                continue
+            while rows.tails[np.uint64(rows.links[target, np.uint64(place)]), at_offset] != np.float32(np.inf):
+                place += 1
+            rows.links[target, np.uint64(place)] = sources[e]
         return
     here = np.uint64(scratch.code.ctypes.data)
     candidates, gaps = scratch.candidates, scratch.gaps
     correction = np.int64(0) if rows.plain else _as_query(rows, target, scratch.projected.shape[0], scratch.code)
     # A crowd of new neighbours is looked at in portions that the scratch can hold.
-    count = _NONE
+    count = leaving = _NONE
     for at in range(degree + sources.shape[0]):
         node = rows.links[target, np.uint64(at)] if at < degree else sources[at - degree]
+        if rows.tails[np.uint64(node), at_square] == np.float32(np.inf):
+            if leaving < limit - most and rows.tails[np.uint64(node), at_offset] != np.float32(np.inf):
+                scratch.fresh[leaving] = node
+                leaving += 1
+            continue
         gap = _gap(rows, np.uint64(node), target, here, correction)
         place = count
         while place > 0 and (gaps[place - 1] > gap or (gaps[place - 1] == gap and candidates[place - 1] > node)):
@@ -1091,9 +1115,14 @@ def _link_to(rows: Any, scratch: Any, target: Any, sources: Any, alpha: Any) -> 
             for j in range(count):
                 candidates[j] = scratch.chosen[j]
                 gaps[j] = _gap(rows, np.uint64(candidates[j]), target, here, correction)
-    kept = _prune(rows, scratch, count, _NONE, limit - limit // _SPARED, alpha)
+    kept = _prune(rows, scratch, count, _NONE, most, alpha)
     for j in range(limit):
-        rows.links[target, np.uint64(j)] = scratch.chosen[j] if j < kept else NIL
+        node = NIL
+        if j < kept:
+            node = scratch.chosen[j]
+        elif j < kept + leaving:
+            node = scratch.fresh[j - kept]
+        rows.links[target, np.uint64(j)] = node
 
 
 @_kernel
@@ -1340,18 +1369,19 @@ def _nearest_of(rows: Any, scratch: Any, node: Any, among: Any, out: Any) -> Any
 @_kernel
 def detach(
     rows: Any, lens: Any, spiral: Any, scratch: Any, nodes: Any, ef: Any, among: Any, ties: Any, alpha: Any,
-    nearest: Any,
+    nearest: Any, sources: Any,
 ) -> None:  # fmt: skip
-    """Take `nodes` uint32 (m,), whose rows are `GOING`, out of the ways of the living, one after the other.
+    """Lay ways around `nodes` uint32 (m,), whose rows are `GOING`, for the living, one after the other.
 
     Until its turn, each of them counts as live: what can be reached through it alone can be reached so far.
 
-    The graph is searched for the node with `ef` candidates. Those that are live and lead to it get, in place of that
-    link, `ties` links to the live ones nearest to them of the `among` nearest to the node; where it leads, `ties` of
-    these lead as well. The links to it that were not found lead nowhere from now on, where the graph is searched for
-    nodes; where it is searched for queries, when the caller closes it.
+    The graph is searched for the node with `ef` candidates. Those that are live and lead to it get `ties` links to the
+    live ones nearest to them of the `among` nearest to the node; where it leads, `ties` of these lead as well. From
+    then on no search for a node goes through it. Those for queries do: links to it stay until `close`, or there would
+    be moments without a way.
 
-    `nearest` uint32 (m,) takes the nearest live node to each, or NIL where there is none, and all stays as it is.
+    `nearest` uint32 (m,) takes the nearest live node to each, or NIL where there is none, and all stays as it is;
+    `sources` uint32 (m, ef) those that were found to lead to each, NIL behind the last.
 
     Source: Xu et al. 2025, "In-Place Updates of a Graph Index for Streaming Approximate Nearest Neighbor Search"
     (IP-DiskANN), arXiv 2502.13826.
@@ -1370,27 +1400,43 @@ def detach(
                 live += 1
                 if nearest[i] == NIL and _stays(rows, other):
                     nearest[i] = np.uint32(other)
-        if nearest[i] == NIL:
-            continue
-        few = min(live, among)
-        for t in range(live):
-            other = np.uint64(scratch.near[t])
-            if _leads(rows, other, nodes[i]):
-                count = _nearest_of(rows, scratch, other, few, scratch.offers[:ties])
-                _unlink(rows, other, nodes[i])  # late: searches may come by at any moment
-                _link_to(rows, scratch, other, scratch.offers[:count], alpha)
-        # These first, and then those, would leave no moment without a way. It was tried: after ten turnovers recall was
-        # lower by 0.0015.
-        for j in range(rows.links.shape[1]):
-            other = rows.links[node, np.uint64(j)]
-            if other == NIL:
+        leading = 0
+        if nearest[i] != NIL:
+            rows.tails[node, at + np.uint64(SQUARE)] = np.float32(np.inf)
+            few = min(live, among)
+            for t in range(live):
+                other = np.uint64(scratch.near[t])
+                if _leads(rows, other, nodes[i]):
+                    count = _nearest_of(rows, scratch, other, few, scratch.offers[:ties])
+                    _link_to(rows, scratch, other, scratch.offers[:count], alpha)
+                    sources[i, leading] = scratch.near[t]
+                    leading += 1
+            for j in range(rows.links.shape[1]):
+                other = rows.links[node, np.uint64(j)]
+                if other == NIL:
+                    break
+                if _is_live(rows, other):
+                    count = _nearest_of(rows, scratch, np.uint64(other), few, scratch.offers[1 : ties + 1])
+                    scratch.offers[0] = other
+                    for t in range(count):
+                        _link_to(rows, scratch, np.uint64(scratch.offers[t + 1]), scratch.offers[:1], alpha)
+        for t in range(leading, ef):
+            sources[i, t] = NIL
+
+
+@_kernel
+def close(rows: Any, nodes: Any, sources: Any) -> None:
+    """Let no search go through `nodes` uint32 (m,) any more, nor their `sources` uint32 (m, ef) lead to them.
+
+    Both as of `detach`. Links to a node that were not found there lead nowhere from now on.
+    """
+    at = np.uint64(rows.tails.shape[1] - TAIL_FLOATS)
+    for i in range(nodes.shape[0]):
+        for t in range(sources.shape[1]):
+            if sources[i, t] == NIL:
                 break
-            if _is_live(rows, other):
-                count = _nearest_of(rows, scratch, np.uint64(other), few, scratch.offers[1 : ties + 1])
-                scratch.offers[0] = other
-                for t in range(count):
-                    _link_to(rows, scratch, np.uint64(scratch.offers[t + 1]), scratch.offers[:1], alpha)
-        rows.tails[node, at + np.uint64(SQUARE)] = np.float32(np.inf)
+            _unlink(rows, np.uint64(sources[i, t]), nodes[i])
+        rows.tails[np.uint64(nodes[i]), at + np.uint64(OFFSET)] = np.float32(np.inf)
 
 
 @_kernel
