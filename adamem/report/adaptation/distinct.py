@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import betaincinv  # the beta distribution's quantile; scipy.stats takes a second to import
 
 from adamem.bench.bootstrap import RESAMPLES
-from adamem.bench.paired import Paired, in_groups, snapped
+from adamem.bench.paired import Paired, in_groups, resamples, snapped
 from adamem.bench.stats import Estimate
 from adamem.types import AnyArray, DoubleArray
 
@@ -35,7 +35,7 @@ def share(values: DoubleArray, groups: AnyArray) -> Estimate:
     value = float(values.mean())
     if np.ptp(values) == 0:
         return Estimate(value, *exact_interval(value, sums.size))
-    drawn = _weights(sums.size)
+    drawn = resamples(sums.size)
     low, high = np.percentile((drawn @ sums) / (drawn @ sizes), (2.5, 97.5))
     return Estimate(value, float(low), float(high))
 
@@ -67,7 +67,7 @@ def contrast(values: DoubleArray, keys: AnyArray, treated: AnyArray) -> Estimate
     value = snapped(float(sides[0][1].mean() - sides[1][1].mean()))
     if all(np.ptp(found) == 0 for _, found in sides):
         return Estimate(value, np.nan, np.nan)
-    weights = _weights(names.size)
+    weights = resamples(names.size)
     means = []
     for at, found in sides:
         drawn = weights[:, at]  # (resamples, facts of this side)
@@ -75,11 +75,6 @@ def contrast(values: DoubleArray, keys: AnyArray, treated: AnyArray) -> Estimate
         means.append(np.divide(drawn @ found, count, out=np.full(RESAMPLES, np.nan), where=count > 0))
     low, high = np.nanpercentile(means[0] - means[1], (2.5, 97.5))
     return Estimate(value, snapped(float(low)), snapped(float(high)))
-
-
-def _weights(count: int) -> AnyArray:
-    """How often each of so many is drawn: int (resamples, count)."""
-    return np.random.default_rng([0, count]).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
 
 
 def bounds(test: Paired) -> tuple[float | None, float | None]:

@@ -58,6 +58,10 @@ WAYS = {
 """What the report calls the ways in which documents are half embedded anew."""
 
 
+_Asked = tuple[str, str, int]
+"""An index, a view, and which of the view's shares; -1 where it has none."""
+
+
 @dataclass(frozen=True)
 class Measured:
     """One drift of one set with one seed."""
@@ -108,6 +112,8 @@ class DriftResult:
 
     name: str
     seeds: tuple[Measured, ...]
+    _compared: dict[tuple[_Asked, _Asked, Measure], Paired] = field(default_factory=dict, repr=False)
+    """What has been compared already."""
 
     @property
     def title(self) -> str:
@@ -149,17 +155,22 @@ class DriftResult:
 
     def against(self, view: str, other: str, measure: Measure = "recall@10", index: str = EXACT) -> Paired:
         """How much more `view` finds than `other`, question by question."""
-        return paired(self.pooled(index, other, measure), self.pooled(index, view, measure))
+        return self._paired((index, other, -1), (index, view, -1), measure)
 
     def ways(self, way: str, other: str, share: int, measure: Measure = "recall@10", index: str = EXACT) -> Paired:
         """The same of two ways of half embedded documents, at a share."""
-        return paired(self.pooled(index, other, measure, share), self.pooled(index, way, measure, share))
+        return self._paired((index, other, share), (index, way, share), measure)
 
     def split(self, index: str, view: str, measure: Measure = "recall@10", share: int = -1) -> Split:
         """The loss of a view by an index; `share` numbers the shares of a view that has them."""
-        best, exact = self.pooled(EXACT, "anew", measure), self.pooled(EXACT, view, measure, share)
-        mine = self.pooled(index, view, measure, share)
-        return Split(paired(mine, best), paired(exact, best), paired(mine, exact))
+        best, exact, mine = (EXACT, "anew", -1), (EXACT, view, share), (index, view, share)
+        return Split(*(self._paired(*both, measure) for both in ((mine, best), (exact, best), (mine, exact))))
+
+    def _paired(self, less: _Asked, more: _Asked, measure: Measure) -> Paired:
+        if (less, more, measure) not in self._compared:
+            values = (self.pooled(index, view, measure, share) for index, view, share in (less, more))
+            self._compared[less, more, measure] = paired(*values)
+        return self._compared[less, more, measure]
 
     def nearest(self, index: str, view: str) -> float:
         """The share of exact search's ten that the index has found too."""
