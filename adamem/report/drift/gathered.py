@@ -112,8 +112,8 @@ class DriftResult:
 
     name: str
     seeds: tuple[Measured, ...]
-    _compared: dict[tuple[_Asked, _Asked, Measure], Paired] = field(default_factory=dict, repr=False)
-    """What has been compared already."""
+    _compared: dict[tuple[_Asked, _Asked, Measure], Paired] = field(init=False, default_factory=dict, repr=False)
+    """What has been compared already; a copy with other seeds begins with nothing."""
 
     @property
     def title(self) -> str:
