@@ -394,7 +394,7 @@ def _detach(body: Body, nodes: AnyArray, close: Callable[[Callable[[], None]], N
     spiral = body.spiral
     assert spiral is not None
     nearest = np.full(nodes.size, NIL, dtype=np.uint32)
-    sources = np.empty((nodes.size, _DETACH_EF), dtype=np.uint32)
+    sources = np.full((nodes.size, _DETACH_EF), NIL, dtype=np.uint32)
     try:
         kernels.detach(
             body.rows, body.lens, spiral, body.new_scratch(_DETACH_EF), nodes, _DETACH_EF, _DETACH_AMONG, _DETACH_TIES,

@@ -1381,7 +1381,7 @@ def detach(
     be moments without a way.
 
     `nearest` uint32 (m,) takes the nearest live node to each, or NIL where there is none, and all stays as it is;
-    `sources` uint32 (m, ef) those that were found to lead to each, NIL behind the last.
+    `sources` uint32 (m, ef), all NIL, those that were found to lead to each.
 
     Source: Xu et al. 2025, "In-Place Updates of a Graph Index for Streaming Approximate Nearest Neighbor Search"
     (IP-DiskANN), arXiv 2502.13826.
@@ -1400,28 +1400,27 @@ def detach(
                 live += 1
                 if nearest[i] == NIL and _stays(rows, other):
                     nearest[i] = np.uint32(other)
+        if nearest[i] == NIL:
+            continue
+        rows.tails[node, at + np.uint64(SQUARE)] = np.float32(np.inf)
+        few = min(live, among)
         leading = 0
-        if nearest[i] != NIL:
-            rows.tails[node, at + np.uint64(SQUARE)] = np.float32(np.inf)
-            few = min(live, among)
-            for t in range(live):
-                other = np.uint64(scratch.near[t])
-                if _leads(rows, other, nodes[i]):
-                    count = _nearest_of(rows, scratch, other, few, scratch.offers[:ties])
-                    _link_to(rows, scratch, other, scratch.offers[:count], alpha)
-                    sources[i, leading] = scratch.near[t]
-                    leading += 1
-            for j in range(rows.links.shape[1]):
-                other = rows.links[node, np.uint64(j)]
-                if other == NIL:
-                    break
-                if _is_live(rows, other):
-                    count = _nearest_of(rows, scratch, np.uint64(other), few, scratch.offers[1 : ties + 1])
-                    scratch.offers[0] = other
-                    for t in range(count):
-                        _link_to(rows, scratch, np.uint64(scratch.offers[t + 1]), scratch.offers[:1], alpha)
-        for t in range(leading, ef):
-            sources[i, t] = NIL
+        for t in range(live):
+            other = np.uint64(scratch.near[t])
+            if _leads(rows, other, nodes[i]):
+                count = _nearest_of(rows, scratch, other, few, scratch.offers[:ties])
+                _link_to(rows, scratch, other, scratch.offers[:count], alpha)
+                sources[i, leading] = scratch.near[t]
+                leading += 1
+        for j in range(rows.links.shape[1]):
+            other = rows.links[node, np.uint64(j)]
+            if other == NIL:
+                break
+            if _is_live(rows, other):
+                count = _nearest_of(rows, scratch, np.uint64(other), few, scratch.offers[1 : ties + 1])
+                scratch.offers[0] = other
+                for t in range(count):
+                    _link_to(rows, scratch, np.uint64(scratch.offers[t + 1]), scratch.offers[:1], alpha)
 
 
 @_kernel
